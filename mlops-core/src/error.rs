@@ -1,0 +1,185 @@
+//! One error for the whole SDK: a kind that tells the caller what to do, a message, a source.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Short for a result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Somebody else changed the state first: read it again, decide again.
+    Conflict,
+    /// The named thing does not exist.
+    NotFound,
+    /// A store, a network or a resource is out of reach or exhausted: try again later.
+    Unavailable,
+    /// The call is wrong: fix an argument.
+    Invalid,
+    /// The bytes or the values are wrong: look at where they came from.
+    Data,
+    /// This back end, format or build cannot do it.
+    Unsupported,
+    /// An invariant of this library broke: please report it.
+    Internal,
+}
+
+/// An error of any `mlops` crate: one word wide, with a kind, a message and an optional source.
+///
+/// The message is lower case and names the value, the limit and the way out. `Display` prints the
+/// message alone; the causes are reached through [`source`](StdError::source), or printed in one line
+/// by the alternate form `{:#}`.
+///
+/// ```
+/// use mlops_core::{Error, ErrorKind};
+///
+/// let cause = std::io::Error::other("disk is full");
+/// let error = Error::unavailable("cannot write `state/log`: free some space and run again").with_source(cause);
+/// assert_eq!(error.kind(), ErrorKind::Unavailable);
+/// assert!(error.is_retryable());
+/// assert_eq!(format!("{error:#}"), "cannot write `state/log`: free some space and run again: disk is full");
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync + 'static>>,
+}
+
+impl Error {
+    /// An error of the given kind.
+    #[cold]
+    #[inline(never)]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), source: None }))
+    }
+
+    /// Somebody else changed the state first.
+    #[cold]
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Conflict, message)
+    }
+
+    /// The named thing does not exist.
+    #[cold]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, message)
+    }
+
+    /// A resource is out of reach or exhausted.
+    #[cold]
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
+    /// The call is wrong.
+    #[cold]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    /// The bytes or the values are wrong.
+    #[cold]
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Data, message)
+    }
+
+    /// This back end, format or build cannot do it.
+    #[cold]
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// An invariant of this library broke.
+    #[cold]
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync + 'static>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// A new error of the same kind that says what was being done; this one becomes its source.
+    ///
+    /// ```
+    /// use mlops_core::Error;
+    ///
+    /// let error = Error::not_found("alias `champion` does not exist").context("cannot load `shop`");
+    /// assert_eq!(format!("{error:#}"), "cannot load `shop`: alias `champion` does not exist");
+    /// ```
+    #[cold]
+    #[must_use]
+    pub fn context(self, message: impl Into<String>) -> Self {
+        Self::new(self.kind(), message).with_source(self)
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call may succeed later without a change: true for `Unavailable` alone.
+    ///
+    /// A `Conflict` is not retryable as it stands: read the new state and decide again.
+    pub fn is_retryable(&self) -> bool {
+        self.0.kind == ErrorKind::Unavailable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if f.alternate() {
+            let mut cause = self.source();
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<arrow_schema::ArrowError> for Error {
+    fn from(error: arrow_schema::ArrowError) -> Self {
+        Self::data("arrow rejected the data").with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_wide_and_shareable() {
+        fn shareable<T: Send + Sync + 'static>() {}
+        shareable::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn display_never_repeats_the_source() {
+        let error = Error::data("bad row 3").with_source(std::io::Error::other("short read"));
+        assert_eq!(error.to_string(), "bad row 3");
+        assert_eq!(format!("{error:?}"), "Data: bad row 3: short read");
+    }
+}

@@ -1,0 +1,50 @@
+//! What was asked, what was answered, and what turned out to be true.
+//!
+//! Serving writes [`InferenceRecord`]s, monitors read them as Arrow batches, labels join them by
+//! [`RequestId`] days later. The columns are the same in memory and in Parquet:
+//!
+//! | column | type | meaning |
+//! |---|---|---|
+//! | `request_id` | fixed binary, 16 | joins the label |
+//! | `time` | timestamp, us, UTC | when it was answered |
+//! | `model`, `version` | text, u64 | which version answered |
+//! | `arm` | text | the arm of the rollout: `champion`, `challenger`, `control`, ... |
+//! | `propensity` | f64 | the probability with which that arm was chosen |
+//! | `latency_us` | f64 | from the call to the answer |
+//! | `candidates` | list of text | what could have been answered; empty if there was no choice |
+//! | `feature.<name>` | as in the schema | the inputs before encoding |
+//! | `output.<name>` | f64 | the outputs |
+
+mod label;
+mod log;
+
+pub use label::{Label, LabelStore};
+pub use log::{InferenceLog, RecordSchema};
+
+use crate::data::Value;
+use crate::{RequestId, Timestamp};
+
+/// One answered request, borrowed from where it was answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InferenceRecord<'a> {
+    /// Names the request; its label joins by it.
+    pub id: RequestId,
+    /// When it was answered.
+    pub time: Timestamp,
+    /// The registered model that answered.
+    pub model: &'a str,
+    /// Its version.
+    pub version: u64,
+    /// The arm of the rollout that the request fell into.
+    pub arm: &'a str,
+    /// The probability with which that arm was chosen, above 0 up to 1.
+    pub propensity: f64,
+    /// From the call to the answer, in microseconds.
+    pub latency_us: f64,
+    /// What could have been answered; empty if there was no choice.
+    pub candidates: &'a [&'a str],
+    /// The inputs before encoding, in the order of the schema's features.
+    pub features: &'a [Value<'a>],
+    /// The outputs.
+    pub outputs: &'a [f64],
+}

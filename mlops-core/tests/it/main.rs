@@ -1,0 +1,1 @@
+//! Integration tests of `mlops-core`: one binary, a module a subject.

@@ -1,0 +1,1 @@
+//! Drift tests, distances, calibrated stream detectors and monitors.

@@ -1,0 +1,1 @@
+//! Integration tests of `mlops-drift`: one binary, a module a subject.

@@ -1,0 +1,1 @@
+//! A linearizable, auditable model registry without a server, on any storage.

@@ -1,0 +1,1 @@
+//! Integration tests of `mlops-registry`: one binary, a module a subject.

@@ -1,0 +1,1 @@
+//! Answer with a model in the caller's process: runtimes, hot swap, rollout, capture.

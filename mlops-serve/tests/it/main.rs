@@ -1,0 +1,1 @@
+//! Integration tests of `mlops-serve`: one binary, a module a subject.

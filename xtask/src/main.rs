@@ -1,0 +1,2 @@
+//! The one command that checks the workspace.
+fn main() {}
