@@ -1,7 +1,25 @@
 //! Tables: Arrow batches with a schema that says what each column means.
+//!
+//! - [`TableSchema`]: names, kinds, roles, ranges and categories of the columns.
+//! - [`Dataset`]: a table in memory; [`Scan`]: a table that streams from a file.
+//! - [`Fingerprint`]: the version of the data; [`Split`]: reproducible parts of it.
+//! - [`ValidationReport`]: what breaks the schema, where and how often.
+//! - [`Value`] and [`Cells`]: single cells, for requests and row-wise code.
 
+mod cells;
+mod dataset;
+mod file;
+mod fingerprint;
 mod schema;
+mod split;
+mod validate;
 mod value;
 
+pub use cells::Cells;
+pub use dataset::Dataset;
+pub use file::Scan;
+pub use fingerprint::Fingerprint;
 pub use schema::{Column, ColumnKind, Role, TableSchema};
+pub use split::Split;
+pub use validate::{Rule, ValidationReport, Violation};
 pub use value::Value;

@@ -21,7 +21,7 @@ pub enum ColumnKind {
     Boolean,
     /// Text, often a category: Arrow `Utf8`.
     Text,
-    /// Points in time: Arrow `Timestamp(Microsecond, "UTC")`.
+    /// Points in time: Arrow `Timestamp(Microsecond, "+00:00")`.
     Timestamp,
 }
 
@@ -33,7 +33,7 @@ impl ColumnKind {
             Self::Integer => DataType::Int64,
             Self::Boolean => DataType::Boolean,
             Self::Text => DataType::Utf8,
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         }
     }
 }

@@ -111,7 +111,7 @@ impl InferenceLog {
     pub fn new(schema: RecordSchema) -> Self {
         Self {
             request_id: FixedSizeBinaryBuilder::new(16),
-            time: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            time: TimestampMicrosecondBuilder::new().with_timezone("+00:00"),
             model: StringBuilder::new(),
             version: UInt64Builder::new(),
             arm: StringBuilder::new(),
@@ -232,7 +232,9 @@ impl FeatureBuilder {
             ColumnKind::Integer => Self::Integer(Int64Builder::new()),
             ColumnKind::Boolean => Self::Boolean(BooleanBuilder::new()),
             ColumnKind::Text => Self::Text(StringBuilder::new()),
-            ColumnKind::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            ColumnKind::Timestamp => {
+                Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("+00:00"))
+            }
         }
     }
 

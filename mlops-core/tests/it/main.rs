@@ -1,1 +1,4 @@
 //! Integration tests of `mlops-core`: one binary, a module a subject.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod data;

@@ -1,0 +1,77 @@
+//! CSV with a header, `,` between cells, `"` around them, empty cells missing.
+
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
+use std::sync::Arc;
+
+use arrow_csv::reader::Format;
+use arrow_csv::{ReaderBuilder, WriterBuilder};
+use arrow_schema::{DataType, Field, Schema};
+
+use super::{BATCH_ROWS, Scan, check_columns, write_error};
+use crate::data::{Dataset, TableSchema};
+use crate::{Error, Result};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Scan {
+    /// The rows of a CSV text with a header. Columns are found by name, in any order.
+    ///
+    /// Cells are cast as their column says: numbers in the usual forms, truth values as true/false, t/f,
+    /// yes/no or 1/0 in any case, times as RFC 3339. An empty cell is missing.
+    ///
+    /// # Errors
+    /// `Data` if there is no header or a line is malformed; then each batch may fail, naming column, row and
+    /// value.
+    pub fn csv(reader: impl Read + Send + 'static, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
+        let mut reader = BufReader::new(reader);
+        let mut header = Vec::new();
+        reader.read_until(b'\n', &mut header).map_err(unreadable)?;
+        if header.starts_with(BYTE_ORDER_MARK) {
+            header.drain(..BYTE_ORDER_MARK.len());
+        }
+        let format = Format::default().with_header(true);
+        let (names, _) = format.infer_schema(Cursor::new(&header), Some(0)).map_err(unreadable)?;
+        // All cells are read as text and cast afterwards, so that a wrong one is named by column and row.
+        let text = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);
+        let texts = Schema::new(names.fields().iter().map(text).collect::<Vec<_>>());
+        let schema = schema.into();
+        check_columns(&schema, &texts)?;
+        let wanted = |field: &&Arc<Field>| schema.columns().iter().any(|column| column.name == *field.name());
+        let projection = (0..texts.fields().len()).filter(|place| wanted(&&texts.fields()[*place])).collect();
+        let batches = ReaderBuilder::new(Arc::new(texts))
+            .with_format(format)
+            .with_batch_size(BATCH_ROWS)
+            .with_projection(projection)
+            .build_buffered(BufReader::new(Cursor::new(header).chain(reader)))
+            .map_err(unreadable)?;
+        Ok(Self::new(schema, batches.map(|batch| batch.map_err(unreadable))))
+    }
+}
+
+impl Dataset {
+    /// Reads a whole CSV text: see [`Scan::csv`].
+    ///
+    /// # Errors
+    /// As [`Scan::csv`].
+    pub fn from_csv(mut reader: impl Read, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).map_err(unreadable)?;
+        Scan::csv(Cursor::new(text), schema)?.into_dataset()
+    }
+
+    /// Writes all rows as CSV with a header.
+    ///
+    /// # Errors
+    /// `Unavailable` if the writer fails.
+    pub fn write_csv(&self, writer: impl Write) -> Result<()> {
+        let mut writer = WriterBuilder::new().with_header(true).build(writer);
+        self.batches()
+            .iter()
+            .try_for_each(|batch| writer.write(batch))
+            .map_err(|error| write_error("CSV", error))
+    }
+}
+
+fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::data("the text is no CSV with a header").with_source(error)
+}

@@ -1,0 +1,157 @@
+//! Cutting a data set into parts that can be reproduced.
+
+use std::collections::BTreeMap;
+
+use rand::seq::SliceRandom;
+
+use super::{Dataset, Value};
+use crate::{Digester, Error, Result, Seed};
+
+/// How rows are dealt into parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Split<'a> {
+    /// By chance alone.
+    Random,
+    /// By chance within each value of a column, so that every part has its share of each class.
+    Stratified(&'a str),
+    /// All rows with one value of a column go together, by a hash of that value: a user is never in two
+    /// parts, and stays in its part when rows are added.
+    Group(&'a str),
+    /// By the order of a column: the oldest rows first. Equal times stay together, in the earlier part.
+    Time(&'a str),
+}
+
+impl Dataset {
+    /// Cuts the rows into parts of these fractions. The rows of each part keep their order.
+    ///
+    /// The same rows, fractions and seed give the same parts. `Random` and `Stratified` round sizes to whole
+    /// rows; `Group` meets fractions on average over many groups; `Time` takes no notice of the seed.
+    ///
+    /// ```
+    /// use mlops_core::data::{Column, ColumnKind, Dataset, Split, TableSchema};
+    /// use mlops_core::Seed;
+    ///
+    /// let schema = TableSchema::new([Column::new("bought", ColumnKind::Boolean)])?;
+    /// let csv = format!("bought\n{}{}", "true\n".repeat(10), "false\n".repeat(40));
+    /// let data = Dataset::from_csv(csv.as_bytes(), schema)?;
+    /// let [train, test] = data.split(Split::Stratified("bought"), [0.8, 0.2], Seed::new(1))?;
+    /// assert_eq!((train.rows(), test.rows()), (40, 10));
+    /// assert_eq!(test.numbers("bought")?.iter().sum::<f64>(), 2.0);
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if the fractions are not positive with sum 1 (to 1e-9), or a time is missing; `NotFound` if
+    /// there is no such column.
+    pub fn split<const N: usize>(&self, by: Split<'_>, fractions: [f64; N], seed: Seed) -> Result<[Self; N]> {
+        check(&fractions)?;
+        let part_of_row = match by {
+            Split::Random => deal(&[(0..self.rows()).collect()], self.rows(), &fractions, seed),
+            Split::Stratified(column) => {
+                let strata: Vec<_> = self.rows_by_value(column)?.into_values().collect();
+                deal(&strata, self.rows(), &fractions, seed)
+            }
+            Split::Group(column) => self.parts_by_group(column, &fractions, seed)?,
+            Split::Time(column) => self.parts_by_time(column, &fractions)?,
+        };
+        let mut places = [const { Vec::new() }; N];
+        for (row, part) in part_of_row.into_iter().enumerate() {
+            places[part].push(row);
+        }
+        let mut parts = Vec::with_capacity(N);
+        for places in &places {
+            parts.push(self.take(places)?);
+        }
+        parts.try_into().map_err(|_| Error::internal("a split made too few parts"))
+    }
+
+    fn rows_by_value(&self, column: &str) -> Result<BTreeMap<Vec<u8>, Vec<usize>>> {
+        let index = self.schema().index_of(column)?;
+        let mut rows: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+        self.for_each_row(|row, values| {
+            rows.entry(key(values[index])).or_default().push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    fn parts_by_group(&self, column: &str, fractions: &[f64], seed: Seed) -> Result<Vec<usize>> {
+        let mut part_of_row = vec![0; self.rows()];
+        for (key, rows) in self.rows_by_value(column)? {
+            let mut digester = Digester::new();
+            digester.update(seed.value().to_le_bytes());
+            digester.update(&key);
+            let mut head = [0; 8];
+            head.copy_from_slice(&digester.finish().as_bytes()[..8]);
+            let uniform = (u64::from_le_bytes(head) >> 11) as f64 / (1_u64 << 53) as f64;
+            let part = part_at(fractions, uniform);
+            rows.into_iter().for_each(|row| part_of_row[row] = part);
+        }
+        Ok(part_of_row)
+    }
+
+    fn parts_by_time(&self, column: &str, fractions: &[f64]) -> Result<Vec<usize>> {
+        let times = self.numbers(column)?;
+        if let Some(row) = times.iter().position(|time| time.is_nan()) {
+            return Err(Error::invalid(format!(
+                "column `{column}` has no time in row {row}: drop the row first"
+            )));
+        }
+        let mut order: Vec<usize> = (0..times.len()).collect();
+        order.sort_by(|a, b| times[*a].total_cmp(&times[*b]));
+        let mut part_of_row = vec![0; times.len()];
+        let mut part = 0;
+        for (rank, row) in order.iter().enumerate() {
+            if rank == 0 || times[*row] != times[order[rank - 1]] {
+                part = part_at(fractions, rank as f64 / times.len() as f64);
+            }
+            part_of_row[*row] = part;
+        }
+        Ok(part_of_row)
+    }
+}
+
+fn check(fractions: &[f64]) -> Result<()> {
+    let sum: f64 = fractions.iter().sum();
+    if fractions.iter().all(|fraction| *fraction > 0.0) && (sum - 1.0).abs() <= 1e-9 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the fractions {fractions:?} of a split must be positive and add up to 1")))
+}
+
+/// Shuffles each stratum and cuts it at the fractions.
+fn deal(strata: &[Vec<usize>], rows: usize, fractions: &[f64], seed: Seed) -> Vec<usize> {
+    let mut rng = seed.rng();
+    let mut part_of_row = vec![0; rows];
+    for stratum in strata {
+        let mut shuffled = stratum.clone();
+        shuffled.shuffle(&mut rng);
+        for (rank, row) in shuffled.into_iter().enumerate() {
+            part_of_row[row] = part_at(fractions, (rank as f64 + 0.5) / stratum.len() as f64);
+        }
+    }
+    part_of_row
+}
+
+/// The part in which the point `uniform` of [0, 1) lies.
+fn part_at(fractions: &[f64], uniform: f64) -> usize {
+    let mut end = 0.0;
+    for (part, fraction) in fractions.iter().enumerate() {
+        end += fraction;
+        if uniform < end {
+            return part;
+        }
+    }
+    fractions.len() - 1
+}
+
+fn key(value: Value<'_>) -> Vec<u8> {
+    match value {
+        Value::Missing => vec![0],
+        Value::Float(value) => [&[1], &value.to_bits().to_le_bytes()[..]].concat(),
+        Value::Integer(value) => [&[2], &value.to_le_bytes()[..]].concat(),
+        Value::Boolean(value) => vec![3, u8::from(value)],
+        Value::Text(value) => [&[4], value.as_bytes()].concat(),
+    }
+}

@@ -1,0 +1,207 @@
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
+use mlops_core::data::{Column, ColumnKind, Dataset, Role, Rule, Scan, Split, TableSchema};
+use mlops_core::{ErrorKind, Seed};
+use proptest::prelude::*;
+
+fn schema() -> TableSchema {
+    TableSchema::new([
+        Column::new("user", ColumnKind::Text),
+        Column::new("amount", ColumnKind::Float).range(0.0, 100.0),
+        Column::new("clicks", ColumnKind::Integer),
+        Column::new("time", ColumnKind::Timestamp).role(Role::Time),
+        Column::new("bought", ColumnKind::Boolean).role(Role::Label).required(),
+    ])
+    .unwrap()
+}
+
+const CSV: &str = "\u{feff}clicks,unused,user,amount,time,bought\r\n\
+                   1,x,ann,2.5,2026-01-01T00:00:00Z,TRUE\r\n\
+                   ,y,\"bob, jr\",,2026-01-02T00:00:00Z,false\r\n\
+                   3,z,ann,7,2026-01-03T00:00:00Z,0\r\n";
+
+fn data() -> Dataset {
+    Dataset::from_csv(CSV.as_bytes(), schema()).unwrap()
+}
+
+#[test]
+fn csv_columns_are_found_by_name_and_cast() {
+    let data = data();
+    assert_eq!(data.rows(), 3);
+    assert_eq!(data.numbers("bought").unwrap(), [1.0, 0.0, 0.0]);
+    assert!(data.numbers("amount").unwrap()[1].is_nan());
+    assert_eq!(data.numbers("time").unwrap()[0], 1_767_225_600_000_000.0);
+    assert!(data.numbers("user").unwrap_err().to_string().contains("`user` holds text"));
+    let users = data.column("user").unwrap();
+    assert_eq!(users.as_any().downcast_ref::<StringArray>().unwrap().value(1), "bob, jr");
+}
+
+#[test]
+fn bad_tables_are_named_by_column_row_and_value() {
+    let check = |csv: &str, kind: ErrorKind, message: &str| {
+        let error = Dataset::from_csv(csv.as_bytes(), schema()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(format!("{error:#}").contains(message), "{error:#}");
+    };
+    let header = "user,amount,clicks,time,bought\n";
+    check("", ErrorKind::Data, "column `user` is missing");
+    check("user,amount\nann,1\n", ErrorKind::Data, "column `clicks` is missing: the data has user, amount");
+    check(&format!("{header}ann,1,1,,1\nann,lots,1,,1\n"), ErrorKind::Data, "its cell in row 1 is `lots`");
+    check(&format!("{header}ann,1,1.5,,1\n"), ErrorKind::Data, "column `clicks` should be integer");
+    check(&format!("{header}ann,1,1,,\n"), ErrorKind::Data, "column `bought` is required, its cell in row 0");
+    check(&format!("{header}ann,1,1,,maybe\n"), ErrorKind::Data, "its cell in row 0 is `maybe`");
+    check(&format!("{header}ann,1\n"), ErrorKind::Data, "no CSV with a header");
+    check(&format!("{header}\"ann,1,1,,1\n"), ErrorKind::Data, "no CSV with a header");
+}
+
+#[test]
+fn casts_that_would_change_a_number_are_refused() {
+    let schema = TableSchema::new([Column::new("n", ColumnKind::Integer)]).unwrap();
+    let batch = |array: ArrayRef| RecordBatch::try_from_iter([("n", array)]).unwrap();
+    let good = Dataset::new(schema.clone(), [batch(Arc::new(Int32Array::from(vec![1, 2])))]).unwrap();
+    assert_eq!(good.numbers("n").unwrap(), [1.0, 2.0]);
+    let fraction = Dataset::new(schema.clone(), [batch(Arc::new(Float64Array::from(vec![1.0, 1.5])))]);
+    assert!(fraction.unwrap_err().to_string().contains("row 1 is `1.5`"));
+    let truth = TableSchema::new([Column::new("n", ColumnKind::Boolean)]).unwrap();
+    let two = Dataset::new(truth, [batch(Arc::new(Int32Array::from(vec![0, 1, 2])))]);
+    assert!(two.unwrap_err().to_string().contains("row 2 is `2`"));
+}
+
+#[test]
+fn a_scan_counts_rows_over_its_batches() {
+    let mut csv = String::from("n\n");
+    (0..20_000).for_each(|n| csv += &format!("{n}\n"));
+    csv += "oops\n";
+    let schema = TableSchema::new([Column::new("n", ColumnKind::Integer)]).unwrap();
+    let scan = Scan::csv(std::io::Cursor::new(csv), schema).unwrap();
+    let results: Vec<_> = scan.collect::<Vec<_>>();
+    assert_eq!(results.len(), 3);
+    assert!(results[2].as_ref().unwrap_err().to_string().contains("row 20000 is `oops`"));
+}
+
+#[test]
+fn filters_projections_and_parts_keep_their_rows() {
+    let data = data();
+    let anns = data.filter(|row| row[0] == "ann".into()).unwrap();
+    assert_eq!(anns.numbers("clicks").unwrap(), [1.0, 3.0]);
+    let narrow = data.project(&["bought", "clicks"]).unwrap();
+    assert_eq!(narrow.schema().columns().len(), 2);
+    assert_eq!(data.clone().concat(data.clone()).unwrap().rows(), 6);
+    assert!(data.clone().concat(narrow).is_err());
+    assert!(data.take(&[3]).unwrap_err().to_string().contains("row 3 is asked for, there are 3 rows"));
+    let empty = data.take(&[]).unwrap();
+    assert!(empty.is_empty());
+    assert_eq!(empty.column("user").unwrap().len(), 0);
+}
+
+#[cfg(all(feature = "parquet", feature = "ipc"))]
+#[test]
+fn files_of_all_formats_hold_the_same_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let path = |name: &str| folder.path().join(name);
+    data.write_csv(std::fs::File::create(path("csv")).unwrap()).unwrap();
+    data.write_parquet(std::fs::File::create(path("parquet")).unwrap()).unwrap();
+    data.write_ipc(std::fs::File::create(path("ipc")).unwrap()).unwrap();
+    for name in ["csv", "parquet", "ipc"] {
+        let read = Dataset::open(path(name), schema()).unwrap();
+        assert_eq!(read.fingerprint(), data.fingerprint(), "{name}");
+        let bytes = std::fs::read(path(name)).unwrap();
+        for cut in [bytes.len() / 2, bytes.len() - 1, 7] {
+            std::fs::write(path("cut"), &bytes[..cut]).unwrap();
+            if let Err(error) = Dataset::open(path("cut"), schema()) {
+                assert_eq!(error.kind(), ErrorKind::Data, "{name} cut at {cut}: {error:?}");
+            } else {
+                assert_eq!(name, "csv", "only CSV can be cut unnoticed");
+            }
+        }
+    }
+}
+
+#[test]
+fn unreadable_files_say_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Dataset::open(folder.path().join("none.csv"), schema()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let error = Dataset::open(folder.path(), schema()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let empty = folder.path().join("empty.csv");
+    std::fs::File::create(&empty).unwrap().write_all(b"").unwrap();
+    let error = Dataset::open(&empty, schema()).unwrap_err();
+    assert!(format!("{error:#}").contains("the file is empty"), "{error:#}");
+}
+
+#[test]
+fn validation_names_the_first_offender_and_counts_the_rest() {
+    let schema = TableSchema::new([
+        Column::new("id", ColumnKind::Integer).role(Role::Id),
+        Column::new("rate", ColumnKind::Float).range(0.0, 1.0),
+        Column::new("kind", ColumnKind::Text).categories(["a", "b"]),
+    ])
+    .unwrap();
+    let csv = "id,rate,kind\n1,0.5,a\n2,NaN,c\n2,-1,b\n4,2,\n";
+    let report = Dataset::from_csv(csv.as_bytes(), schema).unwrap().validate().unwrap();
+    let found: Vec<_> = report.violations.iter().map(|v| (v.rule, v.count, v.first_row)).collect();
+    assert_eq!(
+        found,
+        [(Rule::Unique, 1, 2), (Rule::Finite, 1, 1), (Rule::Range, 2, 2), (Rule::Category, 1, 1)]
+    );
+    assert_eq!(report.missing[2], ("kind".to_owned(), 0.25));
+    assert_eq!(report.into_result().unwrap_err().kind(), ErrorKind::Data);
+}
+
+#[test]
+fn splits_refuse_bad_fractions() {
+    for fractions in [[0.5, 0.6], [1.0, 0.0], [f64::NAN, 0.5], [-0.5, 1.5]] {
+        let error = data().split(Split::Random, fractions, Seed::new(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{fractions:?}");
+    }
+}
+
+#[test]
+fn time_splits_keep_equal_times_together() {
+    let schema = TableSchema::new([Column::new("t", ColumnKind::Integer)]).unwrap();
+    let data = Dataset::from_csv("t\n3\n1\n2\n2\n2\n9\n".as_bytes(), schema).unwrap();
+    let [old, new] = data.split(Split::Time("t"), [0.5, 0.5], Seed::new(0)).unwrap();
+    assert_eq!(old.numbers("t").unwrap(), [1.0, 2.0, 2.0, 2.0]);
+    assert_eq!(new.numbers("t").unwrap(), [3.0, 9.0]);
+}
+
+fn numbers(values: &[f64]) -> Dataset {
+    let schema = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let array: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+    Dataset::new(schema, [RecordBatch::try_from_iter([("x", array)]).unwrap()]).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn fingerprints_see_rows_and_not_batches(values in prop::collection::vec(any::<f64>(), 1..50), cut in 0usize..50) {
+        let cut = cut.min(values.len());
+        let whole = numbers(&values);
+        let pieces = numbers(&values[..cut]).concat(numbers(&values[cut..])).unwrap();
+        prop_assert_eq!(whole.fingerprint(), pieces.fingerprint());
+        let mut changed = values.clone();
+        changed[0] = if changed[0] == 1.0 { 2.0 } else { 1.0 };
+        prop_assert_ne!(whole.fingerprint(), numbers(&changed).fingerprint());
+    }
+
+    #[test]
+    fn splits_deal_every_row_once_and_replay(n in 0usize..200, seed in any::<u64>()) {
+        let values: Vec<f64> = (0..n).map(|i| i as f64).collect();
+        let data = numbers(&values);
+        for by in [Split::Random, Split::Group("x"), Split::Time("x"), Split::Stratified("x")] {
+            let parts: [Dataset; 3] = data.split(by, [0.5, 0.3, 0.2], Seed::new(seed)).unwrap();
+            let mut rows: Vec<f64> = parts.iter().flat_map(|part| part.numbers("x").unwrap()).collect();
+            rows.sort_by(f64::total_cmp);
+            prop_assert_eq!(&rows, &values);
+            prop_assert_eq!(parts, data.split(by, [0.5, 0.3, 0.2], Seed::new(seed)).unwrap());
+        }
+    }
+
+    #[test]
+    fn any_bytes_read_as_csv_give_a_table_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Dataset::from_csv(&bytes[..], schema());
+    }
+}
