@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use super::Value;
 use crate::{Error, Result};
 
 /// What kind of values a column holds. Each kind has one Arrow type, so that one kind of code reads it.
@@ -34,6 +35,18 @@ impl ColumnKind {
             Self::Boolean => DataType::Boolean,
             Self::Text => DataType::Utf8,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        }
+    }
+
+    /// Whether a column of this kind can hold the cell. A missing cell fits every kind, a whole number fits
+    /// real numbers, and is the microseconds of a timestamp.
+    pub fn takes(self, cell: Value<'_>) -> bool {
+        match cell {
+            Value::Missing => true,
+            Value::Float(_) => self == Self::Float,
+            Value::Integer(_) => matches!(self, Self::Float | Self::Integer | Self::Timestamp),
+            Value::Boolean(_) => self == Self::Boolean,
+            Value::Text(_) => self == Self::Text,
         }
     }
 }

@@ -205,7 +205,7 @@ impl InferenceLog {
             )));
         }
         for (column, value) in self.schema.features.iter().zip(record.features) {
-            if !FeatureBuilder::takes(column.kind, *value) {
+            if !column.kind.takes(*value) {
                 return Err(Error::invalid(format!(
                     "record {} has {value} for feature `{}`, which is {}",
                     record.id, column.name, column.kind
@@ -238,19 +238,7 @@ impl FeatureBuilder {
         }
     }
 
-    fn takes(kind: ColumnKind, value: Value<'_>) -> bool {
-        match value {
-            Value::Missing => true,
-            Value::Float(_) => kind == ColumnKind::Float,
-            Value::Integer(_) => {
-                matches!(kind, ColumnKind::Float | ColumnKind::Integer | ColumnKind::Timestamp)
-            }
-            Value::Boolean(_) => kind == ColumnKind::Boolean,
-            Value::Text(_) => kind == ColumnKind::Text,
-        }
-    }
-
-    /// Appends a value that [`takes`](Self::takes) let through; anything else would be a missing cell.
+    /// Appends a value that [`takes`](ColumnKind::takes) let through; anything else would be a missing cell.
     fn append(&mut self, value: Value<'_>) {
         match (self, value) {
             (Self::Float(builder), value) => builder.append_option(value.as_f64()),

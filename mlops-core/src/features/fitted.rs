@@ -1,0 +1,345 @@
+//! One column's transform with the numbers that fitting found.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DatePart, Missing, Scaling, Transform};
+use crate::data::{ColumnKind, Value};
+use crate::{Error, Result};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fitted {
+    /// `(x - shift) * scale`; `fill` is written as it is. A missing `fill` is NaN, which JSON cannot say.
+    Numeric {
+        shift: f64,
+        scale: f64,
+        fill: Option<f64>,
+    },
+    Bucketise {
+        edges: Vec<f64>,
+        fill: Option<f64>,
+    },
+    OneHot {
+        categories: Categories,
+    },
+    Vocabulary {
+        categories: Categories,
+    },
+    Hash {
+        buckets: u32,
+    },
+    DateParts {
+        parts: Vec<DatePart>,
+    },
+}
+
+/// Known categories in order of their text, each with its place: found by binary search, without hashing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Categories(Vec<(String, usize)>);
+
+impl Categories {
+    fn fit<'a>(cells: impl Iterator<Item = Value<'a>>, categories_max: usize) -> Self {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        let mut text = String::new();
+        for cell in cells.filter(|cell| !cell.is_missing()) {
+            let category = category(cell, &mut text);
+            match counts.get_mut(category) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(category.to_owned(), 1)),
+            }
+        }
+        let mut ranked: Vec<_> = counts.into_iter().collect();
+        ranked.sort_by(|(a, count_a), (b, count_b)| count_b.cmp(count_a).then_with(|| a.cmp(b)));
+        ranked.truncate(categories_max);
+        Self(ranked.into_iter().enumerate().map(|(place, (text, _))| (text, place)).collect()).sorted()
+    }
+
+    fn sorted(mut self) -> Self {
+        self.0.sort();
+        self
+    }
+
+    /// One-hot columns go by the order of the texts, so that they are easy to find.
+    fn in_text_order(mut self) -> Self {
+        self.0.iter_mut().enumerate().for_each(|(place, entry)| entry.1 = place);
+        self
+    }
+
+    fn place(&self, cell: Value<'_>) -> Option<usize> {
+        let find = |text: &str| {
+            self.0.binary_search_by(|(known, _)| known.as_str().cmp(text)).ok().map(|at| self.0[at].1)
+        };
+        match cell {
+            Value::Text(text) => find(text),
+            cell => {
+                // 20 digits and a sign: whole numbers never reach the heap.
+                let mut digits = Digits::default();
+                write!(digits, "{cell}").ok()?;
+                find(digits.as_str())
+            }
+        }
+    }
+}
+
+impl Fitted {
+    pub(super) fn fit<'a>(
+        name: &str,
+        transform: &Transform,
+        kind: ColumnKind,
+        cells: impl Iterator<Item = Value<'a>> + Clone,
+    ) -> Result<Self> {
+        check(name, transform, kind)?;
+        Ok(match transform {
+            Transform::Numeric { scaling, missing } => {
+                let numbers = finite(cells);
+                let (shift, scale) = scaling.fit(&numbers);
+                let fill = missing.fit(name, &numbers)?.map(|fill| (fill - shift) * scale);
+                Self::Numeric { shift, scale, fill }
+            }
+            Transform::Bucketise { edges, missing } => {
+                Self::Bucketise { edges: edges.clone(), fill: missing.fit(name, &finite(cells))? }
+            }
+            Transform::OneHot { categories_max } => {
+                Self::OneHot { categories: Categories::fit(cells, *categories_max).in_text_order() }
+            }
+            Transform::Vocabulary { categories_max } => {
+                Self::Vocabulary { categories: Categories::fit(cells, *categories_max) }
+            }
+            Transform::Hash { buckets } => Self::Hash { buckets: *buckets },
+            Transform::DateParts { parts } => Self::DateParts { parts: parts.clone() },
+        })
+    }
+
+    pub(super) fn output_names(&self, column: &str) -> Vec<String> {
+        match self {
+            Self::Numeric { .. } | Self::Bucketise { .. } | Self::Vocabulary { .. } => {
+                vec![column.to_owned()]
+            }
+            Self::OneHot { categories } => {
+                categories.0.iter().map(|(text, _)| format!("{column}={text}")).collect()
+            }
+            Self::Hash { buckets } => (0..*buckets).map(|bucket| format!("{column}#{bucket}")).collect(),
+            Self::DateParts { parts } => {
+                parts.iter().map(|part| format!("{column}.{}", part.name())).collect()
+            }
+        }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        match self {
+            Self::Numeric { .. } | Self::Bucketise { .. } | Self::Vocabulary { .. } => 1,
+            Self::OneHot { categories } => categories.0.len(),
+            Self::Hash { buckets } => *buckets as usize,
+            Self::DateParts { parts } => parts.len(),
+        }
+    }
+
+    /// Writes the encoded cell to `out`, which has this transform's width.
+    #[inline]
+    pub(super) fn encode(&self, cell: Value<'_>, out: &mut [f32]) {
+        match self {
+            Self::Numeric { shift, scale, fill } => {
+                out[0] = match cell.as_f64().filter(|number| number.is_finite()) {
+                    Some(number) => ((number - shift) * scale) as f32,
+                    None => fill.map_or(f32::NAN, |fill| fill as f32),
+                };
+            }
+            Self::Bucketise { edges, fill } => {
+                out[0] = match cell.as_f64().filter(|number| !number.is_nan()) {
+                    Some(number) => edges.partition_point(|edge| *edge <= number) as f32,
+                    None => fill.map_or(f32::NAN, |fill| fill as f32),
+                };
+            }
+            Self::OneHot { categories } => {
+                out.fill(0.0);
+                if let Some(place) = categories.place(cell) {
+                    out[place] = 1.0;
+                }
+            }
+            Self::Vocabulary { categories } => {
+                out[0] = match categories.place(cell) {
+                    Some(place) => place as f32,
+                    None if cell.is_missing() => -1.0,
+                    None => categories.0.len() as f32,
+                };
+            }
+            Self::Hash { buckets } => {
+                out.fill(0.0);
+                if !cell.is_missing() {
+                    out[(hash(cell) % u64::from(*buckets)) as usize] = 1.0;
+                }
+            }
+            Self::DateParts { parts } => encode_date(parts, cell, out),
+        }
+    }
+}
+
+fn check(name: &str, transform: &Transform, kind: ColumnKind) -> Result<()> {
+    let numeric = kind != ColumnKind::Text;
+    let discrete = !matches!(kind, ColumnKind::Float | ColumnKind::Timestamp);
+    let (fits, wants) = match transform {
+        Transform::Numeric { .. } | Transform::Bucketise { .. } => (numeric, "numbers, not text"),
+        Transform::OneHot { .. } | Transform::Vocabulary { .. } | Transform::Hash { .. } => {
+            (discrete, "text, truth values or whole numbers")
+        }
+        Transform::DateParts { .. } => (kind == ColumnKind::Timestamp, "times"),
+    };
+    if !fits {
+        return Err(Error::invalid(format!("column `{name}` is {kind}, its transform wants {wants}")));
+    }
+    match transform {
+        Transform::Bucketise { edges, .. }
+            if edges.is_empty()
+                || edges.iter().any(|edge| !edge.is_finite())
+                || edges.windows(2).any(|pair| pair[0] >= pair[1]) =>
+        {
+            Err(Error::invalid(format!("column `{name}` has edges {edges:?}: want finite, rising ones")))
+        }
+        Transform::OneHot { categories_max: 0 }
+        | Transform::Vocabulary { categories_max: 0 }
+        | Transform::Hash { buckets: 0 } => {
+            Err(Error::invalid(format!("column `{name}` would get 0 categories: want at least 1")))
+        }
+        Transform::DateParts { parts } if parts.is_empty() => {
+            Err(Error::invalid(format!("column `{name}` would get 0 parts of the date: want at least 1")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn finite<'a>(cells: impl Iterator<Item = Value<'a>>) -> Vec<f64> {
+    cells.filter_map(Value::as_f64).filter(|number| number.is_finite()).collect()
+}
+
+impl Scaling {
+    fn fit(self, numbers: &[f64]) -> (f64, f64) {
+        let inverse = |width: f64| if width > 0.0 { 1.0 / width } else { 0.0 };
+        match self {
+            Self::None => (0.0, 1.0),
+            Self::Standardise => {
+                let mean = mean(numbers);
+                let variance =
+                    numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / numbers.len().max(1) as f64;
+                (mean, inverse(variance.sqrt()))
+            }
+            Self::MinMax => {
+                let (min, max) = numbers
+                    .iter()
+                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), x| (min.min(*x), max.max(*x)));
+                if numbers.is_empty() { (0.0, 0.0) } else { (min, inverse(max - min)) }
+            }
+        }
+    }
+}
+
+impl Missing {
+    fn fit(self, name: &str, numbers: &[f64]) -> Result<Option<f64>> {
+        let needs_numbers = matches!(self, Self::Mean | Self::Median);
+        if needs_numbers && numbers.is_empty() {
+            return Err(Error::data(format!(
+                "column `{name}` has no finite number to fit on: give its missing cells a fixed value"
+            )));
+        }
+        Ok(match self {
+            Self::NaN => None,
+            Self::Mean => Some(mean(numbers)),
+            Self::Median => Some(median(numbers)),
+            Self::Value(value) if value.is_finite() => Some(value),
+            Self::Value(value) => {
+                return Err(Error::invalid(format!(
+                    "column `{name}` would fill missing cells with {value}: want a finite number or `NaN`"
+                )));
+            }
+        })
+    }
+}
+
+fn mean(numbers: &[f64]) -> f64 {
+    // Divided first, so that huge numbers do not overflow the sum.
+    let n = numbers.len() as f64;
+    numbers.iter().map(|x| x / n).sum()
+}
+
+fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { sorted[middle - 1].midpoint(sorted[middle]) }
+}
+
+fn category<'a>(cell: Value<'a>, text: &'a mut String) -> &'a str {
+    match cell {
+        Value::Text(text) => text,
+        cell => {
+            text.clear();
+            // Writing to a `String` never fails.
+            let _ = write!(text, "{cell}");
+            text
+        }
+    }
+}
+
+/// FNV-1a with a final mix: the same for ever, on every machine.
+fn hash(cell: Value<'_>) -> u64 {
+    struct Fnv(u64);
+    impl Fnv {
+        fn bytes(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
+    match cell {
+        Value::Text(text) => fnv.bytes(text.as_bytes()),
+        Value::Integer(number) => fnv.bytes(&number.to_le_bytes()),
+        Value::Boolean(truth) => fnv.bytes(&[u8::from(truth)]),
+        Value::Float(number) => fnv.bytes(&number.to_le_bytes()),
+        Value::Missing => {}
+    }
+    let mixed = (fnv.0 ^ (fnv.0 >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    mixed ^ (mixed >> 33)
+}
+
+fn encode_date(parts: &[DatePart], cell: Value<'_>, out: &mut [f32]) {
+    let time = match cell {
+        Value::Integer(micros) => jiff::Timestamp::from_microsecond(micros).ok(),
+        _ => None,
+    };
+    let Some(time) = time else { return out.fill(f32::NAN) };
+    let time = jiff::tz::Offset::UTC.to_datetime(time);
+    for (out, part) in out.iter_mut().zip(parts) {
+        *out = match part {
+            DatePart::Hour => f32::from(time.hour()),
+            DatePart::Weekday => f32::from(time.weekday().to_monday_one_offset()),
+            DatePart::Day => f32::from(time.day()),
+            DatePart::Month => f32::from(time.month()),
+            DatePart::Year => f32::from(time.year()),
+        };
+    }
+}
+
+/// A text of up to 24 bytes on the stack.
+#[derive(Default)]
+struct Digits {
+    bytes: [u8; 24],
+    len: usize,
+}
+
+impl Digits {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl Write for Digits {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}

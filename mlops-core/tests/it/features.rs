@@ -1,0 +1,160 @@
+use mlops_core::ErrorKind;
+use mlops_core::data::{Column, ColumnKind, Dataset, TableSchema, Value};
+use mlops_core::features::{DatePart, Encoder, EncoderSpec, Missing, Scaling, Transform};
+use proptest::prelude::*;
+
+fn train() -> Dataset {
+    let schema = TableSchema::new([
+        Column::new("amount", ColumnKind::Float),
+        Column::new("visitor", ColumnKind::Text),
+        Column::new("weekend", ColumnKind::Boolean),
+        Column::new("region", ColumnKind::Integer),
+        Column::new("time", ColumnKind::Timestamp),
+    ])
+    .unwrap();
+    let csv = "amount,visitor,weekend,region,time\n\
+               1,new,true,3,2026-11-21T18:00:00Z\n\
+               3,old,false,3,2026-11-22T07:30:00Z\n\
+               ,old,false,1,\n\
+               NaN,odd,true,2,2025-01-01T00:00:00Z\n";
+    Dataset::from_csv(csv.as_bytes(), schema).unwrap()
+}
+
+fn encode(transform: Transform, column: &str, cell: Value<'_>) -> Vec<f32> {
+    let encoder = Encoder::fit(&EncoderSpec::new([(column, transform)]), &train()).unwrap();
+    let place = encoder.inputs().iter().position(|input| input.name == column).unwrap();
+    let mut row = [Value::Missing; 5];
+    row[place] = cell;
+    let mut out = vec![9.0; encoder.width()];
+    encoder.encode_row(&row, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn each_transform_gives_its_numbers() {
+    let numeric = |scaling, missing| Transform::Numeric { scaling, missing };
+    let standard = Transform::standardise();
+    assert_eq!(encode(standard.clone(), "amount", 3.0.into()), [1.0]);
+    assert_eq!(encode(standard, "amount", Value::Missing), [0.0]);
+    let scaled = numeric(Scaling::MinMax, Missing::Value(2.0));
+    assert_eq!(encode(scaled.clone(), "amount", 5.0.into()), [2.0]);
+    assert_eq!(encode(scaled.clone(), "amount", f64::INFINITY.into()), [0.5]);
+    assert_eq!(encode(scaled, "amount", Value::Missing), [0.5]);
+    assert!(encode(Transform::passthrough(), "amount", Value::Missing)[0].is_nan());
+    assert_eq!(encode(numeric(Scaling::None, Missing::Median), "amount", f64::NAN.into()), [2.0]);
+    assert_eq!(encode(Transform::passthrough(), "weekend", true.into()), [1.0]);
+
+    let edges = Transform::Bucketise { edges: vec![0.0, 2.0], missing: Missing::Value(7.0) };
+    let bucket = |cell| encode(edges.clone(), "amount", cell)[0];
+    assert_eq!([-1.0, 0.0, 1.9, 2.0, f64::INFINITY].map(|x| bucket(x.into())), [0.0, 1.0, 1.0, 2.0, 2.0]);
+    assert_eq!(bucket(Value::Missing), 7.0);
+
+    let one_hot = |cell| encode(Transform::one_hot(2), "visitor", cell);
+    assert_eq!(one_hot("new".into()), [1.0, 0.0], "`new` and `odd` tie: the first in order stays");
+    assert_eq!(one_hot("old".into()), [0.0, 1.0]);
+    assert_eq!(one_hot("odd".into()), [0.0, 0.0]);
+    assert_eq!(one_hot(Value::Missing), [0.0, 0.0]);
+
+    let vocabulary = Transform::Vocabulary { categories_max: 2 };
+    let index = |cell| encode(vocabulary.clone(), "region", cell)[0];
+    assert_eq!([3, 1, 2].map(|region| index(Value::Integer(region))), [0.0, 1.0, 2.0]);
+    assert_eq!(index(Value::Missing), -1.0);
+
+    let parts = vec![DatePart::Hour, DatePart::Weekday, DatePart::Day, DatePart::Month, DatePart::Year];
+    let date = Transform::DateParts { parts };
+    let micros = Value::Integer(1_795_284_000_000_000);
+    assert_eq!(encode(date.clone(), "time", micros), [18.0, 6.0, 21.0, 11.0, 2026.0]);
+    assert!(encode(date, "time", Value::Missing).iter().all(|part| part.is_nan()));
+
+    let hash = encode(Transform::Hash { buckets: 8 }, "visitor", "new".into());
+    assert_eq!((hash.len(), hash.iter().sum::<f32>()), (8, 1.0));
+    assert_eq!(hash, encode(Transform::Hash { buckets: 8 }, "visitor", "new".into()));
+}
+
+#[test]
+fn hashes_never_change() {
+    let places = ["new", "old", "", "ü"].map(|text| {
+        encode(Transform::Hash { buckets: 1000 }, "visitor", text.into()).iter().position(|x| *x == 1.0)
+    });
+    // The same by an FNV-1a with the same mix in Python's whole numbers.
+    assert_eq!(places, [Some(948), Some(654), Some(458), Some(20)]);
+}
+
+#[test]
+fn bad_specs_and_rows_are_named() {
+    let fit = |column: &str, transform| Encoder::fit(&EncoderSpec::new([(column, transform)]), &train());
+    let error = |column, transform| fit(column, transform).unwrap_err().to_string();
+    assert!(error("nobody", Transform::one_hot(3)).contains("`nobody` is no feature"));
+    assert!(error("visitor", Transform::passthrough()).contains("`visitor` is text"));
+    assert!(error("amount", Transform::one_hot(3)).contains("`amount` is float"));
+    assert!(error("region", Transform::one_hot(0)).contains("0 categories"));
+    assert!(error("amount", Transform::DateParts { parts: vec![DatePart::Day] }).contains("wants times"));
+    let edges = Transform::Bucketise { edges: vec![2.0, 1.0], missing: Missing::NaN };
+    assert!(error("amount", edges).contains("rising"));
+    let empty = train().take(&[]).unwrap();
+    let spec = EncoderSpec::new([("amount", Transform::passthrough())]);
+    assert_eq!(Encoder::fit(&spec, &empty).unwrap_err().kind(), ErrorKind::Data);
+
+    let encoder = fit("amount", Transform::passthrough()).unwrap();
+    let mut out = [0.0];
+    let error = encoder.encode_row(&[Value::Missing; 4], &mut out).unwrap_err();
+    assert_eq!(error.to_string(), "the row has 4 cells, want 5: amount, visitor, weekend, region, time");
+    let mut row = [Value::Missing; 5];
+    row[0] = "12".into();
+    assert_eq!(
+        encoder.encode_row(&row, &mut out).unwrap_err().to_string(),
+        "feature `amount` wants float, got `12`"
+    );
+    row[0] = 12.0.into();
+    assert!(encoder.encode_row(&row, &mut [0.0; 2]).unwrap_err().to_string().contains("room for 2"));
+}
+
+fn full() -> Encoder {
+    let spec = EncoderSpec::new([
+        ("visitor", Transform::one_hot(5)),
+        ("amount", Transform::standardise()),
+        ("amount", Transform::passthrough()),
+        ("region", Transform::Vocabulary { categories_max: 5 }),
+        ("weekend", Transform::one_hot(2)),
+        ("time", Transform::DateParts { parts: vec![DatePart::Hour] }),
+    ]);
+    Encoder::fit(&spec, &train()).unwrap()
+}
+
+#[test]
+fn batches_and_rows_are_encoded_alike() {
+    let encoder = full();
+    let batch = encoder.encode_dataset(&train()).unwrap();
+    assert_eq!(batch.ncols(), encoder.output_names().len());
+    train()
+        .for_each_row(|index, row| {
+            let mut out = vec![0.0; encoder.width()];
+            encoder.encode_row(row, &mut out)?;
+            let bits = |x: &f32| x.to_bits();
+            assert!(out.iter().map(bits).eq(batch.row(index).iter().map(bits)));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn json_keeps_every_bit_and_newer_versions_are_refused() {
+    let encoder = full();
+    let json = encoder.to_json().unwrap();
+    assert_eq!(Encoder::from_json(&json).unwrap(), encoder);
+    let newer = String::from_utf8(json.clone()).unwrap().replace("\"version\":1", "\"version\":2");
+    assert_eq!(Encoder::from_json(newer.as_bytes()).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(Encoder::from_json(b"{}").unwrap_err().kind(), ErrorKind::Data);
+    let hostile = String::from_utf8(json).unwrap().replace("\"input\":0", "\"input\":77");
+    assert!(Encoder::from_json(hostile.as_bytes()).unwrap_err().to_string().contains("cell 77"));
+}
+
+proptest! {
+    #[test]
+    fn any_row_is_encoded_or_refused(amount in any::<f64>(), text in ".{0,8}", region in any::<i64>(), time in any::<i64>()) {
+        let encoder = full();
+        let row = [amount.into(), text.as_str().into(), true.into(), region.into(), Value::Integer(time)];
+        let mut out = vec![0.0; encoder.width()];
+        encoder.encode_row(&row, &mut out).unwrap();
+    }
+}
