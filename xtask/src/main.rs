@@ -1,2 +1,77 @@
-//! The one command that checks the workspace.
-fn main() {}
+//! The one command that checks the workspace: `cargo xtask test`.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to people")]
+
+mod dependencies;
+mod onnxruntime;
+mod shell;
+
+use std::process::ExitCode;
+
+use shell::{Result, Step, say};
+
+const HELP: &str = "\
+cargo xtask test    format, lints, docs, dependency rules, tests with default and with all features, benches
+
+What the tests of real components need is fetched into target/ and kept there.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test(),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("unknown arguments {arguments:?}\n\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("\nxtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Result<()> {
+    Step::new("format").cargo(&["fmt", "--all", "--check"])?;
+
+    say("dependency rules");
+    dependencies::check()?;
+
+    let lints = ["--", "-D", "warnings"];
+    let clippy = |features: &[&str]| {
+        let call = ["clippy", "--workspace", "--all-targets"];
+        Step::new("lints").cargo(&[&call, features, &lints].concat())
+    };
+    clippy(&[])?;
+    clippy(&["--all-features"])?;
+
+    Step::new("docs").env("RUSTDOCFLAGS", "-D warnings").cargo(&[
+        "doc",
+        "--workspace",
+        "--all-features",
+        "--no-deps",
+    ])?;
+
+    Step::new("tests with default features").cargo(&["test", "--workspace"])?;
+
+    say("ONNX Runtime for the tests with all features");
+    let library = onnxruntime::library()?;
+    Step::new("tests with all features").env("ORT_DYLIB_PATH", &library).cargo(&[
+        "test",
+        "--workspace",
+        "--all-features",
+    ])?;
+
+    Step::new("benches, once each").cargo(&[
+        "test",
+        "--package",
+        "benches",
+        "--benches",
+        "--all-features",
+    ])?;
+    say("all good");
+    Ok(())
+}
