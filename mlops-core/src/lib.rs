@@ -3,6 +3,8 @@
 
 pub mod data;
 pub mod features;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod record;
 
 mod clock;
