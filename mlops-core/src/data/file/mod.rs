@@ -8,7 +8,9 @@ mod ipc;
 mod parquet;
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+#[cfg(feature = "ipc")]
+use std::io::BufReader;
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
