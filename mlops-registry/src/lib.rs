@@ -1,1 +1,76 @@
 //! A linearizable, auditable model registry without a server, on any storage.
+//!
+//! ```
+//! use mlops_core::{ModelRef, ModelSource};
+//! use mlops_registry::{Draft, Expect, NewVersion, blocking::Registry};
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let registry = Registry::open(folder.path().to_str().unwrap())?;
+//!
+//! // A version: its files and what is known of it. The key makes a second try harmless.
+//! let candidate = NewVersion::new("shop").file("model.bin", "weights").metric("auc", 0.93);
+//! let receipt = registry.commit(Draft::new("trainer", "rows of May").key("may").register(candidate))?;
+//! let version = receipt.version().unwrap();
+//!
+//! // Approved and promoted in one commit, if nobody else was faster.
+//! let champion = registry.snapshot().alias("shop", "champion").map(|version| version.id().version);
+//! registry.commit(
+//!     Draft::new("ann", "looks right").approve(version).alias("champion", version, Expect::from(champion)),
+//! )?;
+//!
+//! // Answer without I/O; then look back.
+//! let state = registry.snapshot();
+//! assert_eq!(state.resolve(&"shop@champion".parse()?)?.id().to_string(), "shop/1");
+//! assert_eq!(registry.history(1, 10)?[1].actor, "ann");
+//! assert_eq!(registry.fetch(version)?.read("model.bin")?, "weights");
+//! # Ok::<(), mlops_core::Error>(())
+//! ```
+//!
+//! ```text
+//!  Draft --validate--> Commit --append if absent--> log/00000000000000000007.json --apply--> Snapshot
+//!    files ----------> blob/<sha256>/<upload>                                        readers share it
+//! ```
+//!
+//! # What is where
+//! - [`Registry`]: open, commit, refresh, fetch; [`blocking::Registry`] without futures.
+//! - [`Draft`], [`NewVersion`], [`Receipt`]: ask for a commit, and what came of it.
+//! - [`Snapshot`]: the state as of one commit, and the pure core (`validate`, `apply`).
+//! - [`Commit`], [`Change`]: the log that is the truth and the audit.
+//! - [`log`]: the trait of a back end.
+//!
+//! # How it keeps its promises
+//! The registry is an append-only log of numbered entries on a storage that can create what is absent. A writer
+//! uploads its files under fresh names, reads the log to its end, checks its draft against the state, and
+//! creates the next entry. Whoever creates it has won; the others look at the new state and try again or give
+//! up with a `Conflict`. An answer that got lost is found by reading the entry back. No clock, lock or lease is
+//! part of it. Each entry holds the digest of the one before it, so [`Snapshot::head`], noted elsewhere, proves
+//! the whole past.
+//!
+//! # Crate features
+//! | feature | what it adds |
+//! |---|---|
+//! | `local` (default) | folders on a local disk |
+//! | `aws`, `azure`, `gcp` | cloud stores |
+//! | `runtime` | a thread for the I/O of the blocking face; the network back ends turn it on |
+#![forbid(unsafe_code)]
+
+pub mod blocking;
+pub mod log;
+pub mod name;
+pub mod state;
+
+mod blobs;
+mod change;
+mod commit;
+mod draft;
+mod ids;
+mod registry;
+mod store;
+
+pub use change::{Approval, Change, Expect, FileRecord, VersionRecord};
+pub use commit::Commit;
+pub use draft::{Draft, NewVersion, Receipt};
+pub use ids::UploadId;
+pub use mlops_core::{Error, ErrorKind, Result};
+pub use registry::{Builder, Registry};
+pub use state::{At, Model, Snapshot, Version};

@@ -1,1 +1,6 @@
-//! Integration tests of `mlops-registry`: one binary, a module a subject.
+//! The registry as its users see it, on real storage.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod commits;
+mod failures;
+mod support;

@@ -1,0 +1,190 @@
+//! The registry without futures, for callers that have no runtime.
+//!
+//! ```
+//! use mlops_registry::{Draft, Expect, NewVersion, blocking::Registry};
+//!
+//! let registry = Registry::open("memory:")?;
+//! let draft = Draft::new("ann", "first model").register(NewVersion::new("shop").file("model.bin", "weights"));
+//! let receipt = registry.commit(draft)?;
+//! assert_eq!(receipt.version().unwrap().to_string(), "shop/1");
+//! # Ok::<(), mlops_core::Error>(())
+//! ```
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use arc_swap::Guard;
+use bytes::Bytes;
+use mlops_core::{BoxFuture, ModelPackage, ModelRef, ModelSource, ModelVersion, Result};
+
+use crate::registry::Builder;
+use crate::{Commit, Draft, Receipt, Snapshot};
+
+/// [`Registry`](crate::Registry) without futures. Clones share one state.
+///
+/// Each method waits on the calling thread. With a network back end a thread for its I/O runs until the last
+/// clone is dropped. May be called from inside a runtime too, where it blocks the worker that calls it.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: crate::Registry,
+    driver: Driver,
+}
+
+impl Registry {
+    /// Opens the registry at a location, see [`Registry::open`](crate::Registry::open).
+    ///
+    /// # Errors
+    /// As for [`Registry::open`](crate::Registry::open).
+    pub fn open(location: &str) -> Result<Self> {
+        Self::open_with(crate::Registry::builder(), location)
+    }
+
+    /// Opens the registry at a location with a clock, a seed or options of the store.
+    ///
+    /// # Errors
+    /// As for [`Registry::open`](crate::Registry::open).
+    pub fn open_with(builder: Builder, location: &str) -> Result<Self> {
+        let driver = Driver::new()?;
+        let inner = driver.block_on(builder.open(location))?;
+        Ok(Self { inner, driver })
+    }
+
+    /// The registry with futures behind this one.
+    pub fn registry(&self) -> &crate::Registry {
+        &self.inner
+    }
+
+    /// See [`Registry::state`](crate::Registry::state).
+    pub fn state(&self) -> Guard<Arc<Snapshot>> {
+        self.inner.state()
+    }
+
+    /// See [`Registry::snapshot`](crate::Registry::snapshot).
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.snapshot()
+    }
+
+    /// See [`Registry::refresh`](crate::Registry::refresh).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn refresh(&self) -> Result<Arc<Snapshot>> {
+        self.driver.block_on(self.inner.refresh())
+    }
+
+    /// See [`Registry::commit`](crate::Registry::commit).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit(&self, draft: Draft) -> Result<Receipt> {
+        self.driver.block_on(self.inner.commit(draft))
+    }
+
+    /// See [`Registry::history`](crate::Registry::history).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn history(&self, from: u64, count_max: usize) -> Result<Vec<Commit>> {
+        self.driver.block_on(self.inner.history(from, count_max))
+    }
+
+    /// See [`Registry::read`](crate::Registry::read).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, version: &ModelVersion, file: &str) -> Result<Bytes> {
+        self.driver.block_on(self.inner.read(version, file))
+    }
+
+    /// The files and the signature of one version, checked against their digests.
+    ///
+    /// # Errors
+    /// As for [`ModelSource::fetch`].
+    pub fn fetch(&self, version: &ModelVersion) -> Result<ModelPackage> {
+        self.driver.block_on(self.inner.fetch(version))
+    }
+}
+
+/// Futures that are ready when they are polled: any executor drives them, and the poll waits.
+impl ModelSource for Registry {
+    fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion>> {
+        Box::pin(async move { self.driver.block_on(self.inner.resolve(model)) })
+    }
+
+    fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage>> {
+        Box::pin(async move { self.driver.block_on(self.inner.fetch(version)) })
+    }
+}
+
+/// Polls futures on the calling thread.
+#[derive(Clone, Debug)]
+struct Driver {
+    #[cfg(feature = "runtime")]
+    runtime: Arc<Runtime>,
+}
+
+#[cfg(feature = "runtime")]
+#[derive(Debug)]
+struct Runtime(Option<tokio::runtime::Runtime>);
+
+#[cfg(feature = "runtime")]
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // A plain drop would wait for blocked threads, and panic inside another runtime.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Driver {
+    #[cfg(not(feature = "runtime"))]
+    #[allow(clippy::unnecessary_wraps, reason = "the other form can fail")]
+    fn new() -> Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(feature = "runtime")]
+    fn new() -> Result<Self> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(
+                |error| {
+                    mlops_core::Error::unavailable("cannot start a thread for the registry's I/O")
+                        .with_source(error)
+                },
+            )?;
+        Ok(Self { runtime: Arc::new(Runtime(Some(runtime))) })
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        #[cfg(feature = "runtime")]
+        let _entered = self.runtime.0.as_ref().map(tokio::runtime::Runtime::enter);
+        let signal = Arc::new(Signal { thread: std::thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(signal.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
+            }
+            while !signal.woken.swap(false, Ordering::Acquire) {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+struct Signal {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}

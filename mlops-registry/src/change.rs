@@ -1,0 +1,199 @@
+//! What a commit can change.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use mlops_core::{Digest, ModelSignature, ModelVersion};
+use serde::{Deserialize, Serialize};
+
+use crate::UploadId;
+
+/// One change of the registry, as the log records it.
+///
+/// Who made it and why stand in the [`Commit`](crate::Commit) around it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Change {
+    /// Describes a model anew, and makes it if it does not exist.
+    DescribeModel {
+        /// The model.
+        model: String,
+        /// What it is for.
+        description: String,
+        /// Words to find it by.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        tags: BTreeMap<String, String>,
+    },
+    /// Adds a version, and the model if it does not exist.
+    Register(Box<VersionRecord>),
+    /// The actor's verdict on a version; it replaces the verdict that the same actor gave before.
+    Review {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The verdict.
+        verdict: Approval,
+    },
+    /// Points an alias at another version, or at none.
+    MoveAlias {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// What it has to point at before.
+        expect: Expect,
+        /// What it points at afterwards; `None` removes it.
+        to: Option<u64>,
+    },
+    /// Sets or removes a tag of a version.
+    Tag {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The tag's name.
+        key: String,
+        /// Its value; `None` removes it.
+        value: Option<String>,
+    },
+    /// Hides a version to which no alias points. Its files stay until they are purged.
+    Delete {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+    },
+    /// Brings a deleted version back.
+    Restore {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+    },
+}
+
+impl Change {
+    /// The model that it changes.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Register(record) => &record.id.name,
+            Self::DescribeModel { model, .. }
+            | Self::Review { model, .. }
+            | Self::MoveAlias { model, .. }
+            | Self::Tag { model, .. }
+            | Self::Delete { model, .. }
+            | Self::Restore { model, .. } => model,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DescribeModel { model, .. } => write!(f, "describe {model}"),
+            Self::Register(record) => write!(f, "register {}", record.id),
+            Self::Review { model, version, verdict } => write!(f, "review {model}/{version}: {verdict}"),
+            Self::MoveAlias { model, alias, to: Some(to), .. } => {
+                write!(f, "point {model}@{alias} at {model}/{to}")
+            }
+            Self::MoveAlias { model, alias, to: None, .. } => write!(f, "remove {model}@{alias}"),
+            Self::Tag { model, version, key, value: Some(value) } => {
+                write!(f, "tag {model}/{version}: {key}={value}")
+            }
+            Self::Tag { model, version, key, value: None } => write!(f, "untag {model}/{version}: {key}"),
+            Self::Delete { model, version } => write!(f, "delete {model}/{version}"),
+            Self::Restore { model, version } => write!(f, "restore {model}/{version}"),
+        }
+    }
+}
+
+/// What is recorded of a version when it is registered, for ever.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct VersionRecord {
+    /// Its name and number.
+    pub id: ModelVersion,
+    /// Its files by relative name.
+    pub files: BTreeMap<String, FileRecord>,
+    /// What the model takes and gives.
+    pub signature: ModelSignature,
+    /// What wrote it: `onnx`, `mlops-native`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<String>,
+    /// Its quality by the name of the metric. All are finite.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// What it is, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The versions that it was made from: a checkpoint, a teacher, the members of an ensemble.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ModelVersion>,
+    /// The run that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The fingerprints of the data that made it, by role: `train`, `test`, ...
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, Digest>,
+    /// The code that made it: a commit or a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Where the profile lies that its inputs are compared with: a file of the version or any address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+}
+
+/// One file of a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FileRecord {
+    /// The SHA-256 of its bytes.
+    pub sha256: Digest,
+    /// Its length.
+    pub size_bytes: u64,
+    /// The upload that holds its bytes.
+    pub upload: UploadId,
+}
+
+/// Whether people let a version go into production.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// Nobody has decided yet.
+    #[default]
+    Pending,
+    /// It may.
+    Approved,
+    /// It may not.
+    Rejected,
+}
+
+impl fmt::Display for Approval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// What an alias has to point at before it is moved: the "compare" of compare-and-set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// Anything or nothing: the last writer wins.
+    Any,
+    /// Nothing: the alias does not exist.
+    Absent,
+    /// This version.
+    Version(u64),
+}
+
+impl From<Option<u64>> for Expect {
+    /// The expectation that an alias still points at what was read.
+    fn from(read: Option<u64>) -> Self {
+        read.map_or(Self::Absent, Self::Version)
+    }
+}

@@ -1,0 +1,467 @@
+//! The registry: a log, the blobs, and the state that the log adds up to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use mlops_core::{
+    BoxFuture, Clock, Digest, Error, ModelFile, ModelPackage, ModelRef, ModelSource, ModelVersion, Result,
+    Seed, SystemClock,
+};
+
+use crate::blobs::{Blobs, measure};
+use crate::draft::Step;
+use crate::ids::Ids;
+use crate::log::{Appended, Log, ObjectLog};
+use crate::state::{Refusal, Request, checkpoint};
+use crate::{Change, Commit, Draft, Expect, FileRecord, Receipt, Snapshot, UploadId, VersionRecord, store};
+
+/// A registry of models on a storage of the caller's choice. Clones share one state.
+///
+/// Readers and writers of any number of processes work on one registry at once; the storage is all that they
+/// share. Every commit is linearizable: it happens at one point between call and return, and whoever refreshes
+/// after that sees it.
+///
+/// With a folder or memory as storage the futures need no runtime: any executor drives them. See
+/// [`blocking`](crate::blocking) for a face without futures.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    location: String,
+    log: Arc<dyn Log>,
+    blobs: Blobs,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+/// What a registry is opened with.
+#[derive(Debug)]
+pub struct Builder {
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+    options: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// The clock that dates the commits, instead of the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The seed of fresh ids, instead of the machine's entropy: for replays of a single process. Two writers
+    /// with one seed would make the same ids and overwrite each other's uploads.
+    #[must_use]
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.ids = Ids::seeded(seed);
+        self
+    }
+
+    /// An option of the store, by the names that `object_store` gives them: `aws_region`, `aws_access_key_id`, ...
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.push((name.into(), value.into()));
+        self
+    }
+
+    /// Opens the registry at a location, see [`Registry::open`].
+    ///
+    /// # Errors
+    /// As for [`Registry::open`].
+    pub async fn open(self, location: &str) -> Result<Registry> {
+        let store = store::open(location, &self.options)?;
+        self.open_parts(location, Arc::new(ObjectLog::new(store.clone())), store).await
+    }
+
+    /// Opens a registry with a log and a blob store of the caller's.
+    ///
+    /// # Errors
+    /// `Data` if the log is damaged, `Unavailable` if it is out of reach.
+    pub async fn open_with(
+        self,
+        log: Arc<dyn Log>,
+        blobs: Arc<dyn object_store::ObjectStore>,
+    ) -> Result<Registry> {
+        self.open_parts("custom log", log, blobs).await
+    }
+
+    async fn open_parts(
+        self,
+        location: &str,
+        log: Arc<dyn Log>,
+        blobs: Arc<dyn object_store::ObjectStore>,
+    ) -> Result<Registry> {
+        let registry = Registry {
+            inner: Arc::new(Inner {
+                location: location.to_owned(),
+                log,
+                blobs: Blobs::new(blobs),
+                clock: self.clock,
+                ids: self.ids,
+                snapshot: ArcSwap::default(),
+            }),
+        };
+        registry.load_checkpoint().await?;
+        registry.refresh().await?;
+        Ok(registry)
+    }
+}
+
+impl Registry {
+    /// Opens the registry at a location, and makes it at its first commit if there is none.
+    ///
+    /// A path or `file:///path` is a folder, written through to the disk (feature `local`); `memory:` is a new
+    /// registry that dies with the process; `s3://bucket/prefix`, `gs://bucket/prefix` and
+    /// `az://container/prefix` are clouds (features `aws`, `gcp`, `azure`).
+    ///
+    /// # Errors
+    /// `Invalid` if the location is none, `Unsupported` if it needs another feature or right, `Data` if the log
+    /// is damaged, `Unavailable` if the storage is out of reach.
+    pub async fn open(location: &str) -> Result<Self> {
+        Self::builder().open(location).await
+    }
+
+    /// What a registry is opened with: a clock, a seed, options of the store.
+    pub fn builder() -> Builder {
+        Builder { clock: Arc::new(SystemClock::new()), ids: Ids::System, options: Vec::new() }
+    }
+
+    /// The state as it was last seen: no I/O, no lock, no allocation.
+    ///
+    /// It grows by [`refresh`](Self::refresh) and by commits of this process. Drop the guard soon; for a state
+    /// that is kept, take [`snapshot`](Self::snapshot).
+    pub fn state(&self) -> Guard<Arc<Snapshot>> {
+        self.inner.snapshot.load()
+    }
+
+    /// The state as it was last seen, to keep: consistent in itself, whatever others commit meanwhile.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.snapshot.load_full()
+    }
+
+    /// Reads what others committed. Every commit that returned before this call is seen.
+    ///
+    /// # Errors
+    /// `Data` if the log is damaged, `Unavailable` if the storage is out of reach.
+    pub async fn refresh(&self) -> Result<Arc<Snapshot>> {
+        let seen = self.snapshot();
+        let mut entries = self.inner.log.read(seen.sequence() + 1, READ_ENTRIES_MAX).await?;
+        if entries.is_empty() {
+            return Ok(seen);
+        }
+        let mut state = Snapshot::clone(&seen);
+        while !entries.is_empty() {
+            for entry in &entries {
+                let (commit, digest) = Commit::decode(state.sequence() + 1, entry)?;
+                state.apply(&commit, digest)?;
+            }
+            entries = self.inner.log.read(state.sequence() + 1, READ_ENTRIES_MAX).await?;
+        }
+        Ok(self.publish(state))
+    }
+
+    /// Commits a draft: uploads its files, then adds one entry to the log.
+    ///
+    /// When it returns, the commit is durable. When it fails with `Unavailable`, the outcome may be unknown:
+    /// commit the same draft with the same [`key`](Draft::key) again. When it is dropped or the process dies,
+    /// the commit has happened whole or not at all.
+    ///
+    /// # Errors
+    /// `Conflict` if an expectation does not hold (read and decide again), `NotFound` if a named thing does not
+    /// exist, `Invalid` if a name, a value or the reuse of a key is wrong, `Unsupported` if the storage cannot
+    /// be written, `Unavailable` if it is out of reach or full, `Data` if the log is damaged.
+    pub async fn commit(&self, draft: Draft) -> Result<Receipt> {
+        let prepared = prepare(&draft)?;
+        let mut state = self.refresh().await?;
+        let operation = match &draft.key {
+            Some(key) => key.clone(),
+            None => self.fresh(&state)?.to_string(),
+        };
+        let mut uploads = HashMap::new();
+        loop {
+            if let Some(done) = state.operation(&operation) {
+                if done.request != prepared.digest {
+                    return Err(Error::invalid(format!(
+                        "the key `{operation}` was used for other changes at log entry {}: take a new key",
+                        done.sequence
+                    )));
+                }
+                return Ok(Receipt { commit: self.entry(done.sequence).await?, replayed: true });
+            }
+            let request = Request {
+                operation: operation.clone(),
+                digest: prepared.digest,
+                actor: draft.actor.clone(),
+                reason: draft.reason.clone(),
+                changes: self.changes(&draft, &prepared, &state, &mut uploads).await?,
+            };
+            let commit = match state.validate(&request, self.inner.clock.now()) {
+                Ok(commit) => commit,
+                Err(Refusal::Error(error)) => return Err(error),
+                Err(Refusal::UploadExpired(sha256)) => {
+                    uploads.remove(&sha256);
+                    continue;
+                }
+            };
+            if let Some((commit, digest)) = self.append(commit).await? {
+                let mut next = Snapshot::clone(&state);
+                next.apply(&commit, digest)?;
+                let next = self.publish(next);
+                self.save_checkpoint(&next, commit.sequence).await;
+                return Ok(Receipt { commit, replayed: false });
+            }
+            state = self.refresh().await?;
+        }
+    }
+
+    /// The commits from a place in the log on, `count_max` at most: who changed what, when and why.
+    ///
+    /// # Errors
+    /// `Data` if the log is damaged, `Unavailable` if the storage is out of reach.
+    pub async fn history(&self, from: u64, count_max: usize) -> Result<Vec<Commit>> {
+        let from = from.max(1);
+        let entries = self.inner.log.read(from, count_max).await?;
+        let numbered = entries.iter().zip(from..);
+        numbered.map(|(entry, sequence)| Ok(Commit::decode(sequence, entry)?.0)).collect()
+    }
+
+    /// The content of one file of a version, checked against its digest.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such version or file, `Data` if the stored bytes are damaged, `Unavailable` if
+    /// the storage is out of reach.
+    pub async fn read(&self, version: &ModelVersion, file: &str) -> Result<Bytes> {
+        let state = self.snapshot_with(version).await?;
+        let record = &state.version(version)?.record;
+        let Some(found) = record.files.get(file) else {
+            let names: Vec<_> = record.files.keys().take(10).collect();
+            return Err(Error::not_found(format!(
+                "{version} has no file `{}`: it has {names:?}",
+                file.escape_debug()
+            )));
+        };
+        self.inner.blobs.get(found).await
+    }
+
+    async fn snapshot_with(&self, version: &ModelVersion) -> Result<Arc<Snapshot>> {
+        let state = self.snapshot();
+        if state.version(version).is_ok() { Ok(state) } else { self.refresh().await }
+    }
+
+    async fn entry(&self, sequence: u64) -> Result<Commit> {
+        match self.history(sequence, 1).await?.pop() {
+            Some(commit) => Ok(commit),
+            None => Err(Error::data(format!(
+                "log entry {sequence} is gone: restore it from a backup of the registry"
+            ))),
+        }
+    }
+
+    fn fresh(&self, state: &Snapshot) -> Result<UploadId> {
+        self.inner.ids.fresh(self.inner.clock.now(), state.watermark())
+    }
+
+    /// Publishes a state unless a later one is there; gives the later of the two.
+    fn publish(&self, state: Snapshot) -> Arc<Snapshot> {
+        let state = Arc::new(state);
+        let seen = self
+            .inner
+            .snapshot
+            .rcu(|seen| if seen.sequence() < state.sequence() { state.clone() } else { seen.clone() });
+        if seen.sequence() < state.sequence() { state } else { seen }
+    }
+
+    /// The changes that a draft means on a state; uploads the blobs that the state does not have.
+    async fn changes(
+        &self,
+        draft: &Draft,
+        prepared: &Prepared,
+        state: &Snapshot,
+        uploads: &mut HashMap<Digest, UploadId>,
+    ) -> Result<Vec<Change>> {
+        let mut changes = Vec::with_capacity(draft.steps.len());
+        let mut records = prepared.records.iter();
+        for step in &draft.steps {
+            match step {
+                Step::Change(change) => changes.push(change.clone()),
+                Step::RollBack { model, at } => changes.extend(state.moves_back(model.as_deref(), *at)?),
+                Step::Register(version) => {
+                    // `prepare` made one record for each of these steps, in this order.
+                    let Some(mut record) = records.next().cloned() else { continue };
+                    for (name, file) in &mut record.files {
+                        file.upload = match (state.upload(&file.sha256), uploads.get(&file.sha256)) {
+                            (Some(upload), _) => upload,
+                            (None, Some(upload)) => *upload,
+                            (None, None) => {
+                                let upload = self.fresh(state)?;
+                                self.inner.blobs.put(file.sha256, upload, &version.files[name]).await?;
+                                uploads.insert(file.sha256, upload);
+                                upload
+                            }
+                        };
+                    }
+                    changes.push(Change::Register(Box::new(record)));
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Tries to make a commit the next entry. `None` if somebody else's is: look at the new state.
+    ///
+    /// The place is left only when it is known to be taken by another: an error may hide a success.
+    async fn append(&self, commit: Commit) -> Result<Option<(Commit, Digest)>> {
+        let sequence = commit.sequence;
+        let (entry, digest) = commit.encode()?;
+        let entry = Bytes::from(entry);
+        let mut failure = None;
+        for _ in 0..APPEND_TRIES_MAX {
+            match self.inner.log.append(sequence, entry.clone()).await {
+                Ok(Appended::Created) => return Ok(Some((commit, digest))),
+                Ok(Appended::Taken) => failure = None,
+                Err(error) => failure = Some(error),
+            }
+            let found = match (self.inner.log.read(sequence, 1).await, &failure) {
+                (Ok(mut found), _) => found.pop(),
+                (Err(error), _) => {
+                    let error = failure.unwrap_or(error);
+                    return Err(error.context(format!(
+                        "it is unknown whether log entry {sequence} was written: commit again with the same key"
+                    )));
+                }
+            };
+            if let Some(found) = found {
+                let (found, digest) = Commit::decode(sequence, &found)?;
+                return Ok((found.operation == commit.operation).then_some((found, digest)));
+            }
+            if failure.as_ref().is_some_and(|error| !error.is_retryable()) {
+                break;
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            Error::unavailable(format!(
+                "the store says that log entry {sequence} exists but does not show it: it is not consistent; commit again later"
+            ))
+        }))
+    }
+
+    async fn load_checkpoint(&self) -> Result<()> {
+        let mut before = u64::MAX;
+        while let Some((sequence, bytes)) = self.inner.log.checkpoint(before).await? {
+            if let Some(state) = checkpoint::decode(sequence, &bytes) {
+                self.publish(state);
+                return Ok(());
+            }
+            before = sequence;
+        }
+        Ok(())
+    }
+
+    /// Every so often, and never in the way: the log alone holds the truth.
+    async fn save_checkpoint(&self, state: &Snapshot, sequence: u64) {
+        if sequence.is_multiple_of(CHECKPOINT_ENTRIES)
+            && state.sequence() == sequence
+            && let Ok(bytes) = checkpoint::encode(state)
+        {
+            let _ = self.inner.log.save_checkpoint(sequence, bytes.into()).await;
+        }
+    }
+}
+
+/// A draft whose files were measured.
+struct Prepared {
+    records: Vec<VersionRecord>,
+    digest: Digest,
+}
+
+fn prepare(draft: &Draft) -> Result<Prepared> {
+    let mut records = Vec::new();
+    let mut digester = mlops_core::Digester::new();
+    for step in &draft.steps {
+        match step {
+            Step::Change(change) => digester.field(json(&goal(change))?),
+            Step::RollBack { model, at } => digester.field(format!("roll back {model:?} {at:?}")),
+            Step::Register(version) => {
+                let mut files = BTreeMap::new();
+                for (name, file) in &version.files {
+                    crate::name::check_file(name)?;
+                    let (sha256, size_bytes) = measure(file)?;
+                    files
+                        .insert(name.clone(), FileRecord { sha256, size_bytes, upload: UploadId::default() });
+                }
+                let record = VersionRecord {
+                    id: ModelVersion::new(&version.model, 0),
+                    files,
+                    signature: version.signature.clone(),
+                    framework: version.framework.clone(),
+                    metrics: version.metrics.clone(),
+                    tags: version.tags.clone(),
+                    description: version.description.clone(),
+                    parents: version.parents.clone(),
+                    run: version.run.clone(),
+                    data: version.data.clone(),
+                    code: version.code.clone(),
+                    baseline: version.baseline.clone(),
+                };
+                digester.field(json(&record)?);
+                records.push(record);
+            }
+        }
+    }
+    Ok(Prepared { records, digest: digester.finish() })
+}
+
+/// A change without its expectation, which a second try reads anew: after the first one succeeded, another holds.
+fn goal(change: &Change) -> Change {
+    let mut goal = change.clone();
+    if let Change::MoveAlias { expect, .. } = &mut goal {
+        *expect = Expect::Any;
+    }
+    goal
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::internal("a change has no JSON form").with_source(error))
+}
+
+impl ModelSource for Registry {
+    fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion>> {
+        Box::pin(async move { Ok(self.refresh().await?.resolve(model)?.id().clone()) })
+    }
+
+    fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage>> {
+        Box::pin(async move {
+            let state = self.snapshot_with(version).await?;
+            let record = &state.version(version)?.record;
+            let mut files = BTreeMap::new();
+            for (name, file) in &record.files {
+                let bytes = self.inner.blobs.get(file).await?;
+                files.insert(name.clone(), (file.sha256, ModelFile::Bytes(bytes)));
+            }
+            Ok(ModelPackage::new(version.clone(), record.signature.clone(), files))
+        })
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { location, log, .. } = &*self.inner;
+        let sequence = self.state().sequence();
+        f.debug_struct("Registry")
+            .field("location", location)
+            .field("log", log)
+            .field("sequence", &sequence)
+            .finish()
+    }
+}
+
+const APPEND_TRIES_MAX: usize = 4;
+const CHECKPOINT_ENTRIES: u64 = 64;
+const READ_ENTRIES_MAX: usize = 256;

@@ -1,0 +1,154 @@
+//! `apply`: the next state, from a state and a commit.
+
+use std::sync::Arc;
+
+use mlops_core::{Digest, Error, Result, Timestamp};
+
+use super::{Alias, BlobUse, Model, Move, Operation, Review, Snapshot, Stamp, Version};
+use crate::{Approval, Change, Commit, VersionRecord};
+
+impl Snapshot {
+    /// Takes in the next commit of the log, whose entry has this digest.
+    ///
+    /// Whether a commit is allowed was decided when it was written; here only what would contradict the state
+    /// is refused, since only a damaged or forged log holds it. On an error the state is not usable further.
+    ///
+    /// # Errors
+    /// `Data` if the commit does not follow on this state.
+    pub fn apply(&mut self, commit: &Commit, digest: Digest) -> Result<()> {
+        let at = commit.sequence;
+        if at != self.sequence + 1 || commit.previous != self.head {
+            return Err(broken(at, "it does not follow on the entry before it: the log was tampered with"));
+        }
+        let operation = Operation { sequence: at, request: commit.request };
+        if self.operations.insert(Digest::of(&commit.operation), operation).is_some() {
+            return Err(broken(at, "its operation was committed before"));
+        }
+        self.time = self.time.max(commit.time);
+        let stamp = self.stamp(commit, self.time);
+        for change in &commit.changes {
+            self.apply_change(change, &stamp)?;
+        }
+        self.sequence = at;
+        self.head = digest;
+        Ok(())
+    }
+
+    pub(super) fn stamp(&self, commit: &Commit, time: Timestamp) -> Stamp {
+        Stamp { sequence: commit.sequence, time, actor: commit.actor.clone(), reason: commit.reason.clone() }
+    }
+
+    /// One change of a commit.
+    pub(super) fn apply_change(&mut self, change: &Change, by: &Stamp) -> Result<()> {
+        match change {
+            Change::DescribeModel { model, description, tags } => {
+                let model = self.model_or_new(model, by);
+                model.description.clone_from(description);
+                model.tags.clone_from(tags);
+            }
+            Change::Register(record) => self.apply_register(record, by)?,
+            Change::Review { model, version, verdict } => {
+                let version = self.version_mut(model, *version, by)?;
+                version.reviews.retain(|review| review.by.actor != by.actor);
+                if *verdict != Approval::Pending {
+                    version.reviews.push(Review { verdict: *verdict, by: by.clone() });
+                }
+                version.approval = approval(&version.reviews);
+            }
+            Change::MoveAlias { model, alias, to, .. } => {
+                if let Some(to) = to {
+                    self.version_mut(model, *to, by)?;
+                }
+                let alias: &mut Alias = self.model_mut(model, by)?.aliases.entry(alias.clone()).or_default();
+                alias.version = *to;
+                alias.moves.push(Move { to: *to, by: by.clone() });
+            }
+            Change::Tag { model, version, key, value } => {
+                let tags = &mut self.version_mut(model, *version, by)?.tags;
+                match value {
+                    Some(value) => tags.insert(key.clone(), value.clone()),
+                    None => tags.remove(key),
+                };
+            }
+            Change::Delete { model, version } => {
+                self.version_mut(model, *version, by)?.deleted = Some(by.clone());
+            }
+            Change::Restore { model, version } => self.version_mut(model, *version, by)?.deleted = None,
+        }
+        Ok(())
+    }
+
+    fn apply_register(&mut self, record: &VersionRecord, by: &Stamp) -> Result<()> {
+        for file in record.files.values() {
+            let blob = self.blobs.entry(file.sha256).or_insert(BlobUse { upload: file.upload, files: 0 });
+            if blob.upload != file.upload {
+                return Err(broken(
+                    by.sequence,
+                    "it refers to a blob by another upload than the versions before it",
+                ));
+            }
+            blob.files += 1;
+        }
+        let model = self.model_or_new(&record.id.name, by);
+        if record.id.version != model.versions.len() as u64 + 1 {
+            return Err(broken(by.sequence, &format!("{} is not the next version", record.id)));
+        }
+        model.versions.push(Arc::new(Version {
+            record: record.clone(),
+            registered: by.clone(),
+            tags: record.tags.clone(),
+            reviews: Vec::new(),
+            approval: Approval::Pending,
+            deleted: None,
+        }));
+        Ok(())
+    }
+
+    fn model_or_new(&mut self, name: &str, by: &Stamp) -> &mut Model {
+        let model = self.models.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(Model {
+                name: name.to_owned(),
+                description: String::new(),
+                tags: Default::default(),
+                created: by.clone(),
+                versions: Vec::new(),
+                aliases: Default::default(),
+            })
+        });
+        Arc::make_mut(model)
+    }
+
+    fn model_mut(&mut self, name: &str, by: &Stamp) -> Result<&mut Model> {
+        match self.models.get_mut(name) {
+            Some(model) => Ok(Arc::make_mut(model)),
+            None => Err(broken(by.sequence, &format!("there is no model `{}`", name.escape_debug()))),
+        }
+    }
+
+    fn version_mut(&mut self, name: &str, version: u64, by: &Stamp) -> Result<&mut Version> {
+        let index = usize::try_from(version).ok().and_then(|version| version.checked_sub(1));
+        match index.and_then(|index| self.models.get_mut(name).map(|model| (model, index))) {
+            Some((model, index)) if index < model.versions.len() => {
+                Ok(Arc::make_mut(&mut Arc::make_mut(model).versions[index]))
+            }
+            _ => Err(broken(
+                by.sequence,
+                &format!("there is no version {version} of `{}`", name.escape_debug()),
+            )),
+        }
+    }
+}
+
+/// One rejection rejects; otherwise one approval approves.
+fn approval(reviews: &[Review]) -> Approval {
+    let has = |verdict| reviews.iter().any(|review| review.verdict == verdict);
+    match () {
+        () if has(Approval::Rejected) => Approval::Rejected,
+        () if has(Approval::Approved) => Approval::Approved,
+        () => Approval::Pending,
+    }
+}
+
+fn broken(sequence: u64, why: &str) -> Error {
+    Error::data(format!("log entry {sequence} contradicts the log: {why}; restore the log from a backup"))
+}

@@ -1,0 +1,38 @@
+//! A state as bytes, sealed so that a torn or altered one shows.
+
+use mlops_core::{Digest, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::Snapshot;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    sequence: u64,
+    sha256: Digest,
+}
+
+/// The bytes of a checkpoint: a line with the digest of the rest, then the state.
+pub(crate) fn encode(state: &Snapshot) -> Result<Vec<u8>> {
+    let unfit = |error| Error::internal("a state has no JSON form").with_source(error);
+    let body = serde_json::to_vec(state).map_err(unfit)?;
+    let head = Head { format: FORMAT, sequence: state.sequence, sha256: Digest::of(&body) };
+    let mut bytes = serde_json::to_vec(&head).map_err(unfit)?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// The state of a checkpoint; `None` if it is torn, altered, of another place or of another format. The log
+/// has it all, so a checkpoint that cannot be used is passed over.
+pub(crate) fn decode(sequence: u64, bytes: &[u8]) -> Option<Snapshot> {
+    let cut = bytes.iter().position(|&byte| byte == b'\n')?;
+    let (head, body) = (&bytes[..cut], &bytes[cut + 1..]);
+    let head: Head = serde_json::from_slice(head).ok()?;
+    if head.format != FORMAT || head.sequence != sequence || head.sha256 != Digest::of(body) {
+        return None;
+    }
+    serde_json::from_slice(body).ok().filter(|state: &Snapshot| state.sequence == sequence)
+}
+
+const FORMAT: u32 = 1;

@@ -1,0 +1,143 @@
+//! The registry's state: what the log adds up to. Pure values, no I/O.
+
+mod apply;
+pub(crate) mod checkpoint;
+mod query;
+mod validate;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use mlops_core::{Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{Approval, UploadId, VersionRecord};
+
+pub use query::At;
+pub use validate::{Refusal, Request};
+
+/// The registry as of one commit: immutable, shared by all readers, consistent in itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    sequence: u64,
+    head: Digest,
+    /// The highest time that any commit bore: time as the log sees it, which never goes back.
+    time: Timestamp,
+    /// No upload before it may be referenced anew.
+    watermark: UploadId,
+    models: BTreeMap<String, Arc<Model>>,
+    /// How many files of versions refer to each blob, and which upload holds it.
+    blobs: HashMap<Digest, BlobUse>,
+    operations: HashMap<OperationKey, Operation>,
+}
+
+/// One registered model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Words to find it by.
+    pub tags: BTreeMap<String, String>,
+    /// The commit that made it.
+    pub created: Stamp,
+    /// Its versions in order, from 1, the deleted ones too.
+    pub versions: Vec<Arc<Version>>,
+    /// Its aliases, also those that point at nothing any more.
+    pub aliases: BTreeMap<String, Alias>,
+}
+
+/// One version of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Version {
+    /// What was recorded when it was registered.
+    pub record: VersionRecord,
+    /// The commit that registered it.
+    pub registered: Stamp,
+    /// Its tags now: those of the record and what was changed since.
+    pub tags: BTreeMap<String, String>,
+    /// The verdicts in order, one for each reviewer.
+    pub reviews: Vec<Review>,
+    /// What the verdicts add up to.
+    pub approval: Approval,
+    /// The commit that deleted it, if it is deleted.
+    pub deleted: Option<Stamp>,
+}
+
+/// One alias of a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Alias {
+    /// The version that it points at.
+    pub version: Option<u64>,
+    /// Where it pointed, oldest first.
+    pub moves: Vec<Move>,
+}
+
+/// One move of an alias.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Move {
+    /// What it pointed at from then on.
+    pub to: Option<u64>,
+    /// The commit that moved it.
+    pub by: Stamp,
+}
+
+/// One reviewer's verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Review {
+    /// The verdict.
+    pub verdict: Approval,
+    /// The commit that brought it: its actor is the reviewer, its reason the explanation.
+    pub by: Stamp,
+}
+
+/// The commit that did something: where in the log, when, who, why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Stamp {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// When, as the log sees it: never before an earlier commit.
+    pub time: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where the bytes of a digest lie, and how many files need them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct BlobUse {
+    upload: UploadId,
+    files: u64,
+}
+
+/// An operation that was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Operation {
+    pub(crate) sequence: u64,
+    pub(crate) request: Digest,
+}
+
+/// The digest of an operation's id: of one size, so that the table is cheap to copy.
+pub(crate) type OperationKey = Digest;
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            head: Digest::from_bytes([0; 32]),
+            time: Timestamp::from_micros(i64::MIN),
+            watermark: UploadId::default(),
+            models: BTreeMap::new(),
+            blobs: HashMap::new(),
+            operations: HashMap::new(),
+        }
+    }
+}

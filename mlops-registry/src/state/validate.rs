@@ -1,0 +1,254 @@
+//! `validate`: whether a request may be committed on a state, and as what.
+
+use mlops_core::{Digest, Error, ModelVersion, Result, Timestamp};
+
+use super::Snapshot;
+use crate::name::{check_alias, check_file, check_model, check_text};
+use crate::{Approval, Change, Commit, Expect, VersionRecord};
+
+/// What somebody wants to commit: the changes with their expectations, not yet bound to a place in the log.
+///
+/// A [`Change::Register`] bears version 0: its number is the next one when it is committed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Request {
+    /// The idempotency key.
+    pub operation: String,
+    /// The digest of what is asked for.
+    pub digest: Digest,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What, in order; later changes see the earlier ones.
+    pub changes: Vec<Change>,
+}
+
+/// Why a request cannot be committed on a state.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The caller has to decide anew.
+    Error(Error),
+    /// The garbage collector may have swept this upload: upload the bytes again, nobody has to decide.
+    UploadExpired(Digest),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Snapshot {
+    /// The commit that fulfils a request as the next entry of the log.
+    ///
+    /// # Errors
+    /// `Conflict` if an expectation does not hold, `NotFound` if a named thing does not exist, `Invalid` if a
+    /// name or a value breaks a rule; [`Refusal::UploadExpired`] if a blob has to be uploaded again.
+    pub fn validate(&self, request: &Request, time: Timestamp) -> Result<Commit, Refusal> {
+        check_text("actor", &request.actor, ACTOR_BYTES_MAX)?;
+        check_text("reason", &request.reason, TEXT_BYTES_MAX)?;
+        check_text("idempotency key", &request.operation, KEY_BYTES_MAX)?;
+        if request.changes.is_empty() {
+            return Err(Error::invalid("the commit changes nothing: add a change to it").into());
+        }
+        let mut commit = Commit {
+            format: Commit::FORMAT,
+            sequence: self.sequence + 1,
+            operation: request.operation.clone(),
+            request: request.digest,
+            previous: self.head,
+            time,
+            actor: request.actor.clone(),
+            reason: request.reason.clone(),
+            changes: Vec::with_capacity(request.changes.len()),
+        };
+        let mut next = self.clone();
+        let stamp = next.stamp(&commit, time.max(self.time));
+        for change in &request.changes {
+            let change = next.check(change.clone())?;
+            next.apply_change(&change, &stamp)?;
+            commit.changes.push(change);
+        }
+        Ok(commit)
+    }
+
+    /// Whether one change is allowed now, and as what it is recorded.
+    fn check(&self, mut change: Change) -> Result<Change, Refusal> {
+        match &mut change {
+            Change::DescribeModel { model, description, tags } => {
+                check_model(model)?;
+                if !description.is_empty() {
+                    check_text("description", description, TEXT_BYTES_MAX)?;
+                }
+                tags.iter().try_for_each(|(key, value)| check_tag(key, value))?;
+            }
+            Change::Register(record) => self.check_register(record)?,
+            Change::Review { model, version, .. } => {
+                self.live(model, *version)?;
+            }
+            Change::MoveAlias { model, alias, expect, to } => {
+                check_alias(alias)?;
+                self.check_move(model, alias, *expect, *to)?;
+            }
+            Change::Tag { model, version, key, value } => {
+                self.live(model, *version)?;
+                check_tag(key, value.as_deref().unwrap_or_default())?;
+            }
+            Change::Delete { model, version } => {
+                self.live(model, *version)?;
+                let of = self.model(model)?;
+                if let Some((alias, _)) = of.aliases.iter().find(|(_, alias)| alias.version == Some(*version))
+                {
+                    return Err(Error::conflict(format!(
+                        "{model}/{version} cannot be deleted: {model}@{alias} points at it; move the alias first"
+                    ))
+                    .into());
+                }
+            }
+            Change::Restore { model, version } => {
+                if self.version(&ModelVersion::new(&**model, *version))?.deleted.is_none() {
+                    return Err(Error::conflict(format!("{model}/{version} is not deleted")).into());
+                }
+            }
+        }
+        Ok(change)
+    }
+
+    fn check_register(&self, record: &mut VersionRecord) -> Result<(), Refusal> {
+        check_model(&record.id.name)?;
+        let versions = self.models.get(&record.id.name).map_or(0, |model| model.versions.len());
+        record.id.version = versions as u64 + 1;
+        let id = &record.id.name;
+        if record.files.is_empty() {
+            return Err(
+                Error::invalid(format!("the version of `{id}` has no files: add at least one")).into()
+            );
+        }
+        if record.files.len() > FILES_MAX {
+            let count = record.files.len();
+            return Err(Error::invalid(format!(
+                "the version of `{id}` has {count} files: the limit is {FILES_MAX}"
+            ))
+            .into());
+        }
+        let mut folded = std::collections::BTreeMap::new();
+        for name in record.files.keys() {
+            check_file(name)?;
+            if let Some(other) = folded.insert(name.to_lowercase(), name) {
+                return Err(Error::invalid(format!(
+                    "files `{other}` and `{name}` are one file where case does not count: rename one"
+                ))
+                .into());
+            }
+        }
+        for name in record.files.keys() {
+            for (cut, _) in name.match_indices('/') {
+                if let Some(file) = folded.get(&name[..cut].to_lowercase()) {
+                    return Err(Error::invalid(format!(
+                        "`{file}` is both a file and the folder of `{name}`"
+                    ))
+                    .into());
+                }
+            }
+        }
+        for (name, value) in &record.metrics {
+            check_text("name of the metric", name, KEY_BYTES_MAX)?;
+            if !value.is_finite() {
+                return Err(
+                    Error::invalid(format!("metric `{name}` is {value}: want a finite number")).into()
+                );
+            }
+        }
+        record.tags.iter().try_for_each(|(key, value)| check_tag(key, value))?;
+        if !record.description.is_empty() {
+            check_text("description", &record.description, TEXT_BYTES_MAX)?;
+        }
+        for (what, text) in [
+            ("framework", &record.framework),
+            ("run", &record.run),
+            ("code", &record.code),
+            ("baseline", &record.baseline),
+        ] {
+            if let Some(text) = text {
+                check_text(what, text, TEXT_BYTES_MAX)?;
+            }
+        }
+        for role in record.data.keys() {
+            check_text("role of the data", role, KEY_BYTES_MAX)?;
+        }
+        for parent in &record.parents {
+            self.version(parent)
+                .map_err(|error| error.context(format!("parent {parent} is not registered")))?;
+        }
+        for file in record.files.values_mut() {
+            match self.blobs.get(&file.sha256) {
+                Some(blob) => file.upload = blob.upload,
+                None if file.upload < self.watermark => return Err(Refusal::UploadExpired(file.sha256)),
+                None => {}
+            }
+        }
+        // Two files of one version with the same bytes share the first one's upload.
+        let mut shared = std::collections::BTreeMap::new();
+        for file in record.files.values_mut() {
+            file.upload = *shared.entry(file.sha256).or_insert(file.upload);
+        }
+        Ok(())
+    }
+
+    fn check_move(&self, model: &str, alias: &str, expect: Expect, to: Option<u64>) -> Result<()> {
+        let now = self.model(model)?.aliases.get(alias).and_then(|alias| alias.version);
+        let holds = match expect {
+            Expect::Any => true,
+            Expect::Absent => now.is_none(),
+            Expect::Version(version) => now == Some(version),
+        };
+        if !holds {
+            let found = now.map_or("nothing".to_owned(), |version| format!("{model}/{version}"));
+            let wanted = match expect {
+                Expect::Version(version) => format!("{model}/{version}"),
+                _ => "nothing".to_owned(),
+            };
+            return Err(Error::conflict(format!(
+                "{model}@{alias} points at {found}, expected was {wanted}: somebody moved it; read it again and decide again"
+            )));
+        }
+        if let Some(to) = to {
+            let version = self.live(model, to)?;
+            if version.approval == Approval::Rejected {
+                let by = version.reviews.iter().find(|review| review.verdict == Approval::Rejected);
+                let why = by
+                    .map_or(String::new(), |review| format!(" by {}: {}", review.by.actor, review.by.reason));
+                return Err(Error::conflict(format!(
+                    "{model}@{alias} cannot point at {model}/{to}, which was rejected{why}; have the review changed first"
+                )));
+            }
+        } else if now.is_none() {
+            return Err(self.no_alias(model, alias));
+        }
+        Ok(())
+    }
+
+    /// A version that is not deleted.
+    fn live(&self, model: &str, version: u64) -> Result<&super::Version> {
+        let found = self.version(&ModelVersion::new(model, version))?;
+        match &found.deleted {
+            None => Ok(found),
+            Some(by) => Err(Error::conflict(format!(
+                "{model}/{version} was deleted by {} ({}): restore it first",
+                by.actor, by.reason
+            ))),
+        }
+    }
+}
+
+fn check_tag(key: &str, value: &str) -> Result<()> {
+    check_text("name of the tag", key, KEY_BYTES_MAX)?;
+    if value.is_empty() { Ok(()) } else { check_text("value of the tag", value, TEXT_BYTES_MAX) }
+}
+
+const ACTOR_BYTES_MAX: usize = 256;
+const FILES_MAX: usize = 10_000;
+const KEY_BYTES_MAX: usize = 256;
+const TEXT_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,166 @@
+//! Object stores: where they are, and what their errors mean.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
+use mlops_core::{Error, ErrorKind, Result};
+use object_store::path::Path;
+use object_store::{ObjectStore, memory::InMemory};
+
+/// The store at a location: `memory:`, a path or `file://`, `s3://`, `gs://`, `az://`.
+pub(crate) fn open(location: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    match scheme(location) {
+        Some(("memory", _)) => Ok(Arc::new(InMemory::new())),
+        None | Some(("file", _)) => folder(location, options),
+        Some((scheme, _)) => cloud(scheme, location, options),
+    }
+}
+
+/// The scheme of a URL and what follows its colon; a drive letter is none.
+pub(crate) fn scheme(location: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = location.split_once(':')?;
+    let letters =
+        scheme.len() > 1 && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c));
+    letters.then_some((scheme, rest))
+}
+
+/// The path that a location without a scheme or with `file:` names.
+#[cfg(feature = "local")]
+pub(crate) fn local_path(location: &str) -> &str {
+    let path = location.strip_prefix("file:").unwrap_or(location);
+    path.strip_prefix("//").unwrap_or(path)
+}
+
+#[cfg(feature = "local")]
+fn folder(location: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    no_options(location, options)?;
+    let path = local_path(location);
+    if path.is_empty() {
+        return Err(Error::invalid(
+            "the registry's location is empty: want a folder or a URL such as `s3://bucket/prefix`",
+        ));
+    }
+    let cannot = |error: io::Error| {
+        io_failed(&error, &format!("cannot open the registry's folder `{path}`")).with_source(error)
+    };
+    std::fs::create_dir_all(path).map_err(cannot)?;
+    let store = object_store::local::LocalFileSystem::new_with_prefix(path)
+        .map_err(|error| failed("open", &Path::default(), error))?;
+    Ok(Arc::new(store.with_fsync(true)))
+}
+
+#[cfg(not(feature = "local"))]
+fn folder(location: &str, _options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    Err(Error::unsupported(format!(
+        "`{location}` is a folder: build mlops-registry with its feature `local`"
+    )))
+}
+
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+fn cloud(scheme: &str, location: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    use object_store::prefix::PrefixStore;
+    let known = [
+        ("s3", cfg!(feature = "aws"), "aws"),
+        ("gs", cfg!(feature = "gcp"), "gcp"),
+        ("az", cfg!(feature = "azure"), "azure"),
+    ];
+    match known.iter().find(|(name, ..)| *name == scheme) {
+        Some((_, true, _)) => {}
+        Some((_, false, feature)) => {
+            return Err(Error::unsupported(format!(
+                "`{location}`: build mlops-registry with its feature `{feature}`"
+            )));
+        }
+        None => return Err(unknown(location)),
+    }
+    let wrong = |error: Box<dyn StdError + Send + Sync>| {
+        Error::invalid(format!("cannot open `{location}`: check its address and its options"))
+            .with_source(error)
+    };
+    let url = url::Url::parse(location).map_err(|error| wrong(error.into()))?;
+    let (store, prefix) =
+        object_store::parse_url_opts(&url, options.iter().cloned()).map_err(|error| wrong(error.into()))?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
+}
+
+#[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
+fn cloud(scheme: &str, location: &str, _options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    let known = [("s3", "aws"), ("gs", "gcp"), ("az", "azure")];
+    match known.iter().find(|(name, _)| *name == scheme) {
+        Some((_, feature)) => Err(Error::unsupported(format!(
+            "`{location}`: build mlops-registry with its feature `{feature}`"
+        ))),
+        None => Err(unknown(location)),
+    }
+}
+
+#[cfg(feature = "local")]
+fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
+    match options.first() {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::invalid(format!("`{location}` takes no options, got `{key}`"))),
+    }
+}
+
+fn unknown(location: &str) -> Error {
+    Error::invalid(format!(
+        "`{location}` is no registry: want a folder, `memory:`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`"
+    ))
+}
+
+/// What a store's error means for the caller.
+#[cold]
+pub(crate) fn failed(verb: &str, path: &Path, error: object_store::Error) -> Error {
+    let what = format!("cannot {verb} `{path}` of the registry");
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(found) = cause {
+        if let Some(found) = found.downcast_ref::<io::Error>()
+            && found.kind() != io::ErrorKind::NotFound
+        {
+            return io_failed(found, &what).with_source(error);
+        }
+        cause = found.source();
+    }
+    use object_store::Error as Cause;
+    let (kind, way_out) = match &error {
+        Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => {
+            (ErrorKind::Unsupported, "the credentials do not allow it; give them the right or take others")
+        }
+        Cause::NotFound { .. } => (ErrorKind::Data, "it is gone; restore it from a backup"),
+        Cause::InvalidPath { .. } | Cause::UnknownConfigurationKey { .. } => {
+            (ErrorKind::Invalid, "fix its location")
+        }
+        Cause::NotSupported { .. } | Cause::NotImplemented { .. } => {
+            (ErrorKind::Unsupported, "the store cannot do it; use another store")
+        }
+        _ => (ErrorKind::Unavailable, "the store does not answer; try again later"),
+    };
+    Error::new(kind, format!("{what}: {way_out}")).with_source(error)
+}
+
+/// What an error of the file system means for the caller.
+#[cold]
+pub(crate) fn io_failed(error: &io::Error, what: &str) -> Error {
+    let (kind, way_out) = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            (ErrorKind::Unsupported, "no permission; give this user the right to it")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            (ErrorKind::Unsupported, "the file system is read-only; use another one")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::Unavailable, "the disk is full; free some space and run again")
+        }
+        io::ErrorKind::FileTooLarge => (
+            ErrorKind::Unavailable,
+            "the file is over the limit of this process or file system; raise it and run again",
+        ),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            (ErrorKind::Invalid, "a file stands where a folder is needed; choose another place")
+        }
+        io::ErrorKind::NotFound => (ErrorKind::NotFound, "it does not exist"),
+        _ => (ErrorKind::Unavailable, "the disk does not answer as it should; look at the cause"),
+    };
+    Error::new(kind, format!("{what}: {way_out}"))
+}

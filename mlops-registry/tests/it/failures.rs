@@ -1,0 +1,111 @@
+//! Wrong calls and broken storage: one clear line with a way out, and nothing lost.
+
+use mlops_core::ErrorKind;
+use mlops_registry::blocking::Registry;
+use mlops_registry::{Draft, Expect, NewVersion};
+
+use crate::support::{open, register};
+
+#[test]
+fn wrong_calls_say_what_is_wrong_and_what_to_do() {
+    let registry = Registry::open("memory:").unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    let version = |model: &str| NewVersion::new(model).file("model.bin", "x");
+    let commit = |draft: Draft| registry.commit(draft).unwrap_err();
+    let new = || Draft::new("ann", "why");
+    let check = |error: mlops_core::Error, kind: ErrorKind, part: &str| {
+        assert_eq!(error.kind(), kind, "{error}");
+        let line = format!("{error:#}");
+        assert!(line.contains(part) && !line.contains('\n'), "{line}");
+    };
+    use ErrorKind::{Conflict, Invalid, NotFound};
+    check(commit(Draft::new("", "why").register(version("a"))), Invalid, "the actor is empty");
+    check(commit(Draft::new("ann", " ").register(version("a"))), Invalid, "the reason is empty");
+    check(commit(new()), Invalid, "changes nothing");
+    check(commit(new().register(version("../a"))), Invalid, "`../a` cannot name a model");
+    check(commit(new().register(NewVersion::new("a"))), Invalid, "has no files");
+    check(commit(new().register(version("a").file("../x", "x"))), Invalid, "lead out");
+    check(commit(new().register(version("a").file("MODEL.bin", "x"))), Invalid, "case does not count");
+    check(
+        commit(new().register(version("a").file("model.bin/x", "x"))),
+        Invalid,
+        "both a file and the folder",
+    );
+    check(commit(new().register(version("a").metric("auc", f64::NAN))), Invalid, "metric `auc` is NaN");
+    check(commit(new().register(version("a").file_at("b", "/no/such"))), NotFound, "cannot read `/no/such`");
+    check(commit(new().register(version("a").file_at("b", "/"))), Invalid, "`/` is not a file");
+    let stranger = mlops_core::ModelVersion::new("fraud", 1);
+    check(
+        commit(new().register(version("a").parent(stranger.clone()))),
+        NotFound,
+        "parent fraud/1 is not registered",
+    );
+    check(commit(new().approve(&stranger)), NotFound, "there is no model `fraud`: there are `shop`");
+    let ninth = mlops_core::ModelVersion::new("shop", 9);
+    check(commit(new().alias("champion", &ninth, Expect::Any)), NotFound, "has no version 9: it has 1");
+    check(commit(new().alias("a/b", &id, Expect::Any)), Invalid, "`a/b` cannot name an alias");
+    check(commit(new().remove_alias("shop", "champion", Expect::Any)), NotFound, "there are none yet");
+    check(commit(new().remove_alias("shop", "champion", Expect::Version(1))), Conflict, "points at nothing");
+    assert_eq!(registry.snapshot().sequence(), 1, "none of it was committed");
+}
+
+#[test]
+fn locations_that_are_none() {
+    let kind = |location: &str| Registry::open(location).unwrap_err();
+    assert_eq!(kind("").kind(), ErrorKind::Invalid);
+    assert!(kind("ftp://host/x").to_string().contains("is no registry"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = kind(file.path().join("registry").to_str().unwrap());
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("a file stands where a folder is needed"), "{error}");
+    #[cfg(not(feature = "aws"))]
+    assert!(kind("s3://bucket/x").to_string().contains("feature `aws`"));
+}
+
+#[test]
+fn a_damaged_entry_is_named_and_stops_the_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    for content in ["1", "2", "3"] {
+        register(&open(folder.path()), "shop", content).unwrap();
+    }
+    let path = folder.path().join(format!("log/{:020}.json", 2));
+    let whole = std::fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[40] ^= 1;
+    for damaged in [&whole[..0], &whole[..whole.len() / 2], &flipped] {
+        std::fs::write(&path, damaged).unwrap();
+        let error = Registry::open(folder.path().to_str().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("log entry 2 is damaged"), "{error}");
+        assert!(error.to_string().contains("restore it from a backup"), "{error}");
+    }
+    // An entry forged with its own digest, and one that was swapped for another, break the chain.
+    let third = std::fs::read(folder.path().join(format!("log/{:020}.json", 3))).unwrap();
+    let forged = String::from_utf8(third).unwrap().replacen("\"sequence\":3", "\"sequence\":2", 1);
+    let body = forged.lines().next().unwrap();
+    let sealed = format!("{body}\n{{\"sha256\":\"{}\"}}\n", mlops_core::Digest::of(body));
+    std::fs::write(&path, sealed).unwrap();
+    let error = Registry::open(folder.path().to_str().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("tampered"), "{error}");
+    std::fs::write(&path, whole).unwrap();
+    assert_eq!(open(folder.path()).snapshot().sequence(), 3);
+}
+
+#[test]
+fn damaged_bytes_are_never_handed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    let id = register(&registry, "shop", "weights").unwrap();
+    let blobs = folder.path().join("blob");
+    let blob = blobs.join(&crate::support::tree(&blobs)[0]);
+    for damaged in ["Weights", "weight"] {
+        std::fs::write(&blob, damaged).unwrap();
+        let error = registry.fetch(&id).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+    std::fs::remove_file(&blob).unwrap();
+    let error = registry.fetch(&id).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("it is gone"), "{error}");
+}
