@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod evaluation;
 pub mod features;
 #[cfg(feature = "onnx")]
 pub mod onnx;

@@ -1,0 +1,44 @@
+//! How good is a model: metrics that stream, merge and serialise, on all rows and on slices of them.
+//!
+//! ```
+//! use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
+//! use mlops_core::evaluation::{Evaluation, Gate, Rule, Slices};
+//!
+//! let mut slices = Slices::new(BinaryMetrics::new(BinarySettings::default())?);
+//! for (bought, probability, visitor) in [(true, 0.9, "new"), (false, 0.2, "new"), (false, 0.4, "returning")] {
+//!     slices.push(&BinaryRow::new(bought, probability), &[("visitor", visitor)])?;
+//! }
+//! let evaluation = Evaluation::of_slices(&slices);
+//! let gate = Gate::new([Rule::at_least("roc_auc", 0.8), Rule::at_most("log_loss", 0.5).on("visitor=new")]);
+//! assert!(gate.check(&evaluation).passed());
+//! # Ok::<(), mlops_core::Error>(())
+//! ```
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`binary`] | two classes: ROC and PR area, losses, calibration, decisions, lift, KS, threshold by cost |
+//! | [`bias`] | SageMaker Clarify's bias metrics and fairlearn's gaps from one contingency pass |
+//! | [`Slices`] | any of these on parts of the rows |
+//! | [`Evaluation`] | the results: a plain value that travels with a model version |
+//! | [`Gate`] | rules over an evaluation, absolute or against another model, with a verdict that says why |
+//!
+//! A metric that is undefined on the rows at hand (one class only, no rows) is `None` or absent, never NaN.
+//! Values outside a metric's domain are an error of kind `Data` that names the row.
+
+pub mod bias;
+pub mod binary;
+
+mod error;
+mod gate;
+mod metric;
+mod quantile;
+mod report;
+mod slices;
+mod sum;
+
+pub use error::MetricError;
+pub use gate::{Against, Check, Evidence, Gate, Outcome, Reference, Rule, Status, Verdict};
+pub use metric::{Interval, Metric, MetricState, Metrics};
+pub use report::{Evaluation, SliceEvaluation};
+pub use slices::{Goal, Slice, Slices};
+pub use sum::{Mean, Sum};
