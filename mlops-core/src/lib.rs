@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod evaluation;
+pub mod experiment;
 pub mod features;
 #[cfg(feature = "onnx")]
 pub mod onnx;

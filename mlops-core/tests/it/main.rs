@@ -3,4 +3,5 @@
 
 mod data;
 mod evaluation;
+mod experiment;
 mod features;

@@ -1,0 +1,218 @@
+//! The always-valid difference of two means.
+
+use serde::{Deserialize, Serialize};
+
+use super::comparison::{Comparison, p_value};
+use super::interval::{Alternative, Interval};
+use super::mixture::{NormalMixture, Sides, best_rho};
+use super::moments::Moments;
+use super::settings::{check_alpha, check_finite, check_open};
+use super::two_arm::{Outcomes, TwoArm};
+use crate::Result;
+
+/// The always-valid test and interval for `mean(treatment) - mean(control)`, of numbers or of proportions.
+///
+/// The mixture sequential probability ratio test (mSPRT) and the asymptotic confidence sequence are two faces of
+/// the same formula: the p-value is the first, the interval the second. Look after every row, stop whenever.
+///
+/// With `D` the difference less the null, `s2/n` the sample variance over rows of each arm and `t2` the
+/// variance of the mixture ([`scale`](Self::scale)):
+///
+/// - allocation [`Fixed`](Allocation::Fixed): `V = s2c/nc + s2t/nt`,
+///   `E = sqrt(V / (V + t2)) exp(t2 D^2 / (2 V (V + t2)))`; with `n` rows in each arm this is the classical
+///   mSPRT. One-sided: the mixture over the upper half.
+/// - allocation [`Adaptive`](Allocation::Adaptive): the product of the two arms' own mixtures, minimised over
+///   the common mean. Each arm's evidence is a martingale however its rows were chosen, so the product is.
+///
+/// **Domain** any outcomes with a variance. **Validity** asymptotic: the variance is estimated and sums are
+/// treated as normal, so no verdict is given before [`warm_up_rows`](Self::warm_up_rows) rows in each arm, nor,
+/// for proportions, before each arm expects ten successes and ten failures. Raise the warm-up for heavy tails,
+/// above all with a small arm and a fixed allocation: when it held a tenth of the rows of a log-normal outcome
+/// (sigma 1.5), 11 % of A/A experiments were rejected at alpha .05; adaptive allocation kept to 5 %. **Units** those of the outcome. **Without evidence** (warm-up,
+/// no variance in either arm) the interval is everything and the p-value 1. **Cost** constant.
+///
+/// **How to read it** A two-sided interval of [.2, .9] at alpha .05: with probability .95 the sequence of
+/// intervals never misses the true difference, so it is above 0, whenever you stop. For "not worse than by m"
+/// (non-inferiority, where more is better) ask [`Greater`](Alternative::Greater) with `null: -m`.
+///
+/// Sources: R. Johari, P. Koomen, L. Pekelis, D. Walsh, "Always valid inference: continuous monitoring of A/B
+/// tests", 2022; I. Waudby-Smith, D. Arbour, R. Sinha, E. H. Kennedy, A. Ramdas, "Time-uniform central limit
+/// theory and asymptotic confidence sequences", 2024.
+///
+/// ```
+/// use mlops_core::experiment::{Alternative, MeanDifference, Proportion, TwoArm};
+///
+/// // Is the challenger's error rate higher? 1.0 % against 1.9 % of 20 000 requests each.
+/// let errors = TwoArm::new(Proportion::of(200, 20_000)?, Proportion::of(380, 20_000)?);
+/// let test = MeanDifference { alternative: Alternative::Greater, ..Default::default() };
+/// let answer = test.compare(&errors)?;
+/// assert!(answer.rejects());
+/// assert!(answer.interval.lower() > 0.0);
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeanDifference {
+    /// The probability of ever being wrong, within (0, 1); one-sided within (0, 0.5). Default .05.
+    pub alpha: f64,
+    /// The side that counts. Default two-sided.
+    pub alternative: Alternative,
+    /// The difference to test against. Default 0.
+    pub null: f64,
+    /// Where the interval is narrowest. Default at 1000 rows an arm.
+    pub scale: Scale,
+    /// How units come to their arm. Default [`Allocation::Adaptive`], which is valid in both cases.
+    pub allocation: Allocation,
+    /// Rows that each arm must have before there is a verdict; never fewer than 2. Default 30.
+    pub warm_up_rows: u64,
+}
+
+/// Where an always-valid interval spends its power. It must be chosen before the first look.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Narrowest at about this many rows an arm. Far from it the interval is wider, but as valid: at a tenth or
+    /// at ten times the rows by about a fifth.
+    Rows(f64),
+    /// Most powerful against differences of about this size, in the units of the outcome: the standard
+    /// deviation `tau` of the mixture.
+    Effect(f64),
+}
+
+/// How units come to their arm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Allocation {
+    /// The shares may change with the outcomes so far: a rollout that ramps up when it goes well, a bandit.
+    /// Costs width: a tenth to a third, by the number of rows.
+    #[default]
+    Adaptive,
+    /// The shares were fixed in advance: a classical A/B test.
+    Fixed,
+}
+
+impl Default for MeanDifference {
+    fn default() -> Self {
+        Self {
+            alpha: 0.05,
+            alternative: Alternative::TwoSided,
+            null: 0.0,
+            scale: Scale::Rows(1000.0),
+            allocation: Allocation::Adaptive,
+            warm_up_rows: 30,
+        }
+    }
+}
+
+impl MeanDifference {
+    /// What the outcomes so far say.
+    ///
+    /// # Errors
+    /// `Invalid` if a setting is outside its range.
+    pub fn compare<S: Outcomes>(&self, arms: &TwoArm<S>) -> Result<Comparison> {
+        self.check()?;
+        let (control, treatment) = (arms.control.moments(), arms.treatment.moments());
+        let rows_needed = S::rows_needed(arms.control, arms.treatment).max(self.warm_up_rows as f64);
+        let estimate = treatment.mean().zip(control.mean()).map(|(t, c)| t - c);
+        let mut answer = Comparison {
+            estimate,
+            interval: Interval::ALL,
+            p_value: 1.0,
+            log_e_value: 0.0,
+            null: self.null,
+            alpha: self.alpha,
+            alternative: self.alternative,
+        };
+        let (Some(estimate), Some(control), Some(treatment)) =
+            (estimate, Self::arm(&control, rows_needed), Self::arm(&treatment, rows_needed))
+        else {
+            return Ok(answer);
+        };
+        let toward = match self.alternative {
+            Alternative::Less => self.null - estimate,
+            Alternative::TwoSided | Alternative::Greater => estimate - self.null,
+        };
+        let evidence = match self.allocation {
+            Allocation::Adaptive => self.adaptive(control, treatment, toward)?,
+            Allocation::Fixed => self.fixed(control, treatment, toward)?,
+        };
+        if let Some((log_e_value, radius)) = evidence {
+            answer.log_e_value = log_e_value.clamp(f64::MIN, f64::MAX);
+            answer.p_value = p_value(log_e_value);
+            answer.interval = Interval::around(estimate, radius, self.alternative);
+        }
+        Ok(answer)
+    }
+
+    fn check(&self) -> Result<()> {
+        check_alpha(self.alpha)?;
+        check_finite("null", self.null)?;
+        match self.scale {
+            Scale::Rows(rows) => check_open("scale in rows", rows, 0.0, f64::INFINITY),
+            Scale::Effect(effect) => check_open("scale as effect", effect, 0.0, f64::INFINITY),
+        }
+    }
+
+    /// The variance of an arm's rows and of its mean, once it is warm.
+    fn arm(moments: &Moments, rows_needed: f64) -> Option<ArmVariance> {
+        let rows = moments.rows() as f64;
+        let variance = moments.sample_variance().filter(|_| rows >= rows_needed)?;
+        Some(ArmVariance { of_row: variance, of_mean: variance / rows })
+    }
+
+    /// The log e-value and the radius with shares fixed in advance; `None` if there is no variance.
+    fn fixed(&self, c: ArmVariance, t: ArmVariance, toward: f64) -> Result<Option<(f64, f64)>> {
+        let sides = self.sides();
+        let of_mean = c.of_mean + t.of_mean;
+        let mixed = match self.scale {
+            Scale::Rows(rows) => (c.of_row + t.of_row) / (rows * best_rho(self.alpha, sides)?),
+            Scale::Effect(effect) => effect * effect,
+        };
+        // In units of the mixture the intrinsic time is v and the sum z sqrt(v): no square overflows.
+        let v = mixed / of_mean;
+        if !usable(v) {
+            return Ok(None);
+        }
+        let unit = (of_mean / v).sqrt();
+        let mixture = NormalMixture::new(1.0, sides)?;
+        let s = (toward / unit).clamp(-1e150, 1e150);
+        Ok(Some((mixture.log_mixture(s, v)?, mixture.bound(v, self.alpha)? * unit)))
+    }
+
+    /// The log e-value and the radius with shares that may follow the outcomes; `None` if there is no variance.
+    fn adaptive(&self, c: ArmVariance, t: ArmVariance, toward: f64) -> Result<Option<(f64, f64)>> {
+        // Two arms pay two logarithms, hence the square root of alpha.
+        let best = best_rho(self.alpha.sqrt(), Sides::Two)?;
+        let time = |arm: ArmVariance| match self.scale {
+            Scale::Rows(rows) => arm.of_row / arm.of_mean / (rows * best),
+            Scale::Effect(effect) => 0.5 * effect * effect / arm.of_mean,
+        };
+        let (vc, vt) = (time(c), time(t));
+        if !(usable(vc) && usable(vt)) {
+            return Ok(None);
+        }
+        let spread = c.of_mean * (1.0 + 1.0 / vc) + t.of_mean * (1.0 + 1.0 / vt);
+        let price = 0.5 * (vc.ln_1p() + vt.ln_1p());
+        let toward = if self.alternative == Alternative::TwoSided { toward } else { toward.max(0.0) };
+        let z = toward / spread.sqrt();
+        Ok(Some((0.5 * z * z - price, (2.0 * spread * (price - self.alpha.ln())).sqrt())))
+    }
+
+    fn sides(&self) -> Sides {
+        match self.alternative {
+            Alternative::TwoSided => Sides::Two,
+            Alternative::Greater | Alternative::Less => Sides::One,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ArmVariance {
+    of_row: f64,
+    of_mean: f64,
+}
+
+/// Whether an intrinsic time can be computed with: zero variance makes it infinite or NaN.
+fn usable(v: f64) -> bool {
+    v.is_finite() && v > 0.0
+}

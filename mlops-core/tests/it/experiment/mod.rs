@@ -1,0 +1,43 @@
+//! Always-valid and fixed-sample statistics.
+
+mod always_valid;
+mod golden;
+mod laws;
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The cases that scipy and statsmodels answered.
+fn fixed_case(name: &str) -> &'static Value {
+    static CASES: OnceLock<Value> = OnceLock::new();
+    let cases = CASES.get_or_init(|| {
+        serde_json::from_str(include_str!("../../../../testdata/experiment/fixed.json")).unwrap()
+    });
+    let case = cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == name);
+    case.unwrap_or_else(|| panic!("no case `{name}`"))
+}
+
+/// The cases that confseq answered.
+fn confseq_cases(prefix: &str) -> &'static serde_json::Map<String, Value> {
+    static CASES: OnceLock<Value> = OnceLock::new();
+    let cases = CASES.get_or_init(|| {
+        serde_json::from_str(include_str!("../../../../testdata/experiment/confseq.json")).unwrap()
+    });
+    let found = cases["cases"].as_object().unwrap().iter().find(|(name, _)| name.starts_with(prefix));
+    found.unwrap_or_else(|| panic!("no cases `{prefix}`")).1.as_object().unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn counts(value: &Value) -> Vec<u64> {
+    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect()
+}
+
+#[track_caller]
+fn close(actual: f64, expected: f64, tolerance: f64) {
+    let error = (actual - expected).abs() / expected.abs().max(1.0);
+    assert!(error <= tolerance, "{actual} is {error:e} from {expected}");
+}
