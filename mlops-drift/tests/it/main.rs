@@ -1,1 +1,7 @@
 //! Integration tests of `mlops-drift`: one binary, a module a subject.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod batch;
+mod monitor;
+mod oracle;
+mod streaming;

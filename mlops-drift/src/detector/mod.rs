@@ -1,0 +1,161 @@
+//! Has a stream changed? One value at a time, in constant or logarithmic memory.
+//!
+//! | detector | watches | memory |
+//! |---|---|---|
+//! | [`Adwin`] | the mean of any finite numbers, both directions | O(log n) |
+//! | [`Ddm`] | an error rate that rises | constant |
+
+mod adwin;
+mod ddm;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+pub use adwin::{Adwin, AdwinBound, AdwinSettings};
+pub use ddm::{Ddm, DdmSettings};
+
+/// What a detector says after an update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// Nothing to report, or too little seen so far.
+    #[default]
+    Stable,
+    /// It may be changing: start to collect data for a new model.
+    Warning,
+    /// It changed.
+    Drift,
+}
+
+impl Signal {
+    /// Whether it changed.
+    pub fn is_drift(self) -> bool {
+        self == Self::Drift
+    }
+
+    /// Whether it may be changing.
+    pub fn is_warning(self) -> bool {
+        self == Self::Warning
+    }
+}
+
+/// Which way a stream has to move for a detector to fire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Either way.
+    #[default]
+    Both,
+    /// Up alone, as when an error rate grows.
+    Up,
+    /// Down alone.
+    Down,
+}
+
+impl Direction {
+    fn includes(self, change: f64) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Up => change > 0.0,
+            Self::Down => change < 0.0,
+        }
+    }
+}
+
+/// A detector of changes in a stream of numbers.
+///
+/// Contract for callers: feed values in order. After [`Signal::Drift`] go on feeding: the next update starts
+/// over with the new regime as the detector's own docs say; there is no need to [`reset`](Self::reset).
+///
+/// Contract for implementers: an update allocates nothing in steady state and costs amortised constant or
+/// logarithmic time. A rejected value leaves the state as it was. The same values give the same signals on
+/// every platform and after a round trip through serde.
+///
+/// ```
+/// use mlops_drift::detector::{Adwin, AdwinSettings, Ddm, DdmSettings, Detector};
+///
+/// let mut detectors: Vec<Box<dyn Detector>> =
+///     vec![Box::new(Adwin::new(AdwinSettings::default())?), Box::new(Ddm::new(DdmSettings::default())?)];
+/// for detector in &mut detectors {
+///     let mut drift = None;
+///     for step in 0..2000 {
+///         let error = if step < 1000 { step % 10 == 0 } else { step % 2 == 0 };
+///         if detector.update(f64::from(u8::from(error)))?.is_drift() && drift.is_none() {
+///             drift = Some((step, detector.reason()));
+///         }
+///     }
+///     let (step, reason) = drift.expect("an error rate of 0.5 after 0.1 is found");
+///     assert!((1000..1200).contains(&step) && reason.is_some());
+/// }
+/// # Ok::<(), mlops_drift::Error>(())
+/// ```
+pub trait Detector: fmt::Debug + Send + Sync {
+    /// Takes in the next value.
+    ///
+    /// # Errors
+    /// `Data` if the value is outside of the detector's domain.
+    fn update(&mut self, value: f64) -> Result<Signal>;
+
+    /// What the last update said.
+    fn signal(&self) -> Signal;
+
+    /// The number and the limit behind the last warning or drift; `None` while the signal is stable.
+    fn reason(&self) -> Option<Reason>;
+
+    /// Forgets everything but the settings.
+    fn reset(&mut self);
+}
+
+/// Why a detector fired: the statistic that crossed its limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reason {
+    /// What was compared.
+    pub statistic: &'static str,
+    /// Its value.
+    pub value: f64,
+    /// The limit that it crossed.
+    pub limit: f64,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:.6} beyond {:.6}", self.statistic, self.value, self.limit)
+    }
+}
+
+/// A finite value, or the error that says so.
+fn finite(value: f64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::data(format!(
+        "{value} is not finite: drop or impute such values before they reach a detector"
+    )))
+}
+
+/// A value in 0..=1, or the error that says so.
+fn rate(value: f64) -> Result<f64> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::data(format!("{value} is no error: want 0 for right, 1 for wrong, or a rate between")))
+}
+
+/// A setting that has to be above 0 and finite.
+fn positive(name: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name} is {value}: want a number above 0")))
+}
+
+/// A setting that has to be a probability between 0 and 1.
+fn probability(name: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value < 1.0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name} is {value}: want a probability between 0 and 1")))
+}

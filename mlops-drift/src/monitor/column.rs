@@ -1,0 +1,332 @@
+//! One column: its reference and its live counts.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
+use mlops_core::data::ColumnKind;
+use serde::{Deserialize, Serialize};
+
+use crate::binning::{Binning, bucket_counts};
+use crate::gap_count::{GapCounts, Reference};
+use crate::sample::numbers;
+use crate::{Error, Result};
+
+/// What is known of a column's reference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ColumnReference {
+    pub(crate) name: String,
+    pub(crate) kind: ColumnKind,
+    pub(crate) cells: Cells,
+    pub(crate) values: Values,
+}
+
+/// How many cells there were, and how many could not be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cells {
+    pub(crate) rows: u64,
+    pub(crate) missing: u64,
+    pub(crate) non_finite: u64,
+}
+
+impl Cells {
+    pub(crate) fn present(self) -> u64 {
+        self.rows - self.missing
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.missing += other.missing;
+        self.non_finite += other.non_finite;
+    }
+}
+
+/// The values that can be compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Values {
+    Numbers(Reference),
+    Categories(BTreeMap<String, u64>),
+}
+
+impl ColumnReference {
+    pub(crate) fn new(name: &str, kind: ColumnKind) -> Result<Self> {
+        let values = match kind {
+            ColumnKind::Float | ColumnKind::Integer => Values::Numbers(Reference::default()),
+            ColumnKind::Boolean | ColumnKind::Text => Values::Categories(BTreeMap::new()),
+            _ => {
+                return Err(Error::unsupported(format!(
+                    "column `{name}` is a {kind}: monitor a number or a category that is derived from it"
+                )));
+            }
+        };
+        Ok(Self { name: name.to_owned(), kind, cells: Cells::default(), values })
+    }
+
+    /// Adds the cells of these batches.
+    pub(crate) fn learn(&mut self, batches: &[RecordBatch]) -> Result<()> {
+        let mut all = Vec::new();
+        for batch in batches {
+            let array = find(batch, &self.name)?;
+            match &mut self.values {
+                Values::Numbers(_) => read_numbers(array, &mut self.cells, |value| all.push(value))?,
+                Values::Categories(counts) => {
+                    read_categories(array, self.kind, &mut self.cells, |text| count(counts, text))?;
+                }
+            }
+        }
+        if let Values::Numbers(reference) = &mut self.values {
+            all.sort_unstable_by(f64::total_cmp);
+            *reference = reference.merge(&Reference::from_sorted(all.into_iter().map(|value| (value, 1))));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
+        match (&mut self.values, &other.values) {
+            (Values::Numbers(mine), Values::Numbers(theirs)) => *mine = mine.merge(theirs),
+            (Values::Categories(mine), Values::Categories(theirs)) => {
+                for (text, more) in theirs {
+                    *mine.entry(text.clone()).or_default() += more;
+                }
+            }
+            _ => {
+                let name = &self.name;
+                return Err(Error::invalid(format!(
+                    "column `{name}` is a {} here, a {} there",
+                    self.kind, other.kind
+                )));
+            }
+        }
+        self.cells.merge(other.cells);
+        Ok(())
+    }
+}
+
+/// A reference made ready to count against: the edges are points of its grid.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Grid {
+    Numbers { edges: Vec<f64>, points: Reference },
+    Categories,
+}
+
+impl Grid {
+    pub(crate) fn new(values: &Values, binning: &Binning) -> Result<Self> {
+        match values {
+            Values::Categories(_) => Ok(Self::Categories),
+            Values::Numbers(reference) if reference.total() == 0 => {
+                Ok(Self::Numbers { edges: Vec::new(), points: Reference::default() })
+            }
+            Values::Numbers(reference) => {
+                let edges = binning.edges(reference)?;
+                let points = reference.with_points(&edges);
+                Ok(Self::Numbers { edges, points })
+            }
+        }
+    }
+}
+
+/// The live side of a column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LiveColumn {
+    pub(crate) cells: Cells,
+    pub(crate) counts: LiveCounts,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LiveCounts {
+    Numbers(GapCounts),
+    Categories(BTreeMap<String, u64>),
+}
+
+impl LiveColumn {
+    pub(crate) fn new(grid: &Grid) -> Self {
+        let counts = match grid {
+            Grid::Numbers { points, .. } => LiveCounts::Numbers(GapCounts::new(points)),
+            Grid::Categories => LiveCounts::Categories(BTreeMap::new()),
+        };
+        Self { cells: Cells::default(), counts }
+    }
+
+    /// Adds the cells of a batch.
+    pub(crate) fn observe(
+        &mut self,
+        reference: &ColumnReference,
+        grid: &Grid,
+        batch: &RecordBatch,
+    ) -> Result<()> {
+        let array = find(batch, &reference.name)?;
+        match (&mut self.counts, grid) {
+            (LiveCounts::Numbers(counts), Grid::Numbers { points, .. }) => {
+                read_numbers(array, &mut self.cells, |value| counts.place(points, value))
+            }
+            (LiveCounts::Categories(counts), Grid::Categories) => {
+                read_categories(array, reference.kind, &mut self.cells, |text| count(counts, text))
+            }
+            _ => Err(wrong_kind(&reference.name)),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self, name: &str) -> Result<()> {
+        match (&mut self.counts, &other.counts) {
+            (LiveCounts::Numbers(mine), LiveCounts::Numbers(theirs)) => mine.merge(theirs)?,
+            (LiveCounts::Categories(mine), LiveCounts::Categories(theirs)) => {
+                for (text, more) in theirs {
+                    *mine.entry(text.clone()).or_default() += more;
+                }
+            }
+            _ => return Err(wrong_kind(name)),
+        }
+        self.cells.merge(other.cells);
+        Ok(())
+    }
+
+    /// The counts of reference and live values in the same buckets, and how many live values lie in buckets
+    /// that are empty in the reference.
+    pub(crate) fn buckets(&self, reference: &ColumnReference, grid: &Grid) -> Result<Buckets> {
+        match (&self.counts, grid, &reference.values) {
+            (LiveCounts::Numbers(live), Grid::Numbers { edges, points }, _) => {
+                let Some(first) = edges.first() else { return Ok(Buckets::default()) };
+                let index = points.values().partition_point(|point| point < first);
+                let below = index.checked_sub(1).map_or(0, |before| points.cumulative()[before]);
+                let reference = bucket_counts(
+                    edges,
+                    points.values(),
+                    points.cumulative().iter().copied(),
+                    below,
+                    points.total(),
+                );
+                let below = live.strictly_below(index);
+                let live = bucket_counts(edges, points.values(), live.cumulative(), below, live.total());
+                Ok(Buckets { reference, live })
+            }
+            (LiveCounts::Categories(live), Grid::Categories, Values::Categories(reference)) => {
+                let mut buckets = Buckets::default();
+                for (text, count) in reference {
+                    buckets.reference.push(*count);
+                    buckets.live.push(live.get(text).copied().unwrap_or(0));
+                }
+                let unseen =
+                    live.iter().filter(|(text, _)| !reference.contains_key(*text)).map(|(_, count)| count);
+                buckets.reference.push(0);
+                buckets.live.push(unseen.sum());
+                Ok(buckets)
+            }
+            _ => Err(wrong_kind(&reference.name)),
+        }
+    }
+}
+
+/// Counts in the same buckets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Buckets {
+    pub(crate) reference: Vec<u64>,
+    pub(crate) live: Vec<u64>,
+}
+
+impl Buckets {
+    /// Live values in buckets that are empty in the reference.
+    pub(crate) fn unseen(&self) -> u64 {
+        self.reference
+            .iter()
+            .zip(&self.live)
+            .filter(|(reference, _)| **reference == 0)
+            .map(|(_, live)| live)
+            .sum()
+    }
+
+    /// The same with all buckets joined in which fewer than five values are expected of the smaller side, so
+    /// that chi-squared approximations hold.
+    pub(crate) fn pooled(&self) -> Self {
+        let (n, m) = (self.reference.iter().sum::<u64>(), self.live.iter().sum::<u64>());
+        let share = n.min(m) as f64 / (n + m).max(1) as f64;
+        let mut pooled = Self::default();
+        let mut rare = (0, 0);
+        for (reference, live) in self.reference.iter().zip(&self.live) {
+            if (reference + live) as f64 * share < 5.0 {
+                rare = (rare.0 + reference, rare.1 + live);
+            } else {
+                pooled.reference.push(*reference);
+                pooled.live.push(*live);
+            }
+        }
+        if rare != (0, 0) {
+            pooled.reference.push(rare.0);
+            pooled.live.push(rare.1);
+        }
+        pooled
+    }
+}
+
+/// The column of this name, or of this name as captured records have it.
+fn find<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
+    batch
+        .column_by_name(name)
+        .or_else(|| batch.column_by_name(&format!("{FEATURE_PREFIX}{name}")))
+        .map(AsRef::as_ref)
+        .ok_or_else(|| {
+            Error::not_found(format!("the batch has no column `{name}` nor `{FEATURE_PREFIX}{name}`"))
+        })
+}
+
+fn read_numbers(array: &dyn Array, cells: &mut Cells, mut take: impl FnMut(f64)) -> Result<()> {
+    let array = numbers(array)?;
+    cells.rows += array.len() as u64;
+    cells.missing += array.null_count() as u64;
+    let mut non_finite = 0;
+    let mut each = |value: f64| if value.is_finite() { take(value) } else { non_finite += 1 };
+    if array.null_count() == 0 {
+        array.values().iter().copied().for_each(each);
+    } else {
+        array.iter().flatten().for_each(&mut each);
+    }
+    cells.non_finite += non_finite;
+    Ok(())
+}
+
+fn read_categories(
+    array: &dyn Array,
+    kind: ColumnKind,
+    cells: &mut Cells,
+    mut take: impl FnMut(&str),
+) -> Result<()> {
+    let text = match (kind, array.data_type()) {
+        (ColumnKind::Boolean, DataType::Boolean) => {
+            array.as_boolean().iter().flatten().for_each(|value| take(if value { "true" } else { "false" }));
+            None
+        }
+        (ColumnKind::Text, kind) if is_text(kind) => Some(arrow_cast::cast(array, &DataType::Utf8)?),
+        (_, found) => return Err(Error::data(format!("want {kind}, got {found}"))),
+    };
+    cells.rows += array.len() as u64;
+    cells.missing += array.logical_null_count() as u64;
+    if let Some(text) = text {
+        text.as_string::<i32>().iter().flatten().for_each(take);
+    }
+    Ok(())
+}
+
+fn is_text(kind: &DataType) -> bool {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, text: &str) {
+    if let Some(count) = counts.get_mut(text) {
+        *count += 1;
+    } else {
+        counts.insert(text.to_owned(), 1);
+    }
+}
+
+fn wrong_kind(name: &str) -> Error {
+    Error::invalid(format!("the counts of column `{name}` belong to another baseline"))
+}
+
+/// Before the names of inputs in captured records.
+const FEATURE_PREFIX: &str = "feature.";

@@ -1,0 +1,19 @@
+//! Tables against a baseline: which columns changed, by how much, and does it matter?
+//!
+//! ```text
+//! reference batches ──► Baseline ──► Monitor ◄── live batches        one thread or many, merged
+//!                                       │
+//!                                       ▼
+//!                                  DriftReport ──► events ──► AlertPolicy
+//! ```
+
+mod baseline;
+mod column;
+mod options;
+mod report;
+mod window;
+
+pub use baseline::{Baseline, BaselineOptions};
+pub use options::{Bands, CheckOptions};
+pub use report::{ColumnReport, DriftReport, Measure, Problem};
+pub use window::Monitor;

@@ -1,0 +1,327 @@
+//! What a check found, column by column.
+
+use mlops_core::{Event, EventKind, Severity, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::column::{ColumnReference, Grid, LiveColumn, LiveCounts};
+use super::options::{Bands, CheckOptions};
+use crate::distance::{jensen_shannon_distance_base2, jensen_shannon_divergence_nats, psi, smoothed};
+use crate::special::{chi_squared_quantile, chi_squared_sf};
+use crate::two_sample::compare_rates;
+use crate::{Error, ErrorKind, Result};
+
+/// One window against its baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DriftReport {
+    /// The version of this layout.
+    pub version: u32,
+    /// How many rows the window had.
+    pub rows: u64,
+    /// How it was judged.
+    pub options: CheckOptions,
+    /// A part for each column of the baseline, in its order.
+    pub columns: Vec<ColumnReport>,
+}
+
+/// One column of a window. Each number is there if it could be computed, whatever befell the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ColumnReport {
+    /// The column's name in the table.
+    pub column: String,
+    /// Cells of the reference and of the window.
+    pub rows: (u64, u64),
+    /// How far the distribution of present, finite values moved: population stability index over buckets
+    /// that the reference fixed, with [`smoothed`] counts. Its limit is what 1 - alpha of unchanged windows
+    /// of these sizes stay below.
+    pub psi: Option<Measure>,
+    /// Jensen-Shannon distance, base 2, over the same buckets, with its limit likewise.
+    pub jensen_shannon_distance_base2: Option<Measure>,
+    /// Numbers: Kolmogorov-Smirnov's D on the values themselves, negative if the window's tend to be
+    /// smaller. Its limit is that of large samples.
+    pub kolmogorov_smirnov: Option<Measure>,
+    /// Categories: Pearson's chi-squared on counts of both sides.
+    pub chi_squared: Option<Measure>,
+    /// The rate of missing cells (Fisher's test, z for large counts); its limit is the reference's rate.
+    pub missing_rate: Option<Measure>,
+    /// The rate of NaN and infinite cells among the present ones, likewise.
+    pub non_finite_rate: Option<Measure>,
+    /// Live values outside of all that the reference held: beyond its range, or of a new category.
+    pub unseen: u64,
+    /// Whether the distribution changed, and how soon somebody has to look.
+    pub drift: Option<Severity>,
+    /// Whether the rate of missing or non-finite cells changed.
+    pub quality: Option<Severity>,
+    /// Why the column, or a part of it, could not be compared.
+    pub problem: Option<Problem>,
+}
+
+/// A number, what to hold it against, and how likely it is if nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// The value.
+    pub value: f64,
+    /// What it was held against.
+    pub limit: f64,
+    /// The p-value on its own.
+    pub p_value: f64,
+    /// The p-value adjusted over all that the check tested; the plain one for what decides nothing.
+    pub p_adjusted: f64,
+}
+
+/// An error as a value that can be stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What can be done about it.
+    pub kind: ErrorKind,
+    /// What went wrong.
+    pub message: String,
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        Self { kind: error.kind(), message: format!("{error:#}") }
+    }
+}
+
+impl DriftReport {
+    /// The part of the column of this name.
+    ///
+    /// # Errors
+    /// `NotFound` if the baseline has no such column.
+    pub fn column(&self, name: &str) -> Result<&ColumnReport> {
+        self.columns
+            .iter()
+            .find(|column| column.column == name)
+            .ok_or_else(|| Error::not_found(format!("the report has no column `{name}`")))
+    }
+
+    /// The columns whose distribution changed.
+    pub fn drifted(&self) -> impl Iterator<Item = &ColumnReport> {
+        self.columns.iter().filter(|column| column.drift.is_some())
+    }
+
+    /// The share of columns whose distribution changed.
+    pub fn drifted_share(&self) -> f64 {
+        self.drifted().count() as f64 / self.columns.len().max(1) as f64
+    }
+
+    /// What somebody should know: one event for each column that drifted, for each whose missing or
+    /// non-finite cells changed, and for each that could not be compared.
+    pub fn events(&self, time: Timestamp) -> Vec<Event> {
+        self.columns.iter().flat_map(|column| column.events(time, self)).collect()
+    }
+}
+
+impl ColumnReport {
+    fn events(&self, time: Timestamp, report: &DriftReport) -> Vec<Event> {
+        let subject = format!("feature `{}`", self.column);
+        let event =
+            |severity, kind| Event::new(time, severity, kind, subject.clone()).detail("rows", self.rows.1);
+        let mut events = Vec::new();
+        if let (Some(severity), Some(index)) = (self.drift, self.psi) {
+            let band = if severity == Severity::Critical {
+                report.options.psi.critical
+            } else {
+                report.options.psi.warning
+            };
+            let limit = if report.options.alpha < 1.0 { band.max(index.limit) } else { band };
+            let mut event = event(severity, EventKind::DataDrift).measured("psi", index.value, limit);
+            if let Some(ks) = self.kolmogorov_smirnov {
+                event = event
+                    .detail("ks", format!("{:.4}", ks.value))
+                    .detail("p", format!("{:.3e}", ks.p_adjusted));
+            }
+            if let Some(chi_squared) = self.chi_squared {
+                event = event.detail("p", format!("{:.3e}", chi_squared.p_adjusted));
+            }
+            if self.unseen > 0 {
+                event = event.detail("unseen", self.unseen);
+            }
+            events.push(event);
+        }
+        if let Some(severity) = self.quality {
+            let named = [("missing_rate", self.missing_rate), ("non_finite_rate", self.non_finite_rate)];
+            let worst = named
+                .into_iter()
+                .filter_map(|(name, measure)| measure.map(|measure| (name, measure)))
+                .max_by(|a, b| (a.1.value - a.1.limit).abs().total_cmp(&(b.1.value - b.1.limit).abs()));
+            if let Some((name, measure)) = worst {
+                events.push(
+                    event(severity, EventKind::DataQuality)
+                        .measured(name, measure.value, measure.limit)
+                        .detail("p", format!("{:.3e}", measure.p_adjusted)),
+                );
+            }
+        }
+        if let Some(problem) = &self.problem {
+            events.push(event(Severity::Warning, EventKind::DataQuality).message(&problem.message));
+        }
+        events
+    }
+}
+
+/// Computes all columns, adjusts their p-values together and decides.
+pub(crate) fn judge<'a>(
+    rows: u64,
+    columns: impl Iterator<Item = (&'a LiveColumn, &'a ColumnReference, &'a Grid, Option<Problem>)>,
+    options: &CheckOptions,
+) -> DriftReport {
+    let mut columns: Vec<ColumnReport> = columns
+        .map(|(live, reference, grid, problem)| {
+            let mut report = ColumnReport::empty(live, reference, problem);
+            if let Err(error) = report.compare(live, reference, grid, options.alpha) {
+                report.problem.get_or_insert_with(|| Problem::from(&error));
+            }
+            report
+        })
+        .collect();
+    let p_values: Vec<f64> =
+        columns.iter_mut().flat_map(ColumnReport::deciding).map(|measure| measure.p_value).collect();
+    let adjusted = options.correction.adjust(&p_values);
+    for (measure, p_adjusted) in columns.iter_mut().flat_map(ColumnReport::deciding).zip(adjusted) {
+        measure.p_adjusted = p_adjusted;
+    }
+    columns.iter_mut().for_each(|column| column.decide(options));
+    DriftReport { version: VERSION, rows, options: options.clone(), columns }
+}
+
+impl ColumnReport {
+    fn empty(live: &LiveColumn, reference: &ColumnReference, problem: Option<Problem>) -> Self {
+        Self {
+            column: reference.name.clone(),
+            rows: (reference.cells.rows, live.cells.rows),
+            psi: None,
+            jensen_shannon_distance_base2: None,
+            kolmogorov_smirnov: None,
+            chi_squared: None,
+            missing_rate: None,
+            non_finite_rate: None,
+            unseen: 0,
+            drift: None,
+            quality: None,
+            problem,
+        }
+    }
+
+    fn compare(
+        &mut self,
+        live: &LiveColumn,
+        reference: &ColumnReference,
+        grid: &Grid,
+        alpha: f64,
+    ) -> Result<()> {
+        let (was, is) = (reference.cells, live.cells);
+        if was.rows == 0 || is.rows == 0 {
+            if self.problem.is_none() {
+                return Err(Error::data(format!(
+                    "column `{}` has {} reference rows and {} rows in the window: nothing to compare",
+                    self.column, was.rows, is.rows
+                )));
+            }
+            return Ok(());
+        }
+        self.missing_rate = Some(rate((was.missing, was.rows), (is.missing, is.rows))?);
+        let (was_present, is_present) = (was.present(), is.present());
+        if was_present == 0 || is_present == 0 {
+            // The missing rate says it all.
+            return Ok(());
+        }
+        self.non_finite_rate = Some(rate((was.non_finite, was_present), (is.non_finite, is_present))?);
+        let (n, m) = (was_present - was.non_finite, is_present - is.non_finite);
+        if n == 0 || m == 0 {
+            return Ok(());
+        }
+        let buckets = live.buckets(reference, grid)?;
+        self.unseen = buckets.unseen();
+        let pooled = buckets.pooled();
+        let freedom = pooled.live.len() as f64 - 1.0;
+        let (p, q) = (smoothed(&pooled.reference), smoothed(&pooled.live));
+        let scale = 1.0 / n as f64 + 1.0 / m as f64;
+        let null = |value: f64, unit: f64| {
+            let limit = if freedom > 0.0 { unit * chi_squared_quantile(1.0 - alpha, freedom) } else { 0.0 };
+            let p_value = if freedom > 0.0 { chi_squared_sf(value / unit, freedom) } else { 1.0 };
+            Measure { value, limit, p_value, p_adjusted: p_value }
+        };
+        self.psi = Some(null(psi(&p, &q)?, scale));
+        let divergence = null(jensen_shannon_divergence_nats(&p, &q)?, scale / 8.0);
+        self.jensen_shannon_distance_base2 = Some(Measure {
+            value: jensen_shannon_distance_base2(&p, &q)?,
+            limit: (divergence.limit / std::f64::consts::LN_2).sqrt(),
+            ..divergence
+        });
+        match (&live.counts, grid) {
+            (LiveCounts::Numbers(counts), Grid::Numbers { points, .. }) => {
+                let (value, p_value) = counts.kolmogorov_smirnov(points)?;
+                let limit = (-(alpha / 2.0).ln() / 2.0 * scale).sqrt();
+                self.kolmogorov_smirnov = Some(Measure { value, limit, p_value, p_adjusted: p_value });
+            }
+            _ => {
+                let statistic = pearson(&pooled.reference, &pooled.live, n as f64, m as f64);
+                self.chi_squared = Some(null(statistic, 1.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// The measures whose p-values decide.
+    fn deciding(&mut self) -> impl Iterator<Item = &mut Measure> {
+        [
+            &mut self.kolmogorov_smirnov,
+            &mut self.chi_squared,
+            &mut self.missing_rate,
+            &mut self.non_finite_rate,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    fn decide(&mut self, options: &CheckOptions) {
+        let significant = |measure: &Measure| measure.p_adjusted <= options.alpha;
+        let moved = self.kolmogorov_smirnov.as_ref().or(self.chi_squared.as_ref()).is_some_and(significant);
+        self.drift = self
+            .psi
+            .filter(|index| moved && (options.alpha >= 1.0 || index.value >= index.limit))
+            .and_then(|index| options.psi.severity(index.value));
+        self.quality = [self.missing_rate, self.non_finite_rate]
+            .into_iter()
+            .flatten()
+            .filter(significant)
+            .filter_map(|measure| options.missing_rate.severity((measure.value - measure.limit).abs()))
+            .max();
+    }
+}
+
+impl Bands {
+    fn severity(self, value: f64) -> Option<Severity> {
+        if value >= self.critical {
+            Some(Severity::Critical)
+        } else if value >= self.warning {
+            Some(Severity::Warning)
+        } else {
+            None
+        }
+    }
+}
+
+fn rate(was: (u64, u64), is: (u64, u64)) -> Result<Measure> {
+    let p_value = compare_rates(was, is)?.p_value;
+    Ok(Measure {
+        value: is.0 as f64 / is.1 as f64,
+        limit: was.0 as f64 / was.1 as f64,
+        p_value,
+        p_adjusted: p_value,
+    })
+}
+
+/// Pearson's statistic of a 2 x k table.
+fn pearson(reference: &[u64], live: &[u64], n: f64, m: f64) -> f64 {
+    let term = |(a, b): (&u64, &u64)| {
+        let (a, b) = (*a as f64, *b as f64);
+        (a * m - b * n).powi(2) / (a + b)
+    };
+    reference.iter().zip(live).map(term).sum::<f64>() / (n * m)
+}
+
+const VERSION: u32 = 1;
