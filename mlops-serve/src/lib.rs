@@ -1,7 +1,21 @@
 //! Answer with a model in the caller's process: runtimes, hot swap, rollout, capture.
 #![forbid(unsafe_code)]
 
+pub mod capture;
+pub mod endpoint;
+pub mod rollout;
 pub mod runtime;
 pub mod tensor;
 
+mod latency;
+mod split;
+
+pub use latency::Latencies;
 pub use mlops_core::{Error, ErrorKind, Result};
+pub use split::Split;
+
+/// The arm that has the traffic until another has proved itself.
+pub const CHAMPION: &str = "champion";
+
+/// The arm that wants to take over.
+pub const CHALLENGER: &str = "challenger";

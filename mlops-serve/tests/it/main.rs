@@ -1,1 +1,6 @@
 //! Integration tests of `mlops-serve`: one binary, a module a subject.
+#![allow(clippy::unwrap_used, reason = "tests say what must hold")]
+
+mod endpoint;
+mod models;
+mod rollout;

@@ -1,0 +1,153 @@
+//! Records copied end to end into a few vectors.
+
+use mlops_core::data::Value;
+use mlops_core::record::InferenceRecord;
+use mlops_core::{RequestId, Timestamp};
+
+/// Records in the order in which they came. Memory is kept when it is cleared.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    rows: Vec<Row>,
+    cells: Vec<Cell>,
+    outputs: Vec<f64>,
+    text: String,
+    /// Model and arm names: few, and the same in row after row.
+    names: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    id: RequestId,
+    time: Timestamp,
+    model: usize,
+    version: u64,
+    arm: usize,
+    propensity: f64,
+    latency_us: f64,
+    features: usize,
+    candidates: usize,
+    outputs: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cell {
+    Missing,
+    Float(f64),
+    Integer(i64),
+    Boolean(bool),
+    /// The length of the next piece of `text`.
+    Text(usize),
+}
+
+impl Buffer {
+    pub(super) fn push(&mut self, record: &InferenceRecord<'_>) {
+        let row = Row {
+            id: record.id,
+            time: record.time,
+            model: self.intern(record.model),
+            version: record.version,
+            arm: self.intern(record.arm),
+            propensity: record.propensity,
+            latency_us: record.latency_us,
+            features: record.features.len(),
+            candidates: record.candidates.len(),
+            outputs: record.outputs.len(),
+        };
+        self.rows.push(row);
+        let Self { cells, text, .. } = self;
+        cells.extend(record.features.iter().map(|value| match *value {
+            Value::Float(value) => Cell::Float(value),
+            Value::Integer(value) => Cell::Integer(value),
+            Value::Boolean(value) => Cell::Boolean(value),
+            Value::Text(value) => {
+                text.push_str(value);
+                Cell::Text(value.len())
+            }
+            _ => Cell::Missing,
+        }));
+        cells.extend(record.candidates.iter().map(|candidate| {
+            text.push_str(candidate);
+            Cell::Text(candidate.len())
+        }));
+        self.outputs.extend_from_slice(record.outputs);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Bytes that the records take, names aside.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.len() * size_of::<Row>()
+            + self.cells.len() * size_of::<Cell>()
+            + self.outputs.len() * size_of::<f64>()
+            + self.text.len()
+    }
+
+    /// Bytes that one more record would take.
+    pub(super) fn bytes_of(record: &InferenceRecord<'_>) -> usize {
+        let text = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
+        size_of::<Row>()
+            + (record.features.len() + record.candidates.len()) * size_of::<Cell>()
+            + size_of_val(record.outputs)
+            + record.features.iter().map(text).sum::<usize>()
+            + record.candidates.iter().map(|candidate| candidate.len()).sum::<usize>()
+    }
+
+    /// Calls `each` with every record, then forgets them.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(&InferenceRecord<'_>)) {
+        let (mut cells, mut outputs, mut text) =
+            (self.cells.as_slice(), self.outputs.as_slice(), self.text.as_str());
+        let (mut features, mut candidates): (Vec<Value<'_>>, Vec<&str>) = (Vec::new(), Vec::new());
+        for row in &self.rows {
+            let mut value = |cell: &Cell| match *cell {
+                Cell::Missing => Value::Missing,
+                Cell::Float(value) => Value::Float(value),
+                Cell::Integer(value) => Value::Integer(value),
+                Cell::Boolean(value) => Value::Boolean(value),
+                Cell::Text(length) => {
+                    let (head, tail) = text.split_at(length);
+                    text = tail;
+                    Value::Text(head)
+                }
+            };
+            features.clear();
+            features.extend(cells[..row.features].iter().map(&mut value));
+            let named = &cells[row.features..row.features + row.candidates];
+            candidates.clear();
+            candidates.extend(named.iter().map(&mut value).filter_map(|value| match value {
+                Value::Text(candidate) => Some(candidate),
+                _ => None,
+            }));
+            each(&InferenceRecord {
+                id: row.id,
+                time: row.time,
+                model: &self.names[row.model],
+                version: row.version,
+                arm: &self.names[row.arm],
+                propensity: row.propensity,
+                latency_us: row.latency_us,
+                candidates: &candidates,
+                features: &features,
+                outputs: &outputs[..row.outputs],
+            });
+            cells = &cells[row.features + row.candidates..];
+            outputs = &outputs[row.outputs..];
+        }
+        self.rows.clear();
+        self.cells.clear();
+        self.outputs.clear();
+        self.text.clear();
+        self.names.clear();
+    }
+
+    fn intern(&mut self, name: &str) -> usize {
+        match self.names.iter().position(|known| known == name) {
+            Some(place) => place,
+            None => {
+                self.names.push(name.to_owned());
+                self.names.len() - 1
+            }
+        }
+    }
+}

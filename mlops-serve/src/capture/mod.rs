@@ -1,0 +1,49 @@
+//! Keeps what was asked and answered: bounded, never blocking, lossless or counted.
+//!
+//! The request path copies a record into a buffer ([`Capture::offer`]); off the request path the buffers are
+//! taken out as Arrow batches ([`Capture::drain`]), by hand or by the thread of a [`CaptureWriter`], which
+//! hands them to a [`RecordSink`].
+//!
+//! | sink | writes |
+//! |---|---|
+//! | [`BatchSink`] | batches to memory, for monitors in the same process |
+//! | `ParquetSink` (feature `parquet`) | rotated Parquet files that survive a crash |
+//!
+//! ```
+//! use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
+//! use mlops_core::record::{InferenceRecord, RecordSchema};
+//! use mlops_core::{RequestId, Timestamp};
+//! use mlops_serve::capture::{Capture, CaptureSettings};
+//!
+//! let table = TableSchema::new([Column::new("page_value", ColumnKind::Float)])?;
+//! let capture = Capture::new(RecordSchema::new(&table, ["score"]), CaptureSettings::default())?;
+//! capture.offer(&InferenceRecord {
+//!     id: RequestId::from_u128(1),
+//!     time: Timestamp::EPOCH,
+//!     model: "shop",
+//!     version: 3,
+//!     arm: "champion",
+//!     propensity: 1.0,
+//!     latency_us: 12.5,
+//!     candidates: &[],
+//!     features: &[Value::Float(2.0)],
+//!     outputs: &[0.7],
+//! });
+//! let batch = capture.drain()?.expect("one record waits");
+//! assert_eq!(batch.num_rows(), 1);
+//! assert_eq!(capture.counts().captured, 1);
+//! # Ok::<(), mlops_serve::Error>(())
+//! ```
+
+mod buffer;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod queue;
+mod sink;
+mod writer;
+
+#[cfg(feature = "parquet")]
+pub use self::parquet::{ParquetSettings, ParquetSink};
+pub use queue::{Capture, CaptureCounts, CaptureSettings};
+pub use sink::{BatchSink, RecordSink};
+pub use writer::CaptureWriter;

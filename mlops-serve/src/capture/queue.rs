@@ -1,0 +1,303 @@
+//! From many request threads to one writer, without a wait.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use arrow_array::RecordBatch;
+use mlops_core::record::{InferenceLog, InferenceRecord, RecordSchema};
+use mlops_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::buffer::Buffer;
+use crate::split::mix;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CaptureSettings {
+    /// The share of requests that is captured, in [0, 1]. Default 1. Chosen by a hash of the request id, so
+    /// that replicas and retries choose alike.
+    pub sample: f64,
+    /// The most memory that waiting records take, in bytes. Default 64 MiB. What comes on top is dropped and
+    /// counted.
+    pub bytes_max: usize,
+}
+
+impl Default for CaptureSettings {
+    fn default() -> Self {
+        Self { sample: 1.0, bytes_max: 64 << 20 }
+    }
+}
+
+impl CaptureSettings {
+    /// Sets the share of requests that is captured.
+    #[must_use]
+    pub fn sample(mut self, share: f64) -> Self {
+        self.sample = share;
+        self
+    }
+
+    /// Sets the most memory that waiting records take.
+    #[must_use]
+    pub fn bytes_max(mut self, bytes: usize) -> Self {
+        self.bytes_max = bytes;
+        self
+    }
+}
+
+/// What became of the records: the sum of the fields is the number of records offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CaptureCounts {
+    /// Taken in. Each is in a batch that was drained, or waits.
+    pub captured: u64,
+    /// Not in the sample.
+    pub skipped: u64,
+    /// Lost because the buffers were full: drain more often, or allow more memory.
+    pub dropped: u64,
+    /// Taken in but refused by the schema: wrong number or kind of cells.
+    pub rejected: u64,
+}
+
+/// A bounded buffer of records between the request path and whoever reads them.
+///
+/// [`offer`](Self::offer) never waits: each thread writes to its own of a few buffers, and goes to the next
+/// if that one is in use. Records of one thread keep their order, records of different threads do not.
+#[derive(Debug)]
+pub struct Capture {
+    schema: RecordSchema,
+    sample_below: u64,
+    buffers: Box<[Mutex<Buffer>]>,
+    bytes_each: usize,
+    log: Mutex<Draining>,
+    captured: AtomicU64,
+    skipped: AtomicU64,
+    dropped: AtomicU64,
+    rejected: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Draining {
+    log: InferenceLog,
+    spare: Buffer,
+}
+
+const BUFFERS: usize = 8;
+
+impl Capture {
+    /// An empty buffer for records of this schema.
+    ///
+    /// # Errors
+    /// `Invalid` if the sample is not within [0, 1].
+    pub fn new(schema: RecordSchema, settings: CaptureSettings) -> Result<Self> {
+        let CaptureSettings { sample, bytes_max } = settings;
+        if !(0.0..=1.0).contains(&sample) {
+            return Err(Error::invalid(format!("the captured share is {sample}: want 0 to 1")));
+        }
+        Ok(Self {
+            log: Mutex::new(Draining { log: InferenceLog::new(schema.clone()), spare: Buffer::default() }),
+            schema,
+            // 1.0 saturates to u64::MAX, which no 63-bit hash reaches.
+            sample_below: (sample * (1_u64 << 63) as f64) as u64,
+            buffers: (0..BUFFERS).map(|_| Mutex::default()).collect(),
+            bytes_each: bytes_max / BUFFERS,
+            captured: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+        })
+    }
+
+    /// The columns of the records.
+    pub fn schema(&self) -> &RecordSchema {
+        &self.schema
+    }
+
+    /// Takes in a record, skips it, or drops and counts it. Never waits, never fails the caller.
+    #[inline]
+    pub fn offer(&self, record: &InferenceRecord<'_>) {
+        let bits = record.id.as_u128();
+        if mix(bits as u64 ^ (bits >> 64) as u64) >> 1 < self.sample_below {
+            self.keep(record);
+        } else {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn keep(&self, record: &InferenceRecord<'_>) {
+        let bytes = Buffer::bytes_of(record);
+        let own = thread_index();
+        for turn in 0..BUFFERS {
+            let mut buffer = match self.buffers[(own + turn) % BUFFERS].try_lock() {
+                Ok(buffer) => buffer,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            if buffer.bytes() + bytes <= self.bytes_each {
+                buffer.push(record);
+                self.captured.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes out all records that wait, as one batch; `None` if there are none. Not for the request path.
+    ///
+    /// # Errors
+    /// `Internal` if Arrow refuses the columns, which the checks on the way rule out.
+    pub fn drain(&self) -> Result<Option<RecordBatch>> {
+        let mut draining = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Draining { log, spare } = &mut *draining;
+        for buffer in &self.buffers {
+            std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
+            let mut rejected = 0;
+            spare.drain(|record| rejected += u64::from(log.push(record).is_err()));
+            self.captured.fetch_sub(rejected, Ordering::Relaxed);
+            self.rejected.fetch_add(rejected, Ordering::Relaxed);
+        }
+        if log.is_empty() { Ok(None) } else { log.finish().map(Some) }
+    }
+
+    /// What became of the records so far.
+    pub fn counts(&self) -> CaptureCounts {
+        CaptureCounts {
+            captured: self.captured.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The number of records that wait.
+    pub fn waiting(&self) -> usize {
+        let length = |buffer: &Mutex<Buffer>| buffer.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.buffers.iter().map(length).sum()
+    }
+}
+
+/// Consecutive numbers for threads, so that the first `BUFFERS` of them share no buffer.
+fn thread_index() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static INDEX: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    INDEX.with(Cell::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
+    use mlops_core::{RequestId, Timestamp};
+
+    use super::*;
+
+    fn schema() -> RecordSchema {
+        let table =
+            TableSchema::new([Column::new("x", ColumnKind::Float), Column::new("visitor", ColumnKind::Text)]);
+        RecordSchema::new(&table.unwrap(), ["score"])
+    }
+
+    fn offer(capture: &Capture, id: u64, features: &[Value<'_>]) {
+        capture.offer(&InferenceRecord {
+            id: RequestId::from_key(id.to_le_bytes()),
+            time: Timestamp::from_micros(id as i64),
+            model: "shop",
+            version: 1,
+            arm: if id.is_multiple_of(3) { "challenger" } else { "champion" },
+            propensity: 0.5,
+            latency_us: 1.0,
+            candidates: &["a", "", "bc"][..(id % 4) as usize],
+            features,
+            outputs: &[id as f64],
+        });
+    }
+
+    /// What came out is what a log without the buffer would hold.
+    #[test]
+    fn records_come_out_as_they_went_in() {
+        let capture = Capture::new(schema(), CaptureSettings::default()).unwrap();
+        let mut direct = InferenceLog::new(schema());
+        for id in 0..50_u64 {
+            let text = id.to_string();
+            let features = [
+                Value::Float(id as f64),
+                if id.is_multiple_of(5) { Value::Missing } else { Value::Text(&text) },
+            ];
+            offer(&capture, id, &features);
+            let mut buffer = Buffer::default();
+            let probe = Capture::new(schema(), CaptureSettings::default()).unwrap();
+            offer(&probe, id, &features);
+            std::mem::swap(&mut buffer, &mut probe.buffers[thread_index() % BUFFERS].lock().unwrap());
+            buffer.drain(|record| direct.push(record).unwrap());
+        }
+        let batch = capture.drain().unwrap().unwrap();
+        assert_eq!(batch, direct.finish().unwrap());
+        assert_eq!(batch.num_rows(), 50);
+        assert!(capture.drain().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let capture = Capture::new(schema(), CaptureSettings::default().bytes_max(8 * 1000)).unwrap();
+        let row = [Value::Float(0.0), Value::Text("new")];
+        (0..1000).for_each(|id| offer(&capture, id, &row));
+        offer(&capture, 0, &[Value::Text(&"x".repeat(9000)), Value::Missing]);
+        let counts = capture.counts();
+        assert_eq!(counts.captured as usize, capture.waiting());
+        assert_eq!(counts.captured + counts.dropped, 1001);
+        assert!(counts.captured > 0 && counts.dropped > 0);
+
+        capture.drain().unwrap();
+        offer(&capture, 1, &[Value::Text("not a float"), Value::Missing]);
+        offer(&capture, 2, &[]);
+        assert!(capture.drain().unwrap().is_none());
+        assert_eq!(capture.counts().rejected, 2);
+        assert_eq!(capture.counts().captured, counts.captured);
+    }
+
+    #[test]
+    fn the_sample_is_of_the_size_asked_for_and_the_same_everywhere() {
+        let row = [Value::Float(0.0), Value::Missing];
+        let ids = |sample: f64| {
+            let capture = Capture::new(schema(), CaptureSettings::default().sample(sample)).unwrap();
+            (0..10_000).for_each(|id| offer(&capture, id, &row));
+            let counts = capture.counts();
+            assert_eq!(counts.captured + counts.skipped, 10_000);
+            capture.drain().unwrap()
+        };
+        assert!(ids(0.0).is_none());
+        assert_eq!(ids(1.0).unwrap().num_rows(), 10_000);
+        let tenth = ids(0.1).unwrap();
+        assert!(tenth.num_rows().abs_diff(1000) < 150, "{}", tenth.num_rows());
+        assert_eq!(tenth, ids(0.1).unwrap());
+        assert!(Capture::new(schema(), CaptureSettings::default().sample(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn many_threads_lose_nothing_that_is_not_counted() {
+        let capture = Capture::new(schema(), CaptureSettings::default().bytes_max(1 << 20)).unwrap();
+        let mut rows = 0;
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|thread| {
+                    let capture = &capture;
+                    scope.spawn(move || {
+                        (0..2500).for_each(|id| {
+                            offer(capture, thread * 2500 + id, &[Value::Float(0.0), Value::Missing]);
+                        });
+                    })
+                })
+                .collect();
+            while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                rows += capture.drain().unwrap().map_or(0, |batch| batch.num_rows());
+            }
+        });
+        rows += capture.drain().unwrap().map_or(0, |batch| batch.num_rows());
+        let counts = capture.counts();
+        assert_eq!(counts.captured as usize, rows);
+        assert_eq!(counts.captured + counts.dropped, 10_000);
+    }
+}

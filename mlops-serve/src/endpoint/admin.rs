@@ -1,0 +1,285 @@
+//! Changing what answers, while it answers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use mlops_core::{Clock, Error, Result};
+
+use super::Model;
+use super::deployment::{ArmSpec, Counters, Deployment, Origin};
+use crate::capture::Capture;
+use crate::rollout::{Rollout, Status, Traffic};
+use crate::{CHALLENGER, CHAMPION};
+
+/// Answers requests with the models of the moment. See the [module](super).
+///
+/// Scoring takes `&self` from any number of threads and never waits for a change; changes take `&self` too
+/// and wait for each other. A version that was swapped out is dropped by the thread that changes, as soon as
+/// its last request is done: at that swap or the next, or by [`reap`](Self::reap). It is never dropped on the
+/// request path.
+#[derive(Debug)]
+pub struct Endpoint {
+    name: String,
+    salt: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) timed: bool,
+    pub(super) capture: Option<Arc<Capture>>,
+    pub(super) current: ArcSwapOption<Deployment>,
+    admin: Mutex<Admin>,
+}
+
+#[derive(Debug, Default)]
+struct Admin {
+    /// Swapped out, perhaps still in use.
+    retired: Vec<Arc<Deployment>>,
+    /// What the arms of this deployment and of retired ones count.
+    ledgers: Vec<(Arc<Origin>, Arc<Counters>)>,
+    /// What arms counted that are gone.
+    settled: Vec<ArmTraffic>,
+}
+
+/// What one arm answered while it had one propensity.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ArmTraffic {
+    /// The name of the arm.
+    pub arm: String,
+    /// The probability with which requests fell into it.
+    pub propensity: f64,
+    /// What it answered.
+    pub traffic: Traffic,
+}
+
+impl Endpoint {
+    /// An endpoint that has no model yet.
+    ///
+    /// Its name salts the split, so that experiments at two endpoints are independent.
+    pub fn new(name: impl Into<String>, clock: impl Clock) -> Self {
+        let name = name.into();
+        Self {
+            salt: name.clone(),
+            name,
+            clock: Arc::new(clock),
+            timed: true,
+            capture: None,
+            current: ArcSwapOption::empty(),
+            admin: Mutex::default(),
+        }
+    }
+
+    /// Sets the salt of the split. A new salt reshuffles all keys: use one for each experiment that must not
+    /// inherit the luck of the one before.
+    #[must_use]
+    pub fn with_salt(mut self, salt: impl Into<String>) -> Self {
+        self.salt = salt.into();
+        self
+    }
+
+    /// Captures what is asked and answered.
+    #[must_use]
+    pub fn with_capture(mut self, capture: Arc<Capture>) -> Self {
+        self.capture = Some(capture);
+        self
+    }
+
+    /// Reads no clock on the request path: answers carry no latency, and latency guardrails see nothing.
+    #[must_use]
+    pub fn without_timing(mut self) -> Self {
+        self.timed = false;
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it can answer.
+    pub fn is_ready(&self) -> bool {
+        self.current.load().is_some()
+    }
+
+    /// The arms, the champion first.
+    pub fn arms(&self) -> Vec<ArmSpec> {
+        self.current.load().as_ref().map_or_else(Vec::new, |deployment| deployment.specs())
+    }
+
+    /// Replaces all arms at once. The first one answers for those that fail. No arms: the endpoint answers
+    /// nothing any more.
+    ///
+    /// # Errors
+    /// `Invalid` if names are not unique or weights are no weights. The arms are as before then.
+    pub fn set_arms(&self, arms: Vec<ArmSpec>) -> Result<()> {
+        self.change(|_| Ok(arms))
+    }
+
+    /// Replaces the model of the champion; the first model of an endpoint becomes its champion. Other arms
+    /// stay.
+    ///
+    /// # Errors
+    /// `Invalid` if the endpoint has arms and none is the champion.
+    pub fn deploy(&self, model: Arc<Model>) -> Result<()> {
+        self.change(|mut arms| {
+            if arms.is_empty() {
+                arms.push(ArmSpec::new(CHAMPION, Arc::clone(&model), 1.0));
+            }
+            let champion = arms.iter_mut().find(|arm| arm.name == CHAMPION);
+            champion.ok_or_else(|| self.no_arm(CHAMPION))?.model = model;
+            Ok(arms)
+        })
+    }
+
+    /// Gives a share of the traffic, in [0, 1], to a challenger and the rest to the champion. A challenger
+    /// that is there already is replaced, other arms are removed.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no champion or the share is not within [0, 1].
+    pub fn challenge(&self, model: Arc<Model>, share: f64) -> Result<()> {
+        self.change(|arms| self.two_arms(&arms, model, share))
+    }
+
+    /// Sets the challenger's share of the traffic, in [0, 1].
+    ///
+    /// # Errors
+    /// `Invalid` if there is no challenger or no champion, or the share is not within [0, 1].
+    pub fn set_challenger_share(&self, share: f64) -> Result<()> {
+        self.change(|arms| {
+            let challenger = self.model_of(&arms, CHALLENGER)?;
+            self.two_arms(&arms, challenger, share)
+        })
+    }
+
+    /// Makes the challenger the champion and the only arm.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no challenger.
+    pub fn promote(&self) -> Result<()> {
+        self.change(|arms| Ok(vec![ArmSpec::new(CHAMPION, self.model_of(&arms, CHALLENGER)?, 1.0)]))
+    }
+
+    /// Makes the champion the only arm.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no champion.
+    pub fn roll_back(&self) -> Result<()> {
+        self.change(|arms| Ok(vec![ArmSpec::new(CHAMPION, self.model_of(&arms, CHAMPION)?, 1.0)]))
+    }
+
+    /// Makes the split what the rollout says: the share of its step, all to the challenger, or all to the
+    /// champion. Idempotent, so that it may be repeated after a restart.
+    ///
+    /// # Errors
+    /// `Invalid` if the versions in the arms are not those of the rollout.
+    pub fn apply(&self, rollout: &Rollout) -> Result<()> {
+        self.change(|arms| {
+            let find = |name: &str, version| {
+                arms.iter().find(|arm| arm.name == name && arm.model.version() == version).cloned()
+            };
+            let champion = find(CHAMPION, rollout.champion());
+            let challenger = find(CHALLENGER, rollout.challenger());
+            let missing =
+                |arm, version| Error::invalid(format!("arm `{arm}` of `{}` is not {version}", self.name));
+            let lone = |arm: ArmSpec| vec![ArmSpec::new(CHAMPION, arm.model, 1.0)];
+            match rollout.status() {
+                Status::Running => {
+                    let challenger = challenger.ok_or_else(|| missing(CHALLENGER, rollout.challenger()))?;
+                    champion.ok_or_else(|| missing(CHAMPION, rollout.champion()))?;
+                    self.two_arms(&arms, challenger.model, rollout.challenger_weight())
+                }
+                Status::Promoted => challenger
+                    .or_else(|| find(CHAMPION, rollout.challenger()))
+                    .map(lone)
+                    .ok_or_else(|| missing(CHALLENGER, rollout.challenger())),
+                Status::RolledBack => champion.map(lone).ok_or_else(|| missing(CHAMPION, rollout.champion())),
+            }
+        })
+    }
+
+    /// Takes out what each arm answered since the last call: feed it to [`Rollout::add_traffic`].
+    pub fn take_traffic(&self) -> Vec<ArmTraffic> {
+        let mut admin = self.admin();
+        admin.settle();
+        let mut taken = std::mem::take(&mut admin.settled);
+        for (origin, counters) in &admin.ledgers {
+            add_traffic(&mut taken, origin, &counters.take());
+        }
+        taken.retain(|arm| arm.traffic.requests > 0);
+        taken
+    }
+
+    /// Drops the versions that were swapped out and that no request uses any more. Gives how many swapped
+    /// sets of arms are still in use. Every swap does this too.
+    pub fn reap(&self) -> usize {
+        let mut admin = self.admin();
+        let done = admin.settle();
+        let left = admin.retired.len();
+        drop(admin);
+        // Dropping a model takes time: not under the lock.
+        drop(done);
+        left
+    }
+
+    fn change(&self, change: impl FnOnce(Vec<ArmSpec>) -> Result<Vec<ArmSpec>>) -> Result<()> {
+        let mut admin = self.admin();
+        let arms = change(self.arms())?;
+        let next = if arms.is_empty() { None } else { Some(Arc::new(Deployment::new(&self.salt, arms)?)) };
+        for slot in next.iter().flat_map(|deployment| &deployment.arms) {
+            admin.ledgers.push((Arc::clone(&slot.origin), Arc::clone(&slot.counters)));
+        }
+        // Whoever still reads the old deployment owns a share of it when `swap` returns.
+        admin.retired.extend(self.current.swap(next));
+        let done = admin.settle();
+        drop(admin);
+        drop(done);
+        Ok(())
+    }
+
+    fn two_arms(&self, arms: &[ArmSpec], challenger: Arc<Model>, share: f64) -> Result<Vec<ArmSpec>> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::invalid(format!("the challenger's share is {share}: want 0 to 1")));
+        }
+        let champion = self.model_of(arms, CHAMPION)?;
+        let champion = ArmSpec::new(CHAMPION, champion, 1.0 - share);
+        Ok(vec![champion, ArmSpec::new(CHALLENGER, challenger, share)])
+    }
+
+    fn model_of(&self, arms: &[ArmSpec], name: &str) -> Result<Arc<Model>> {
+        let arm = arms.iter().find(|arm| arm.name == name);
+        arm.map(|arm| Arc::clone(&arm.model)).ok_or_else(|| self.no_arm(name))
+    }
+
+    fn no_arm(&self, name: &str) -> Error {
+        Error::invalid(format!("endpoint `{}` has no arm `{name}`: deploy it first", self.name))
+    }
+
+    fn admin(&self) -> MutexGuard<'_, Admin> {
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admin {
+    /// Takes out the deployments that nobody uses, and keeps what their arms counted.
+    fn settle(&mut self) -> Vec<Arc<Deployment>> {
+        let (done, used) =
+            std::mem::take(&mut self.retired).into_iter().partition(|old| Arc::strong_count(old) == 1);
+        self.retired = used;
+        let done: Vec<Arc<Deployment>> = done;
+        for slot in done.iter().flat_map(|deployment| &deployment.arms) {
+            add_traffic(&mut self.settled, &slot.origin, &slot.counters.take());
+            self.ledgers.retain(|(_, counters)| !Arc::ptr_eq(counters, &slot.counters));
+        }
+        done
+    }
+}
+
+fn add_traffic(taken: &mut Vec<ArmTraffic>, origin: &Origin, traffic: &Traffic) {
+    let same = |known: &&mut ArmTraffic| known.arm == origin.arm && known.propensity == origin.propensity;
+    match taken.iter_mut().find(same) {
+        Some(known) => known.traffic.merge(traffic),
+        None => taken.push(ArmTraffic {
+            arm: origin.arm.clone(),
+            propensity: origin.propensity,
+            traffic: traffic.clone(),
+        }),
+    }
+}

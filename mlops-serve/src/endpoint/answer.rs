@@ -1,0 +1,253 @@
+//! The request path.
+
+use std::sync::Arc;
+
+use mlops_core::data::Value;
+use mlops_core::record::InferenceRecord;
+use mlops_core::{Error, ErrorKind, RequestId, Result};
+
+use super::deployment::{Deployment, Origin, Slot};
+use super::{Endpoint, Model, isolate};
+
+/// Who asks, and what for.
+///
+/// ```
+/// use mlops_core::RequestId;
+/// use mlops_serve::endpoint::Request;
+///
+/// // All visits of one visitor fall into the same arm.
+/// let request = Request::new(RequestId::from_key("visit-1")).key(b"visitor-17").candidates(&["hat", "scarf"]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    id: RequestId,
+    key: Option<&'a [u8]>,
+    candidates: &'a [&'a str],
+}
+
+impl<'a> Request<'a> {
+    /// A request that falls into an arm by its id.
+    pub fn new(id: RequestId) -> Self {
+        Self { id, key: None, candidates: &[] }
+    }
+
+    /// Chooses the arm by this key: requests with equal keys fall into the same arm.
+    #[must_use]
+    pub fn key(mut self, key: &'a [u8]) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Records what could have been answered.
+    #[must_use]
+    pub fn candidates(mut self, candidates: &'a [&'a str]) -> Self {
+        self.candidates = candidates;
+        self
+    }
+}
+
+impl From<RequestId> for Request<'_> {
+    fn from(id: RequestId) -> Self {
+        Self::new(id)
+    }
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The score.
+    pub score: f64,
+    /// The arm, the version and the propensity: what the record of the request says.
+    pub origin: Arc<Origin>,
+    /// From the call to the answer, in microseconds; 0 without timing. In a batch: of the whole batch.
+    pub latency_us: f64,
+}
+
+impl Endpoint {
+    /// Scores one row.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no model, `Invalid` if the row does not fit, `Unsupported` if the model does
+    /// not take rows; `Data` or `Internal` if the champion itself fails. Another arm's failure is no error:
+    /// the champion answers.
+    #[inline]
+    pub fn score<'a>(&self, request: impl Into<Request<'a>>, row: &[Value<'_>]) -> Result<Answer> {
+        let request = request.into();
+        let start_ns = self.start_ns();
+        let current = self.current.load();
+        let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
+        let slot = deployment.slot(&request);
+        let (score, origin, latency_ns) =
+            self.answer(deployment, slot, start_ns, |model| model.score(row))?;
+        let answer = Answer { score, origin: Arc::clone(origin), latency_us: to_us(latency_ns) };
+        self.record(&request, row, &answer);
+        Ok(answer)
+    }
+
+    /// Scores many rows for one request, which all fall into its arm: one candidate a row, for instance.
+    /// The scores are appended to `scores`; on an error nothing is. Rows are not captured.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    pub fn score_rows<'a>(
+        &self,
+        request: impl Into<Request<'a>>,
+        rows: &[&[Value<'_>]],
+        scores: &mut Vec<f64>,
+    ) -> Result<Arc<Origin>> {
+        let start_ns = self.start_ns();
+        let current = self.current.load();
+        let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
+        let slot = deployment.slot(&request.into());
+        let ((), origin, _) =
+            self.answer(deployment, slot, start_ns, |model| model.score_rows(rows, scores))?;
+        Ok(Arc::clone(origin))
+    }
+
+    /// Scores one row for each of many requests, arm by arm. A row that does not fit, or whose model fails
+    /// on it, costs its own request alone.
+    ///
+    /// # Errors
+    /// `Invalid` if there are not as many rows as requests. What concerns one request is in its own answer,
+    /// as in [`score`](Self::score).
+    pub fn score_batch(
+        &self,
+        requests: &[Request<'_>],
+        rows: &[&[Value<'_>]],
+    ) -> Result<Vec<Result<Answer>>> {
+        if requests.len() != rows.len() {
+            let (requests, rows) = (requests.len(), rows.len());
+            return Err(Error::invalid(format!(
+                "{requests} requests with {rows} rows: want one row a request"
+            )));
+        }
+        let start_ns = self.start_ns();
+        let current = self.current.load();
+        let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
+        let arms: Vec<usize> = requests.iter().map(|request| deployment.arm(request)).collect();
+        let mut answers: Vec<Option<Answer>> = vec![None; rows.len()];
+        for (arm, slot) in deployment.arms.iter().enumerate() {
+            let mine: Vec<usize> = (0..rows.len()).filter(|index| arms[*index] == arm).collect();
+            let picked: Vec<&[Value<'_>]> = mine.iter().map(|index| rows[*index]).collect();
+            let mut scores = Vec::with_capacity(mine.len());
+            // If the batch fails, the rows are scored one by one below.
+            if picked.is_empty()
+                || attempt(&slot.model, |model| model.score_rows(&picked, &mut scores)).is_err()
+            {
+                continue;
+            }
+            let latency_ns = self.latency_ns(start_ns);
+            for (index, score) in mine.into_iter().zip(scores) {
+                slot.counters.answered(latency_ns, false);
+                let answer =
+                    Answer { score, origin: Arc::clone(&slot.origin), latency_us: to_us(latency_ns) };
+                self.record(&requests[index], rows[index], &answer);
+                answers[index] = Some(answer);
+            }
+        }
+        let one_by_one = |(index, answer): (usize, Option<Answer>)| match answer {
+            Some(answer) => Ok(answer),
+            None => self.score(requests[index], rows[index]),
+        };
+        Ok(answers.into_iter().enumerate().map(one_by_one).collect())
+    }
+
+    /// Lets the arm's model answer, or the champion's if it fails, and counts.
+    #[inline]
+    fn answer<'d, T>(
+        &self,
+        deployment: &'d Deployment,
+        slot: &'d Slot,
+        start_ns: Option<u64>,
+        mut score: impl FnMut(&Model) -> Result<T>,
+    ) -> Result<(T, &'d Arc<Origin>, Option<u64>)> {
+        match attempt(&slot.model, &mut score) {
+            Ok(value) => {
+                let latency_ns = self.latency_ns(start_ns);
+                slot.counters.answered(latency_ns, false);
+                Ok((value, &slot.origin, latency_ns))
+            }
+            Err(error) => self.rescue(deployment, slot, start_ns, score, error),
+        }
+    }
+
+    #[cold]
+    fn rescue<'d, T>(
+        &self,
+        deployment: &'d Deployment,
+        slot: &'d Slot,
+        start_ns: Option<u64>,
+        score: impl FnMut(&Model) -> Result<T>,
+        error: Error,
+    ) -> Result<(T, &'d Arc<Origin>, Option<u64>)> {
+        let champion = &deployment.arms[0];
+        let rescued = match std::ptr::eq(champion, slot) {
+            true => Err(error),
+            false => attempt(&champion.model, score),
+        };
+        let latency_ns = self.latency_ns(start_ns);
+        // A request that no model takes is the caller's mistake and says nothing about the arm.
+        if !matches!(&rescued, Err(error) if error.kind() == ErrorKind::Invalid) {
+            slot.counters.answered(latency_ns, true);
+        }
+        rescued.map(|value| (value, &slot.rescued, latency_ns))
+    }
+
+    #[inline]
+    fn record(&self, request: &Request<'_>, row: &[Value<'_>], answer: &Answer) {
+        let Some(capture) = &self.capture else { return };
+        let Origin { arm, propensity, version, .. } = &*answer.origin;
+        capture.offer(&InferenceRecord {
+            id: request.id,
+            time: self.clock.now(),
+            model: &version.name,
+            version: version.version,
+            arm,
+            propensity: *propensity,
+            latency_us: answer.latency_us,
+            candidates: request.candidates,
+            features: row,
+            outputs: &[answer.score],
+        });
+    }
+
+    #[inline]
+    fn start_ns(&self) -> Option<u64> {
+        self.timed.then(|| self.clock.monotonic_ns())
+    }
+
+    #[inline]
+    fn latency_ns(&self, start_ns: Option<u64>) -> Option<u64> {
+        start_ns.map(|start_ns| self.clock.monotonic_ns().saturating_sub(start_ns))
+    }
+
+    #[cold]
+    fn not_ready(&self) -> Error {
+        Error::unavailable(format!("endpoint `{}` has no model yet: deploy one", self.name()))
+    }
+}
+
+impl Deployment {
+    #[inline]
+    fn arm(&self, request: &Request<'_>) -> usize {
+        match request.key {
+            Some(key) => self.split.assign(key),
+            None => self.split.assign(&request.id.as_u128().to_le_bytes()),
+        }
+    }
+
+    #[inline]
+    fn slot(&self, request: &Request<'_>) -> &Slot {
+        &self.arms[self.arm(request)]
+    }
+}
+
+#[inline]
+fn attempt<T>(model: &Model, score: impl FnOnce(&Model) -> Result<T>) -> Result<T> {
+    isolate(model.version(), || score(model))
+}
+
+fn to_us(ns: Option<u64>) -> f64 {
+    ns.map_or(0.0, |ns| ns as f64 / 1e3)
+}

@@ -1,0 +1,120 @@
+//! Which models answer at one moment: what a swap swaps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mlops_core::{ModelVersion, Result};
+use serde::Serialize;
+
+use super::Model;
+use crate::Split;
+use crate::latency::AtomicLatencies;
+use crate::rollout::Traffic;
+
+/// An immutable set of arms. Requests hold on to it while they are answered.
+#[derive(Debug)]
+pub(super) struct Deployment {
+    pub(super) split: Split,
+    /// The first arm is the one that helps out when another fails.
+    pub(super) arms: Vec<Slot>,
+}
+
+/// One arm.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) model: Arc<Model>,
+    pub(super) origin: Arc<Origin>,
+    /// The origin of answers that the first arm gives in place of this one.
+    pub(super) rescued: Arc<Origin>,
+    pub(super) counters: Arc<Counters>,
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The arm that the request fell into.
+    pub arm: String,
+    /// The probability with which it fell into that arm.
+    pub propensity: f64,
+    /// The version that answered.
+    pub version: ModelVersion,
+    /// Whether the arm's own model failed and the champion answered in its place.
+    pub fallback: bool,
+}
+
+/// What one arm did at one propensity.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    requests: AtomicU64,
+    failures: AtomicU64,
+    latencies: AtomicLatencies,
+}
+
+/// An arm to be deployed.
+#[derive(Clone, Debug)]
+pub struct ArmSpec {
+    /// Its name, unique in the endpoint.
+    pub name: String,
+    /// What answers in it.
+    pub model: Arc<Model>,
+    /// Its share of the traffic, relative to the other arms.
+    pub weight: f64,
+}
+
+impl ArmSpec {
+    /// An arm.
+    pub fn new(name: impl Into<String>, model: Arc<Model>, weight: f64) -> Self {
+        Self { name: name.into(), model, weight }
+    }
+}
+
+impl Deployment {
+    pub(super) fn new(salt: &str, arms: Vec<ArmSpec>) -> Result<Self> {
+        let split = Split::new(salt, arms.iter().map(|arm| (arm.name.as_str(), arm.weight)))?;
+        let champion = arms.first().map(|arm| arm.model.version().clone());
+        let slot = |(index, ArmSpec { name, model, .. }): (usize, ArmSpec)| {
+            let origin = Origin {
+                arm: name,
+                propensity: split.propensity(index),
+                version: model.version().clone(),
+                fallback: false,
+            };
+            let version = champion.clone().unwrap_or_else(|| origin.version.clone());
+            let rescued = Origin { version, fallback: true, ..origin.clone() };
+            Slot { model, origin: origin.into(), rescued: rescued.into(), counters: Arc::default() }
+        };
+        let arms = arms.into_iter().enumerate().map(slot).collect();
+        Ok(Self { split, arms })
+    }
+
+    /// What it was made of.
+    pub(super) fn specs(&self) -> Vec<ArmSpec> {
+        let spec = |slot: &Slot| {
+            ArmSpec::new(slot.origin.arm.clone(), Arc::clone(&slot.model), slot.origin.propensity)
+        };
+        self.arms.iter().map(spec).collect()
+    }
+}
+
+impl Counters {
+    #[inline]
+    pub(super) fn answered(&self, latency_ns: Option<u64>, failed: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(ns) = latency_ns {
+            self.latencies.record(ns);
+        }
+    }
+
+    /// Takes out what was counted since the last call.
+    pub(super) fn take(&self) -> Traffic {
+        Traffic {
+            requests: self.requests.swap(0, Ordering::Relaxed),
+            failures: self.failures.swap(0, Ordering::Relaxed),
+            latencies: self.latencies.take(),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Rows whose scores are known: the last check before a model may answer.
+
+use mlops_core::data::Value;
+use mlops_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::Model;
+
+/// Rows with the scores that the model gave when it was trained. A package carries them as
+/// [`Golden::FILE`]; a model that scores them otherwise is not what was registered, or runs on an engine
+/// that computes otherwise, and is refused.
+///
+/// ```
+/// use mlops_core::data::Value;
+/// use mlops_serve::endpoint::Golden;
+///
+/// let mut golden = Golden::new(1e-5);
+/// golden.push(&[Value::Float(0.2), Value::Text("new_visitor")], 0.83);
+/// let bytes = golden.to_json()?;
+/// assert_eq!(Golden::from_json(&bytes)?, golden);
+/// # Ok::<(), mlops_serve::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    version: u32,
+    tolerance: f64,
+    rows: Vec<(Vec<serde_json::Value>, f64)>,
+}
+
+impl Golden {
+    /// The name of the file in a package.
+    pub const FILE: &str = "golden.json";
+
+    /// No rows yet. Scores may differ by `tolerance * (1 + |score|)`.
+    pub fn new(tolerance: f64) -> Self {
+        Self { version: 1, tolerance, rows: Vec::new() }
+    }
+
+    /// Adds a row and its score. NaN and infinite cells cannot be written: they become missing ones.
+    pub fn push(&mut self, row: &[Value<'_>], score: f64) {
+        let cell = |cell: &Value<'_>| match *cell {
+            Value::Float(value) => value.into(),
+            Value::Integer(value) => value.into(),
+            Value::Boolean(value) => value.into(),
+            Value::Text(value) => value.into(),
+            _ => serde_json::Value::Null,
+        };
+        self.rows.push((row.iter().map(cell).collect(), score));
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// `Data` if the bytes are something else.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        let golden: Self = serde_json::from_slice(json)
+            .map_err(|error| Error::data("the bytes are no golden rows in JSON").with_source(error))?;
+        if golden.version != 1 || !(0.0..=f64::MAX).contains(&golden.tolerance) {
+            let Self { version, tolerance, .. } = golden;
+            return Err(Error::data(format!(
+                "golden rows have version {version} and tolerance {tolerance}: want version 1 and a tolerance >= 0"
+            )));
+        }
+        Ok(golden)
+    }
+
+    /// The rows as JSON.
+    ///
+    /// # Errors
+    /// `Internal` if serde refuses, which nothing here makes it do.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::internal("golden rows cannot be written as JSON").with_source(error))
+    }
+
+    /// Whether the model gives the known scores.
+    ///
+    /// # Errors
+    /// `Data` if a score is off, naming the row and both scores; `Invalid` if a row does not fit the model.
+    pub fn check(&self, model: &Model) -> Result<()> {
+        for (index, (cells, want)) in self.rows.iter().enumerate() {
+            let row = cells.iter().map(value).collect::<Result<Vec<_>>>()?;
+            let version = model.version();
+            let got = model
+                .score(&row)
+                .map_err(|error| error.context(format!("{version} cannot score golden row {index}")))?;
+            let close = (got - want).abs() <= self.tolerance * (1.0 + want.abs());
+            if !close {
+                let tolerance = self.tolerance;
+                return Err(Error::data(format!(
+                    "{version} scores golden row {index} with {got}, training gave {want} (tolerance {tolerance})"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn value(cell: &serde_json::Value) -> Result<Value<'_>> {
+    Ok(match cell {
+        serde_json::Value::Null => Value::Missing,
+        serde_json::Value::Bool(value) => Value::Boolean(*value),
+        serde_json::Value::String(value) => Value::Text(value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(value), _) => Value::Integer(value),
+            (None, Some(value)) => Value::Float(value),
+            (None, None) => return Err(Error::data(format!("golden cell {number} is no 64-bit number"))),
+        },
+        other => {
+            return Err(Error::data(format!(
+                "golden cell {other} is neither null, boolean, number nor text"
+            )));
+        }
+    })
+}

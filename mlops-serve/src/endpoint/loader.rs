@@ -1,0 +1,127 @@
+//! From a package to a model that may answer: verify, build, check, warm up.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mlops_core::features::Encoder;
+use mlops_core::{Dimension, ElementType, Error, ErrorKind, ModelPackage, Result};
+
+use super::{Golden, Head, Model};
+use crate::runtime::{Runtime, RuntimeExt};
+use crate::tensor::{TensorBuf, TensorView};
+
+/// Makes models of packages.
+///
+/// [`load`](Self::load) reads every file of the package and checks its digest, builds the runtime, adds the
+/// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)) and the head ([`HEAD_FILE`](Self::HEAD_FILE)) if the
+/// package has them, scores the golden rows ([`Golden::FILE`]), and warms up. What fails on the way never
+/// reaches a caller.
+///
+/// ```
+/// use mlops_serve::endpoint::Loader;
+/// use mlops_serve::runtime::{FnRuntime, Runtime};
+/// # fn parse(_: &[u8]) -> mlops_serve::Result<FnRuntime> { Err(mlops_serve::Error::data("")) }
+///
+/// let loader = Loader::new(|package| {
+///     let model = parse(&package.read("model.bin")?)?;
+///     Ok(Box::new(model))
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Loader {
+    build: Arc<Build>,
+}
+
+type Build = dyn Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync;
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader").finish_non_exhaustive()
+    }
+}
+
+/// Calls before a model is ready: engines allocate and compile in their first ones.
+const WARM_UP_CALLS: usize = 3;
+
+impl Loader {
+    /// The name of the file in a package that holds the encoder, as [`Encoder::to_json`] writes it.
+    pub const ENCODER_FILE: &str = "encoder.json";
+    /// The name of the file in a package that holds the [`Head`] as JSON.
+    pub const HEAD_FILE: &str = "head.json";
+
+    /// A loader that builds runtimes with this function.
+    pub fn new(build: impl Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync + 'static) -> Self {
+        Self { build: Arc::new(build) }
+    }
+
+    /// The model of a package, ready to answer. Reads files and computes: not for the request path.
+    ///
+    /// # Errors
+    /// `Data` if a file is damaged, or golden rows score otherwise; `Invalid` if encoder, head and model do
+    /// not fit; and what the runtime gives. A panic of the runtime is an error too.
+    pub fn load(&self, package: &ModelPackage) -> Result<Arc<Model>> {
+        let load = || self.load_unguarded(package);
+        super::isolate(&package.id, load).map(Arc::new).map_err(|error| {
+            let id = &package.id;
+            error.context(format!("{id} cannot be loaded"))
+        })
+    }
+
+    fn load_unguarded(&self, package: &ModelPackage) -> Result<Model> {
+        for name in package.files.keys() {
+            package.read(name)?;
+        }
+        let mut model = Model::from_arc(package.id.clone(), (self.build)(package)?.into())?;
+        if package.files.contains_key(Self::ENCODER_FILE) {
+            model = model.with_encoder(Encoder::from_json(&package.read(Self::ENCODER_FILE)?)?)?;
+        }
+        if package.files.contains_key(Self::HEAD_FILE) {
+            let head: Head = serde_json::from_slice(&package.read(Self::HEAD_FILE)?)
+                .map_err(|error| Error::data("the bytes are no head in JSON").with_source(error))?;
+            model = model.with_head(&head)?;
+        }
+        let golden = match package.files.contains_key(Golden::FILE) {
+            true => Some(Golden::from_json(&package.read(Golden::FILE)?)?),
+            false => None,
+        };
+        if let Some(golden) = &golden {
+            golden.check(&model)?;
+        }
+        warm_up(model.runtime().as_ref())?;
+        Ok(model)
+    }
+}
+
+/// Zeros and empty texts in the shape of the signature. A model may refuse them; golden rows decide.
+fn warm_up(runtime: &dyn Runtime) -> Result<()> {
+    let mut inputs = Vec::new();
+    for spec in &runtime.signature().inputs {
+        let length = |dimension: &Dimension| match dimension {
+            Dimension::Fixed(length) => *length,
+            Dimension::Symbol(_) => 1,
+        };
+        let shape: Vec<usize> = spec.shape.iter().map(length).collect();
+        let mut input = TensorBuf::default();
+        match spec.element {
+            ElementType::F64 => input.reset::<f64>(&shape)?.fill(0.0),
+            ElementType::I32 => input.reset::<i32>(&shape)?.fill(0),
+            ElementType::I64 => input.reset::<i64>(&shape)?.fill(0),
+            ElementType::Bool => input.reset::<bool>(&shape)?.fill(false),
+            ElementType::Text => input.reset_text(&shape, |texts| {
+                (0..shape.iter().product::<usize>()).for_each(|_| texts.push(""));
+                Ok(())
+            })?,
+            _ => input.reset::<f32>(&shape)?.fill(0.0),
+        }
+        inputs.push(input);
+    }
+    let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
+    let mut outputs = runtime.outputs();
+    for _ in 0..WARM_UP_CALLS {
+        match runtime.run(&views, &mut outputs) {
+            Err(error) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Invalid) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

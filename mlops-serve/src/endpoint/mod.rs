@@ -1,0 +1,68 @@
+//! Answers requests with the models of the moment, and changes them while it answers.
+//!
+//! An [`Endpoint`] holds arms, each with a loaded [`Model`]. A request falls into an arm by its key and is
+//! answered in the caller's thread: encode, compute, check, count, capture. Changing the arms is one atomic
+//! swap; requests in flight end on the models they began with.
+//!
+//! ```text
+//! ModelSource -> ModelPackage -> Loader -> Model -> Endpoint::deploy, challenge, promote, ...
+//!                                 verify digests            |
+//!                                 build the runtime         v
+//!                                 score golden rows      Endpoint::score -> Answer, InferenceRecord
+//!                                 warm up
+//! ```
+//!
+//! ```
+//! use mlops_core::data::Value;
+//! use mlops_core::{ElementType, ModelSignature, ModelVersion, RequestId, SystemClock, TensorSpec};
+//! use mlops_serve::endpoint::{Endpoint, Model};
+//! use mlops_serve::runtime::FnRuntime;
+//!
+//! # fn model(version: u64, factor: f32) -> mlops_serve::Result<std::sync::Arc<Model>> {
+//! #     let signature = ModelSignature {
+//! #         inputs: vec![TensorSpec::batch("features", ElementType::F32, 1)],
+//! #         outputs: vec![TensorSpec::batch("score", ElementType::F32, 1)],
+//! #     };
+//! #     let runtime = FnRuntime::new("times", signature, move |inputs, outputs| {
+//! #         let scores = outputs[0].reset::<f32>([inputs[0].rows(), 1])?;
+//! #         let features = inputs[0].values::<f32>()?;
+//! #         scores.iter_mut().zip(features).for_each(|(score, feature)| *score = factor * feature);
+//! #         Ok(())
+//! #     })?;
+//! #     Ok(std::sync::Arc::new(Model::new(ModelVersion::new("shop", version), runtime)?))
+//! # }
+//! let endpoint = Endpoint::new("shop", SystemClock::new());
+//! endpoint.deploy(model(1, 1.0)?)?;
+//! endpoint.challenge(model(2, 2.0)?, 0.5)?;
+//!
+//! let answer = endpoint.score(RequestId::from_key("visit-1"), &[Value::Float(3.0)])?;
+//! let want = if answer.origin.arm == "champion" { 3.0 } else { 6.0 };
+//! assert_eq!((answer.score, answer.origin.propensity), (want, 0.5));
+//!
+//! endpoint.promote()?;
+//! let answer = endpoint.score(RequestId::from_key("visit-1"), &[Value::Float(3.0)])?;
+//! assert_eq!((answer.score, answer.origin.version.version), (6.0, 2));
+//! # Ok::<(), mlops_serve::Error>(())
+//! ```
+//!
+//! A model that panics, gives an error, or answers with NaN never reaches the caller while the champion can
+//! answer in its place: the request counts as a failure of its arm, and the answer says
+//! [`fallback`](Origin::fallback).
+
+mod admin;
+mod answer;
+mod deployment;
+mod golden;
+mod isolate;
+mod loader;
+mod model;
+mod scratch;
+
+pub use admin::{ArmTraffic, Endpoint};
+pub use answer::{Answer, Request};
+pub use deployment::{ArmSpec, Origin};
+pub use golden::Golden;
+pub use loader::Loader;
+pub use model::{Head, Model};
+
+use isolate::isolate;

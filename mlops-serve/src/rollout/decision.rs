@@ -1,0 +1,82 @@
+//! What to do next, and why.
+
+use std::fmt;
+
+use mlops_core::{Event, EventKind, Measurement, Severity, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What to do next with a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Leave the split as it is.
+    Hold,
+    /// Go to the next step.
+    Advance,
+    /// Make the challenger the champion.
+    Promote,
+    /// Give all traffic back to the champion.
+    RollBack,
+}
+
+/// An action with its reasons.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Decision {
+    /// What to do.
+    pub action: Action,
+    /// Why: at least one reason.
+    pub reasons: Vec<Reason>,
+}
+
+/// One reason for an action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Reason {
+    /// A sentence for people.
+    pub message: String,
+    /// The number that decided, and its limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<Measurement>,
+}
+
+impl Decision {
+    pub(super) fn new(action: Action, reasons: Vec<Reason>) -> Self {
+        Self { action, reasons }
+    }
+
+    /// The decision as an event about `subject`, which names the endpoint or the challenger.
+    pub fn event(&self, time: Timestamp, subject: impl Into<String>) -> Event {
+        let severity = if self.action == Action::RollBack { Severity::Critical } else { Severity::Info };
+        let mut event = Event::new(time, severity, EventKind::Rollout, subject).message(self.to_string());
+        event.measurement = self.reasons.iter().find_map(|reason| reason.measurement.clone());
+        event
+    }
+}
+
+impl Reason {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), measurement: None }
+    }
+
+    pub(super) fn measured(mut self, name: &str, value: f64, limit: f64) -> Self {
+        self.measurement = Some(Measurement { name: name.into(), value, limit });
+        self
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.action)?;
+        for (index, reason) in self.reasons.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { "; " }, reason.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}

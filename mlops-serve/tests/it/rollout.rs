@@ -1,0 +1,70 @@
+//! The rollout's promises as statistical claims.
+
+use mlops_core::{ModelVersion, Seed, Timestamp};
+use mlops_serve::rollout::{Action, Guardrail, Metric, Plan, Rollout, Traffic};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+/// Optimised builds run the full number of simulations.
+const SIMULATIONS: u64 = if cfg!(debug_assertions) { 100 } else { 10_000 };
+const REQUESTS: usize = 1000;
+const ALPHA: f64 = 0.05;
+
+fn plan() -> Plan {
+    Plan::canary([0.1, 0.3, 0.5], 0, 20)
+        .alpha(ALPHA)
+        .guardrail(Guardrail::FailureRatio { max: 1.0 })
+        .guardrail(Guardrail::SlowRate { limit_us: 1000.0, max: 0.05 })
+        .guardrail(Guardrail::ShareMismatch)
+        .guardrail(Metric::new("log_loss").lower_is_better())
+}
+
+/// One rollout that is looked at after every request. Gives the number of requests until the roll-back.
+fn simulate(rng: &mut ChaCha8Rng, worse: f64) -> Option<usize> {
+    let version = |version| ModelVersion::new("shop", version);
+    let now = Timestamp::EPOCH;
+    let mut rollout = Rollout::new(plan(), version(1), version(2), now).unwrap();
+    for request in 0..REQUESTS {
+        let weight = rollout.challenger_weight();
+        if weight == 1.0 {
+            return None;
+        }
+        let challenged = rng.random_bool(weight);
+        let (arm, propensity) = if challenged { ("challenger", weight) } else { ("champion", 1.0 - weight) };
+        let factor = if challenged { worse } else { 1.0 };
+        let mut traffic = Traffic { requests: 1, ..Traffic::default() };
+        traffic.failures = u64::from(rng.random_bool(0.05 * factor));
+        // Sits on the limit of the guardrail: one in twenty is slow.
+        traffic.latencies.record(if rng.random_bool(0.05 * factor) { 5_000_000 } else { 100_000 });
+        assert!(rollout.add_traffic(arm, propensity, &traffic));
+        // A buyer in six: the loss of one who was given .15, and of one who was not.
+        let loss = if rng.random_bool(0.15) { 1.9 } else { 0.16 } * factor;
+        assert!(rollout.add_outcome("log_loss", arm, propensity, loss).unwrap());
+        let last = rollout.plan().steps.len() - 1;
+        match rollout.decide(now).action {
+            Action::RollBack => return Some(request + 1),
+            // Stay in the last step, where a promotion would end the looking.
+            Action::Advance if rollout.step() < last => rollout.apply(Action::Advance, now),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn equal_models_are_rolled_back_no_more_often_than_alpha() {
+    let mut rng = Seed::new(11).rng();
+    let rolled_back = (0..SIMULATIONS).filter(|_| simulate(&mut rng, 1.0).is_some()).count() as f64;
+    let expected = ALPHA * SIMULATIONS as f64;
+    assert!(rolled_back <= expected, "{rolled_back} of {SIMULATIONS}");
+}
+
+#[test]
+fn bad_models_are_found() {
+    let mut rng = Seed::new(12).rng();
+    let runs = 50;
+    let mut asked: Vec<usize> = (0..runs).filter_map(|_| simulate(&mut rng, 3.0)).collect();
+    assert!(asked.len() >= 49, "{} of {runs}", asked.len());
+    asked.sort_unstable();
+    assert!(asked[asked.len() / 2] <= 400, "{asked:?}");
+}
