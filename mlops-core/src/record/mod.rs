@@ -17,9 +17,13 @@
 
 mod label;
 mod log;
+mod table;
 
 pub use label::{Label, LabelStore};
 pub use log::{InferenceLog, RecordSchema};
+pub use table::labelled_rows;
+#[cfg(feature = "parquet")]
+pub use table::read_parquet;
 
 use crate::data::Value;
 use crate::{RequestId, Timestamp};

@@ -1,0 +1,101 @@
+//! Labelled records as a training table: what closes the loop.
+
+#[cfg(feature = "parquet")]
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{Array, BooleanArray, RecordBatch};
+use arrow_select::filter::filter_record_batch;
+
+use crate::data::{Dataset, Role, TableSchema};
+use crate::{Error, Result};
+
+/// The labelled records as rows of `schema`: each feature column holds what was asked, the label column what
+/// turned out to be true. Records whose label is still missing are left out.
+///
+/// The batches are those that [`LabelStore::join`](super::LabelStore::join) gives.
+///
+/// ```
+/// use mlops_core::data::{Column, ColumnKind, Role, TableSchema, Value};
+/// use mlops_core::record::{InferenceLog, InferenceRecord, Label, LabelStore, RecordSchema, labelled_rows};
+/// use mlops_core::{RequestId, Timestamp};
+///
+/// let table = TableSchema::new([
+///     Column::new("page_value", ColumnKind::Float),
+///     Column::new("bought", ColumnKind::Boolean).role(Role::Label).required(),
+/// ])?;
+/// let (id, time) = (RequestId::from_u128(1), Timestamp::EPOCH);
+/// let mut log = InferenceLog::new(RecordSchema::new(&table, ["probability"]));
+/// log.push(&InferenceRecord {
+///     id, time, model: "shop", version: 3, arm: "champion", propensity: 1.0, latency_us: 2.5,
+///     candidates: &[], features: &[Value::Float(12.0)], outputs: &[0.7],
+/// })?;
+/// let mut labels = LabelStore::default();
+/// labels.insert(Label { id, time, value: 1.0 })?;
+/// let joined = labels.join(&log.finish()?, time)?;
+/// let rows = labelled_rows(&[joined], table)?;
+/// assert_eq!((rows.numbers("page_value")?[0], rows.numbers("bought")?[0]), (12.0, 1.0));
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
+///
+/// # Errors
+/// `Invalid` if the schema has not exactly one label, or columns that are neither feature nor label; `Data`
+/// if a column is missing or does not fit.
+pub fn labelled_rows(records: &[RecordBatch], schema: impl Into<Arc<TableSchema>>) -> Result<Dataset> {
+    let schema = schema.into();
+    let label = &schema.the(Role::Label)?.name;
+    let names = schema.columns().iter().map(|column| match column.role {
+        Role::Feature => Ok((column.name.as_str(), format!("feature.{}", column.name))),
+        Role::Label => Ok((label.as_str(), "label".to_owned())),
+        other => Err(Error::invalid(format!(
+            "column `{}` has the role {other:?}, records hold features and labels alone: project it away",
+            column.name
+        ))),
+    });
+    let names = names.collect::<Result<Vec<_>>>()?;
+    let batches = records.iter().map(|batch| {
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .cloned()
+                .ok_or_else(|| Error::data(format!("column `{name}` is missing from the records")))
+        };
+        let known: BooleanArray = present(column("label")?.as_ref());
+        let columns = names.iter().map(|(name, recorded)| Ok((*name, column(recorded)?)));
+        let table = RecordBatch::try_from_iter(columns.collect::<Result<Vec<_>>>()?)?;
+        Ok(filter_record_batch(&table, &known)?)
+    });
+    let batches = batches.collect::<Result<Vec<_>>>()?;
+    Dataset::new(Arc::clone(&schema), batches)
+}
+
+fn present(labels: &dyn Array) -> BooleanArray {
+    (0..labels.len()).map(|row| Some(labels.is_valid(row))).collect()
+}
+
+/// Reads captured records back from a Parquet file, whole.
+///
+/// # Errors
+/// `NotFound` if there is no such file, `Unavailable` if it cannot be read, `Data` if it is damaged or holds
+/// no records.
+#[cfg(feature = "parquet")]
+pub fn read_parquet(path: impl AsRef<Path>) -> Result<Vec<RecordBatch>> {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let path = path.as_ref();
+    let name = path.display();
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::not_found(format!("there is no file `{name}`")),
+        _ => Error::unavailable(format!("cannot open `{name}`")).with_source(error),
+    })?;
+    let damaged = || Error::data(format!("`{name}` is no readable Parquet file of records"));
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(|error| damaged().with_source(error))?;
+    let batches: Vec<RecordBatch> =
+        reader.collect::<Result<_, _>>().map_err(|error| damaged().with_source(error))?;
+    match batches.iter().find(|batch| batch.column_by_name("request_id").is_none()) {
+        Some(_) => Err(Error::data(format!("`{name}` holds no records: it has no column `request_id`"))),
+        None => Ok(batches),
+    }
+}
