@@ -60,6 +60,7 @@ pub mod two_sample;
 
 mod correction;
 mod float;
+mod random;
 mod sample;
 
 pub use correction::Correction;

@@ -1,12 +1,33 @@
 //! Has a stream changed? One value at a time, in constant or logarithmic memory.
 //!
-//! | detector | watches | memory |
-//! |---|---|---|
-//! | [`Adwin`] | the mean of any finite numbers, both directions | O(log n) |
-//! | [`Ddm`] | an error rate that rises | constant |
+//! | detector | takes | finds | memory |
+//! |---|---|---|---|
+//! | [`Adwin`] | numbers | the mean moves, either way | O(log n) |
+//! | [`PageHinkley`] | numbers | the mean moves, either way | constant |
+//! | [`Cusum`], [`Gma`] | numbers | the mean rises | constant |
+//! | [`Kswin`] | numbers | the distribution changes in any way | a window |
+//! | [`Ddm`], [`Rddm`], [`Ecdd`] | errors | the error rate rises | constant; `Rddm` a window of bits |
+//! | [`Eddm`] | errors | errors come closer together | constant |
+//! | [`HddmA`], [`HddmW`] | errors or 0..=1 | the mean rises, or moves | constant |
+//! | [`Stepd`], [`Fhddm`] | errors | recent errors against older ones, or against the best | a window of bits |
+//!
+//! Default settings are the papers'. The presets `river` and `moa` give what those tools compute, update by
+//! update, faults included. A drift flag stays for one update; the next one starts over first.
 
 mod adwin;
+mod cusum;
 mod ddm;
+mod ecdd;
+mod eddm;
+mod fhddm;
+mod hddm_a;
+mod hddm_w;
+mod kswin;
+mod page_hinkley;
+mod python;
+mod rddm;
+mod ring;
+mod stepd;
 
 use std::fmt;
 
@@ -15,7 +36,17 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 pub use adwin::{Adwin, AdwinBound, AdwinSettings};
+pub use cusum::{Cusum, CusumSettings, Gma, GmaSettings};
 pub use ddm::{Ddm, DdmSettings};
+pub use ecdd::{Ecdd, EcddSettings};
+pub use eddm::{Eddm, EddmSettings};
+pub use fhddm::{Fhddm, FhddmSettings};
+pub use hddm_a::{HddmA, HddmASettings};
+pub use hddm_w::{HddmW, HddmWSettings};
+pub use kswin::{Kswin, KswinSettings};
+pub use page_hinkley::{PageHinkley, PageHinkleyOrigin, PageHinkleySettings};
+pub use rddm::{Rddm, RddmSettings};
+pub use stepd::{Stepd, StepdSettings};
 
 /// What a detector says after an update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,6 +94,19 @@ impl Direction {
             Self::Down => change < 0.0,
         }
     }
+}
+
+/// What a detector of rising means does when the mean falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decrease {
+    /// Nothing: the lowest mean moves along.
+    #[default]
+    Ignore,
+    /// Starts over without a word.
+    Restart,
+    /// Reports it as a warning or drift.
+    Report,
 }
 
 /// A detector of changes in a stream of numbers.
@@ -158,4 +202,22 @@ fn probability(name: &str, value: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("{name} is {value}: want a probability between 0 and 1")))
+}
+
+/// Two confidences, the drift's the stricter one.
+fn confidences(drift: f64, warning: f64) -> Result<()> {
+    probability("drift", drift)?;
+    probability("warning", warning)?;
+    if drift <= warning {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("drift {drift} is above warning {warning}: a drift needs stronger evidence")))
+}
+
+/// 1 for wrong, 0 for right.
+fn error_flag(value: f64) -> Result<bool> {
+    if value == 0.0 || value == 1.0 {
+        return Ok(value == 1.0);
+    }
+    Err(Error::data(format!("{value} is no error flag: want 0 for right or 1 for wrong")))
 }

@@ -1,0 +1,150 @@
+//! Drift detection by Hoeffding's bound on averages.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Decrease, Detector, Reason, Signal, confidences, rate};
+use crate::Result;
+
+/// Settings of [`HddmA`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HddmASettings {
+    /// The chance of a false drift in one comparison, in 0..1.
+    pub drift: f64,
+    /// The chance of a false warning in one comparison, at least `drift`.
+    pub warning: f64,
+    /// What a falling mean does.
+    pub decrease: Decrease,
+}
+
+impl Default for HddmASettings {
+    fn default() -> Self {
+        Self { drift: 0.001, warning: 0.005, decrease: Decrease::Ignore }
+    }
+}
+
+impl HddmASettings {
+    /// What river 0.26 computes by default, update by update; `Decrease::Report` is its two-sided test.
+    pub fn river() -> Self {
+        Self::default()
+    }
+
+    /// What MOA computes by default, update by update; `Decrease::Ignore` is its one-sided test.
+    pub fn moa() -> Self {
+        Self { decrease: Decrease::Restart, ..Self::default() }
+    }
+}
+
+/// HDDM_A: is the mean of all values higher than it was at its lowest, by more than Hoeffding's bound allows?
+/// (I. Frias-Blanco et al., Online and Non-Parametric Drift Detection Methods Based on Hoeffding's Bounds,
+/// 2015.)
+///
+/// * Domain: 0..=1. Constant memory and time. After a drift the next update starts over.
+/// * Fires if z - x >= sqrt(m/2 ln(2/c)) with m = (n - k)/(n k), where z is the mean of all n values and x that
+///   of the first k, the cut at which x plus its bound was least.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HddmA {
+    settings: HddmASettings,
+    all: Mean,
+    lowest: Mean,
+    highest: Mean,
+    change: f64,
+    signal: Signal,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Mean {
+    count: f64,
+    value: f64,
+    /// Hoeffding's bound at `count` with the drift confidence.
+    bound: f64,
+}
+
+impl HddmA {
+    /// A detector that has seen nothing.
+    ///
+    /// # Errors
+    /// `Invalid` unless 0 < drift <= warning < 1.
+    pub fn new(settings: HddmASettings) -> Result<Self> {
+        confidences(settings.drift, settings.warning)?;
+        let none = Mean::default();
+        Ok(Self { settings, all: none, lowest: none, highest: none, change: 0.0, signal: Signal::Stable })
+    }
+
+    fn limit(&self, cut: Mean, confidence: f64) -> f64 {
+        let m = (self.all.count - cut.count) / cut.count * (1.0 / self.all.count);
+        (m / 2.0 * (2.0 / confidence).ln()).sqrt()
+    }
+
+    fn judge(&self, cut: Mean, change: f64) -> Signal {
+        if cut.count == self.all.count || change <= 0.0 {
+            Signal::Stable
+        } else if change >= self.limit(cut, self.settings.drift) {
+            Signal::Drift
+        } else if change >= self.limit(cut, self.settings.warning) {
+            Signal::Warning
+        } else {
+            Signal::Stable
+        }
+    }
+}
+
+impl Detector for HddmA {
+    fn update(&mut self, value: f64) -> Result<Signal> {
+        let value = rate(value)?;
+        if self.signal == Signal::Drift {
+            self.reset();
+        }
+        self.all.count += 1.0;
+        self.all.value += (value - self.all.value) / self.all.count;
+        self.all.bound = (1.0 / (2.0 * self.all.count) * (1.0 / self.settings.drift).ln()).sqrt();
+        let all = self.all;
+        if self.lowest.count == 0.0 || self.lowest.value + self.lowest.bound >= all.value + all.bound {
+            self.lowest = all;
+        }
+        if self.highest.count == 0.0 || self.highest.value - self.highest.bound <= all.value - all.bound {
+            self.highest = all;
+        }
+        self.change = all.value - self.lowest.value;
+        self.signal = self.judge(self.lowest, self.change);
+        if self.settings.decrease != Decrease::Ignore {
+            let decrease = self.highest.value - all.value;
+            let signal = self.judge(self.highest, decrease);
+            match self.settings.decrease {
+                Decrease::Report if signal > self.signal => {
+                    self.signal = signal;
+                    self.change = -decrease;
+                }
+                Decrease::Restart if signal == Signal::Drift && self.signal != Signal::Drift => {
+                    let signal = self.signal;
+                    self.reset();
+                    self.signal = signal;
+                }
+                _ => {}
+            }
+        }
+        Ok(self.signal)
+    }
+
+    fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        let confidence = match self.signal {
+            Signal::Stable => return None,
+            Signal::Warning => self.settings.warning,
+            Signal::Drift => self.settings.drift,
+        };
+        let cut = if self.change > 0.0 { self.lowest } else { self.highest };
+        // A restart on a falling mean keeps a warning for one update, without the numbers behind it.
+        let limit = if cut.count > 0.0 { self.limit(cut, confidence).copysign(self.change) } else { 0.0 };
+        Some(Reason { statistic: "change of the mean", value: self.change, limit })
+    }
+
+    fn reset(&mut self) {
+        let none = Mean::default();
+        (self.all, self.lowest, self.highest) = (none, none, none);
+        self.change = 0.0;
+        self.signal = Signal::Stable;
+    }
+}

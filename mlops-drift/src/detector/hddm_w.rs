@@ -1,0 +1,196 @@
+//! Drift detection by McDiarmid's bound on weighted averages.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Decrease, Detector, Reason, Signal, confidences, probability, rate};
+use crate::Result;
+
+/// Settings of [`HddmW`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HddmWSettings {
+    /// The chance of a false drift in one comparison, in 0..1.
+    pub drift: f64,
+    /// The chance of a false warning in one comparison, at least `drift`.
+    pub warning: f64,
+    /// The weight of the newest value, in 0..1.
+    pub lambda: f64,
+    /// What a falling mean does.
+    pub decrease: Decrease,
+    /// Whether the weight of the first value decays at once, as in river, which narrows the bound of the
+    /// first value too much.
+    pub decay_first: bool,
+    /// Whether falling means are looked for only once the average has left 0 by its bound, as in MOA.
+    pub decrease_from_zero: bool,
+}
+
+impl Default for HddmWSettings {
+    fn default() -> Self {
+        Self {
+            drift: 0.001,
+            warning: 0.005,
+            lambda: 0.05,
+            decrease: Decrease::Ignore,
+            decay_first: false,
+            decrease_from_zero: false,
+        }
+    }
+}
+
+impl HddmWSettings {
+    /// What river 0.26 computes by default, update by update; `Decrease::Report` is its two-sided test.
+    pub fn river() -> Self {
+        Self { decay_first: true, ..Self::default() }
+    }
+
+    /// What one detector of MOA computes by default; `Decrease::Restart` is its two-sided test.
+    pub fn moa() -> Self {
+        Self { decrease_from_zero: true, ..Self::default() }
+    }
+}
+
+/// HDDM_W: HDDM with exponentially weighted averages, which finds gradual changes sooner (I. Frias-Blanco et
+/// al., Online and Non-Parametric Drift Detection Methods Based on Hoeffding's Bounds, 2015).
+///
+/// * Domain: 0..=1. Constant memory and time. After a drift the next update starts over.
+/// * Fires if the average since the cut exceeds that up to the cut by sqrt((b1 + b2) ln(1/c) / 2), where b is
+///   the sum of squared weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HddmW {
+    settings: HddmWSettings,
+    all: Average,
+    rise: Cut,
+    fall: Cut,
+    change: f64,
+    limit: f64,
+    signal: Signal,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Average {
+    value: f64,
+    /// The sum of squared weights; 0 while there are no values.
+    squares: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Cut {
+    #[serde(with = "crate::float")]
+    level: f64,
+    before: Average,
+    after: Average,
+}
+
+impl HddmW {
+    /// A detector that has seen nothing.
+    ///
+    /// # Errors
+    /// `Invalid` unless 0 < drift <= warning < 1 and 0 < lambda < 1.
+    pub fn new(settings: HddmWSettings) -> Result<Self> {
+        confidences(settings.drift, settings.warning)?;
+        probability("lambda", settings.lambda)?;
+        let start = |level| Cut { level, before: Average::default(), after: Average::default() };
+        let fall = start(if settings.decrease_from_zero { 0.0 } else { f64::NEG_INFINITY });
+        Ok(Self {
+            settings,
+            all: Average::default(),
+            rise: start(f64::INFINITY),
+            fall,
+            change: 0.0,
+            limit: 0.0,
+            signal: Signal::Stable,
+        })
+    }
+
+    /// The average with one more value.
+    fn add(&self, average: Average, value: f64) -> Average {
+        let lambda = self.settings.lambda;
+        let keep = 1.0 - lambda;
+        if average.squares == 0.0 {
+            let squares = if self.settings.decay_first { lambda * lambda + keep * keep } else { 1.0 };
+            return Average { value, squares };
+        }
+        Average {
+            value: lambda * value + keep * average.value,
+            squares: lambda * lambda + keep * keep * average.squares,
+        }
+    }
+
+    /// What a difference between two averages means, and the limit that it was held against.
+    fn judge(&self, low: Average, high: Average) -> (Signal, f64) {
+        if low.squares == 0.0 || high.squares == 0.0 {
+            return (Signal::Stable, 0.0);
+        }
+        let limit = |confidence: f64| ((low.squares + high.squares) * (1.0 / confidence).ln() / 2.0).sqrt();
+        let change = high.value - low.value;
+        let drift = limit(self.settings.drift);
+        if change > drift {
+            return (Signal::Drift, drift);
+        }
+        let warning = limit(self.settings.warning);
+        (if change > warning { Signal::Warning } else { Signal::Stable }, warning)
+    }
+}
+
+impl Detector for HddmW {
+    fn update(&mut self, value: f64) -> Result<Signal> {
+        let value = rate(value)?;
+        if self.signal == Signal::Drift {
+            self.reset();
+        }
+        self.all = self.add(self.all, value);
+        let all = self.all;
+        let bound = (all.squares * (1.0 / self.settings.drift).ln() / 2.0).sqrt();
+        if all.value + bound < self.rise.level {
+            self.rise = Cut { level: all.value + bound, before: all, after: Average::default() };
+        } else {
+            self.rise.after = self.add(self.rise.after, value);
+        }
+        (self.signal, self.limit) = self.judge(self.rise.before, self.rise.after);
+        self.change = self.rise.after.value - self.rise.before.value;
+        if self.settings.decrease == Decrease::Ignore {
+            return Ok(self.signal);
+        }
+        if all.value - bound > self.fall.level {
+            self.fall = Cut { level: all.value - bound, before: all, after: Average::default() };
+        } else {
+            self.fall.after = self.add(self.fall.after, value);
+        }
+        let (signal, limit) = self.judge(self.fall.after, self.fall.before);
+        match self.settings.decrease {
+            Decrease::Report if signal > self.signal => {
+                (self.signal, self.limit) = (signal, -limit);
+                self.change = self.fall.after.value - self.fall.before.value;
+            }
+            Decrease::Restart if signal == Signal::Drift && self.signal != Signal::Drift => {
+                let (signal, change, limit) = (self.signal, self.change, self.limit);
+                self.reset();
+                (self.signal, self.change, self.limit) = (signal, change, limit);
+            }
+            _ => {}
+        }
+        Ok(self.signal)
+    }
+
+    fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        (self.signal != Signal::Stable).then_some(Reason {
+            statistic: "change of the weighted mean",
+            value: self.change,
+            limit: self.limit,
+        })
+    }
+
+    fn reset(&mut self) {
+        let none = Average::default();
+        self.all = none;
+        self.rise = Cut { level: f64::INFINITY, before: none, after: none };
+        let level = if self.settings.decrease_from_zero { 0.0 } else { f64::NEG_INFINITY };
+        self.fall = Cut { level, before: none, after: none };
+        self.change = 0.0;
+        self.limit = 0.0;
+        self.signal = Signal::Stable;
+    }
+}
