@@ -6,6 +6,7 @@
 //! | runtime | for |
 //! |---|---|
 //! | [`FnRuntime`] | a plain Rust closure |
+//! | [`NativeRuntime`] (feature `native`) | linear models, trees, small networks: the fastest for them |
 //!
 //! ```
 //! use mlops_core::{ElementType, ModelSignature, TensorSpec};
@@ -38,6 +39,8 @@
 mod check;
 mod ext;
 mod function;
+#[cfg(feature = "native")]
+mod native;
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +50,8 @@ use mlops_core::ModelSignature;
 pub use check::SignatureCheck;
 pub use ext::RuntimeExt;
 pub use function::FnRuntime;
+#[cfg(feature = "native")]
+pub use native::NativeRuntime;
 
 use crate::Result;
 use crate::tensor::{TensorBuf, TensorView};

@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests say what must hold")]
 
 mod endpoint;
+mod golden;
 mod models;
+#[cfg(feature = "native")]
+mod native;
 mod rollout;

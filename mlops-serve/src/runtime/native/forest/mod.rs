@@ -1,0 +1,106 @@
+//! Ensembles of decision trees.
+
+mod spec;
+mod walk;
+
+pub(super) use spec::{Comparison, ForestSpec, NodeSpec, Real, Split};
+use walk::Walk;
+
+use crate::{Error, Result};
+
+/// A forest ready to score rows. Each target's sum goes over the trees in their order, whatever the number of
+/// rows, so that a row's answer does not depend on its batch.
+#[derive(Debug)]
+pub(super) struct Forest<T> {
+    features: usize,
+    targets: usize,
+    walk: Walk<T>,
+    leaves: Leaves<T>,
+    base: Vec<T>,
+    base_first: bool,
+    /// What the sum of the trees is divided by.
+    divisor: Option<T>,
+}
+
+/// What the payload of a leaf means.
+#[derive(Debug)]
+enum Leaves<T> {
+    /// The payload is a place: its value goes to the one target.
+    One(Vec<T>),
+    /// The payload is a place in the ranges, which are ranges of the weights.
+    Many { ranges: Vec<(u32, u32)>, weights: Vec<(u32, T)> },
+}
+
+impl<T: Real> Forest<T> {
+    pub(super) fn new(spec: ForestSpec<T>) -> Result<Self> {
+        spec.check()?;
+        if spec.features == 0 || spec.targets == 0 || spec.trees.is_empty() {
+            let (features, targets, trees) = (spec.features, spec.targets, spec.trees.len());
+            return Err(Error::data(format!(
+                "a forest of {trees} trees with {features} features and {targets} targets: want one of each"
+            )));
+        }
+        // Children and payloads are 32-bit places over all trees.
+        let nodes: usize = spec.trees.iter().map(Vec::len).sum();
+        if nodes > u32::MAX as usize / 2 || spec.features > u32::MAX as usize / 2 {
+            return Err(Error::unsupported(format!("a forest of {nodes} nodes: 2^31 is the limit")));
+        }
+        let one = spec.targets == 1
+            && spec
+                .trees
+                .iter()
+                .flatten()
+                .all(|node| !matches!(node, NodeSpec::Leaf { count, .. } if *count != 1));
+        let mut ranges = Vec::new();
+        let walk = Walk::new(&spec, |first, count| {
+            ranges.push((first, count));
+            ranges.len() as u32 - 1
+        });
+        let leaves = if one {
+            Leaves::One(ranges.iter().map(|(first, _)| spec.weights[*first as usize].1).collect())
+        } else {
+            Leaves::Many { ranges, weights: spec.weights }
+        };
+        let divisor = spec.average.then(|| T::count(spec.trees.len()));
+        let (base, base_first) = (spec.base, spec.base_first);
+        Ok(Self { features: spec.features, targets: spec.targets, walk, leaves, base, base_first, divisor })
+    }
+
+    pub(super) fn memory_usage(&self) -> usize {
+        let leaves = match &self.leaves {
+            Leaves::One(values) => values.len() * size_of::<T>(),
+            Leaves::Many { ranges, weights } => ranges.len() * 8 + weights.len() * size_of::<(u32, T)>(),
+        };
+        self.walk.memory_usage() + leaves
+    }
+
+    /// Fills `y` with the targets of each row of `x`.
+    #[inline]
+    pub(super) fn run(&self, x: &[T], y: &mut [T]) {
+        if self.base_first && !self.base.is_empty() {
+            y.chunks_exact_mut(self.targets).for_each(|y| y.copy_from_slice(&self.base));
+        } else {
+            y.fill(T::default());
+        }
+        match &self.leaves {
+            Leaves::One(values) => {
+                self.walk.run(x, self.features, |row, leaf| y[row] += values[leaf as usize]);
+            }
+            Leaves::Many { ranges, weights } => self.walk.run(x, self.features, |row, leaf| {
+                let (first, count) = ranges[leaf as usize];
+                let y = &mut y[row * self.targets..(row + 1) * self.targets];
+                for (target, weight) in &weights[first as usize..first as usize + count as usize] {
+                    y[*target as usize] += *weight;
+                }
+            }),
+        }
+        if let Some(divisor) = self.divisor {
+            y.iter_mut().for_each(|y| *y /= divisor);
+        }
+        if !self.base_first && !self.base.is_empty() {
+            for y in y.chunks_exact_mut(self.targets) {
+                y.iter_mut().zip(&self.base).for_each(|(y, base)| *y += *base);
+            }
+        }
+    }
+}

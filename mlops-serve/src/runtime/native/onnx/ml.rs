@@ -1,0 +1,407 @@
+//! The operations of classical models: `ai.onnx.ml`.
+
+use mlops_core::onnx::proto::NodeProto;
+
+use super::{Compiler, Value, floats, int, ints, text, texts};
+use crate::runtime::native::classify::{Classify, Rule};
+use crate::runtime::native::dense::Dense;
+use crate::runtime::native::forest::{Comparison, Forest, ForestSpec, NodeSpec, Split};
+use crate::runtime::native::link::Activation;
+use crate::runtime::native::plan::Matrix;
+use crate::runtime::native::step::{Arithmetic, Operand, Operation};
+use crate::{Error, Result};
+
+/// The names of classes.
+enum Names {
+    Integers(Vec<i64>),
+    Texts(Vec<String>),
+}
+
+impl<'a> Compiler<'a> {
+    /// Compiles an operation of `ai.onnx.ml`; `false` if it is not known here.
+    pub(super) fn ml(&mut self, node: &'a NodeProto) -> Result<bool> {
+        match node.op_type.as_str() {
+            "LinearRegressor" => self.linear_regressor(node)?,
+            "LinearClassifier" => self.linear_classifier(node)?,
+            "TreeEnsembleRegressor" => self.tree_regressor(node)?,
+            "TreeEnsembleClassifier" => self.tree_classifier(node)?,
+            "Scaler" => self.scaler(node)?,
+            "Normalizer" => match text(node, "norm", "MAX")? {
+                "L1" => self.activate(node, Activation::NormalizeL1)?,
+                "L2" => self.activate(node, Activation::NormalizeL2)?,
+                "MAX" => self.activate(node, Activation::NormalizeMax)?,
+                other => return Err(Error::data(format!("the norm `{other}`: want L1, L2 or MAX"))),
+            },
+            "FeatureVectorizer" => self.vectorize(node)?,
+            "ArrayFeatureExtractor" => self.extract(node)?,
+            "OneHotEncoder" => self.one_hot(node)?,
+            "LabelEncoder" => self.label_encoder(node)?,
+            "ZipMap" => {
+                return Err(Error::unsupported(
+                    "gives maps, not tensors: export the model with `zipmap=False`",
+                ));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn linear_regressor(&mut self, node: &'a NodeProto) -> Result<()> {
+        let targets = usize::try_from(int(node, "targets", 1)).unwrap_or(0);
+        let dense = linear(floats(node, "coefficients"), floats(node, "intercepts"), targets)?;
+        self.dense(node, dense)?;
+        match text(node, "post_transform", "NONE")? {
+            "NONE" => Ok(()),
+            other => Err(Error::unsupported(format!("the transform `{other}` after a regression"))),
+        }
+    }
+
+    fn linear_classifier(&mut self, node: &'a NodeProto) -> Result<()> {
+        let intercepts = floats(node, "intercepts");
+        let names = names(node, "classlabels_ints", "classlabels_strings")?;
+        let classes = names.len();
+        if classes < 2 || intercepts.len() != classes {
+            return Err(Error::unsupported(format!("{} scores for {classes} classes", intercepts.len())));
+        }
+        let transform = match text(node, "post_transform", "NONE")? {
+            "NONE" => Activation::Identity,
+            "LOGISTIC" => Activation::Logistic,
+            "SOFTMAX" => Activation::Softmax(classes),
+            other => return Err(Error::unsupported(format!("the transform `{other}`"))),
+        };
+        let dense = linear(floats(node, "coefficients"), intercepts, classes)?;
+        let (x, dims) = self.float_value(node, 0)?;
+        if dims[..] != [dense.inputs()] {
+            let want = dense.inputs();
+            return Err(Error::data(format!("scores rows of shape {dims:?} with {want} coefficients")));
+        }
+        let operation = Operation::Dense { x, dense, then: Activation::Identity };
+        let (scores, _) = self.floats(operation, &[classes])?;
+        self.classify(node, scores, Classify { classes, transform, rule: Rule::Largest }, names)
+    }
+
+    fn tree_regressor(&mut self, node: &'a NodeProto) -> Result<()> {
+        let targets = usize::try_from(int(node, "n_targets", 1)).unwrap_or(0);
+        let ids = ["target_treeids", "target_nodeids", "target_ids"].map(|name| ints(node, name));
+        let (x, mut spec) = self.forest(node, targets, ids, floats(node, "target_weights"))?;
+        spec.average = match text(node, "aggregate_function", "SUM")? {
+            "SUM" => false,
+            "AVERAGE" => true,
+            other => return Err(Error::unsupported(format!("the aggregate `{other}` of trees"))),
+        };
+        // ONNX Runtime leaves a lone score as it is, whatever the attribute says.
+        match text(node, "post_transform", "NONE")? {
+            "NONE" => {}
+            other => return Err(Error::unsupported(format!("the transform `{other}` after a regression"))),
+        }
+        let forest = Forest::new(spec)?;
+        self.give_floats(node, Operation::Forest { x, forest, then: Activation::Identity }, &[targets])
+    }
+
+    fn tree_classifier(&mut self, node: &'a NodeProto) -> Result<()> {
+        let names = names(node, "classlabels_int64s", "classlabels_strings")?;
+        let classes = names.len();
+        let class_ids = ints(node, "class_ids");
+        let weights = floats(node, "class_weights");
+        let transform = match text(node, "post_transform", "NONE")? {
+            "NONE" => Activation::Identity,
+            "LOGISTIC" => Activation::LogisticMl,
+            "SOFTMAX" => Activation::Softmax(classes),
+            other => return Err(Error::unsupported(format!("the transform `{other}`"))),
+        };
+        let lone = class_ids.iter().all(|id| Some(id) == class_ids.first());
+        let (targets, rule) = match (classes, lone, class_ids.first()) {
+            (2, true, Some(0)) if weights.iter().all(|weight| *weight >= 0.0) => (1, Rule::Probability),
+            (2, true, Some(0)) => (1, Rule::Margin),
+            (2, true, _) => return Err(Error::unsupported("scores for the second of two classes alone")),
+            (2, false, _) => (2, Rule::Second),
+            _ => (classes, Rule::Largest),
+        };
+        let ids = [ints(node, "class_treeids"), ints(node, "class_nodeids"), class_ids];
+        let (x, spec) = self.forest(node, targets, ids, weights)?;
+        if rule == Rule::Second && !spec.base.is_empty() {
+            return Err(Error::unsupported("base values for two classes"));
+        }
+        let forest = Forest::new(spec)?;
+        let (scores, _) =
+            self.floats(Operation::Forest { x, forest, then: Activation::Identity }, &[targets])?;
+        self.classify(node, scores, Classify { classes, transform, rule }, names)
+    }
+
+    /// The label and the probabilities.
+    fn classify(
+        &mut self,
+        node: &'a NodeProto,
+        scores: Matrix,
+        classify: Classify,
+        names: Names,
+    ) -> Result<()> {
+        let read = |index: usize| {
+            node.output
+                .get(index)
+                .is_some_and(|name| self.uses.get(name.as_str()).is_some_and(|uses| *uses > 0))
+        };
+        let (label, probabilities) = (read(0), read(1));
+        if label {
+            let winner = self.integers(Operation::Winner { x: scores, classify: classify.clone() }, &[])?;
+            let value = match names {
+                Names::Texts(labels) => Value::Labels { at: winner, dims: vec![], labels },
+                Names::Integers(names) => {
+                    let in_place = names.iter().enumerate().all(|(place, name)| place as i64 == *name);
+                    let at = match in_place {
+                        true => winner,
+                        false => self.integers(Operation::Names { x: winner, names }, &[])?,
+                    };
+                    Value::Integers { at, dims: vec![] }
+                }
+            };
+            self.give(node, 0, value);
+        }
+        if probabilities {
+            let classes = classify.classes;
+            let (at, dims) = self.floats(Operation::Classify { x: scores, classify }, &[classes])?;
+            self.give(node, 1, Value::Floats { at, dims });
+        }
+        Ok(())
+    }
+
+    /// The trees of an ensemble. `ids` are the tree, the node and the target of each weight.
+    fn forest(
+        &mut self,
+        node: &'a NodeProto,
+        targets: usize,
+        ids: [&[i64]; 3],
+        weights: &[f32],
+    ) -> Result<(Matrix, ForestSpec<f32>)> {
+        let (x, dims) = self.float_value(node, 0)?;
+        let [features] = dims[..] else {
+            return Err(Error::unsupported(format!("trees over rows of shape {dims:?}: want vectors")));
+        };
+        let doubles = ["nodes_values_as_tensor", "target_weights_as_tensor", "class_weights_as_tensor"];
+        if doubles.iter().any(|name| super::attribute(node, name).is_some()) {
+            return Err(Error::unsupported("trees in 64 bits: export the model with 32-bit floats"));
+        }
+        let nodes = Nodes::new(node)?;
+        let trees = nodes.trees(ids, weights)?;
+        let base = floats(node, "base_values");
+        // One base value for several targets is ignored, as ONNX Runtime does.
+        let base = if base.len() == targets { base.to_vec() } else { Vec::new() };
+        let (trees, weights) = trees;
+        Ok((x, ForestSpec { features, targets, trees, weights, base, base_first: false, average: false }))
+    }
+
+    fn scaler(&mut self, node: &'a NodeProto) -> Result<()> {
+        let (mut x, dims) = self.float_value(node, 0)?;
+        let (offset, scale) = (floats(node, "offset"), floats(node, "scale"));
+        let whole = |values: &[f32]| values.len() == 1 || values.len() == x.width;
+        if !whole(offset) || !whole(scale) {
+            let (offsets, scales) = (offset.len(), scale.len());
+            return Err(Error::data(format!(
+                "{offsets} offsets and {scales} scales for rows of {}",
+                x.width
+            )));
+        }
+        for (values, how) in [(offset, Arithmetic::Subtract), (scale, Arithmetic::Multiply)] {
+            let operation =
+                Operation::Combine { a: Operand::Value(x), b: Operand::Row(values.to_vec()), how };
+            (x, _) = self.floats(operation, &dims)?;
+        }
+        self.give(node, 0, Value::Floats { at: x, dims });
+        Ok(())
+    }
+
+    fn vectorize(&mut self, node: &'a NodeProto) -> Result<()> {
+        let parts = (0..node.input.len())
+            .map(|index| self.float_value(node, index).map(|(x, _)| x))
+            .collect::<Result<Vec<_>>>()?;
+        let total = parts.iter().map(|part| part.width).sum();
+        self.give_floats(node, Operation::Concat { parts, repeat: 1 }, &[total])
+    }
+
+    fn extract(&mut self, node: &'a NodeProto) -> Result<()> {
+        let (x, dims) = self.float_value(node, 0)?;
+        if dims.len() != 1 {
+            return Err(Error::unsupported(format!("takes columns of rows of shape {dims:?}")));
+        }
+        let columns = super::math::columns(&self.required(node, 1)?.to_i64()?, x.width)?;
+        let out = [columns.len()];
+        self.give_floats(node, Operation::Columns { x, columns }, &out)
+    }
+}
+
+impl Names {
+    fn len(&self) -> usize {
+        match self {
+            Self::Integers(names) => names.len(),
+            Self::Texts(names) => names.len(),
+        }
+    }
+}
+
+fn names(node: &NodeProto, integers: &str, strings: &str) -> Result<Names> {
+    let strings = texts(node, strings)?;
+    Ok(if strings.is_empty() {
+        Names::Integers(ints(node, integers).to_vec())
+    } else {
+        Names::Texts(strings)
+    })
+}
+
+/// `coefficients` has a row for each target.
+fn linear(coefficients: &[f32], intercepts: &[f32], targets: usize) -> Result<Dense> {
+    let (count, bases) = (coefficients.len(), intercepts.len());
+    if targets == 0 || count == 0 || !count.is_multiple_of(targets) || !(bases == 0 || bases == targets) {
+        return Err(Error::data(format!(
+            "{count} coefficients and {bases} intercepts for {targets} targets"
+        )));
+    }
+    let inputs = count / targets;
+    let weights: Vec<f32> = (0..inputs)
+        .flat_map(|input| (0..targets).map(move |target| coefficients[target * inputs + input]))
+        .collect();
+    let bias = if bases == 0 { vec![0.0; targets] } else { intercepts.to_vec() };
+    Ok(Dense::new(inputs, targets, &weights, bias))
+}
+
+/// The columns that describe the nodes of an ensemble.
+struct Nodes<'a> {
+    tree: &'a [i64],
+    node: &'a [i64],
+    feature: &'a [i64],
+    value: &'a [f32],
+    yes: &'a [i64],
+    no: &'a [i64],
+    missing_yes: &'a [i64],
+    modes: Vec<&'a str>,
+}
+
+type Trees = (Vec<Vec<NodeSpec<f32>>>, Vec<(u32, f32)>);
+
+impl<'a> Nodes<'a> {
+    fn new(node: &'a NodeProto) -> Result<Self> {
+        let modes = super::attribute(node, "nodes_modes").map_or(&[][..], |attribute| &attribute.strings);
+        let nodes = Self {
+            tree: ints(node, "nodes_treeids"),
+            node: ints(node, "nodes_nodeids"),
+            feature: ints(node, "nodes_featureids"),
+            value: floats(node, "nodes_values"),
+            yes: ints(node, "nodes_truenodeids"),
+            no: ints(node, "nodes_falsenodeids"),
+            missing_yes: ints(node, "nodes_missing_value_tracks_true"),
+            modes: modes.iter().map(|mode| super::utf8(mode)).collect::<Result<_>>()?,
+        };
+        let count = nodes.tree.len();
+        let lengths = [
+            ("nodes_nodeids", nodes.node.len()),
+            ("nodes_featureids", nodes.feature.len()),
+            ("nodes_values", nodes.value.len()),
+            ("nodes_truenodeids", nodes.yes.len()),
+            ("nodes_falsenodeids", nodes.no.len()),
+            ("nodes_modes", nodes.modes.len()),
+        ];
+        for (name, length) in lengths {
+            if length != count {
+                return Err(Error::data(format!("`{name}` has {length} entries for {count} nodes")));
+            }
+        }
+        if !nodes.missing_yes.is_empty() && nodes.missing_yes.len() != count {
+            let length = nodes.missing_yes.len();
+            return Err(Error::data(format!(
+                "`nodes_missing_value_tracks_true` has {length} entries for {count} nodes"
+            )));
+        }
+        Ok(nodes)
+    }
+
+    /// The trees in the order in which the file starts them, with the weights of their leaves.
+    fn trees(&self, [tree_ids, node_ids, targets]: [&[i64]; 3], weights: &[f32]) -> Result<Trees> {
+        let entries = weights.len();
+        for length in [tree_ids.len(), node_ids.len(), targets.len()] {
+            if length != entries {
+                return Err(Error::data(format!("{length} places for {entries} leaf weights")));
+            }
+        }
+        // Weights by leaf, in the order of the file.
+        let mut order: Vec<usize> = (0..entries).collect();
+        order.sort_by_key(|entry| (tree_ids[*entry], node_ids[*entry]));
+        let flat = order
+            .iter()
+            .map(|entry| Ok((place(targets[*entry], "target")?, weights[*entry])))
+            .collect::<Result<Vec<_>>>()?;
+        let leaf = |tree: i64, node: i64| {
+            let key = (tree, node);
+            let first = order.partition_point(|entry| (tree_ids[*entry], node_ids[*entry]) < key);
+            let end = order.partition_point(|entry| (tree_ids[*entry], node_ids[*entry]) <= key);
+            (first, end - first)
+        };
+
+        let mut trees = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        let mut start = 0;
+        while start < self.tree.len() {
+            let id = self.tree[start];
+            let length = self.tree[start..].iter().take_while(|tree| **tree == id).count();
+            let range = start..start + length;
+            places.clear();
+            for (place, index) in range.clone().enumerate() {
+                if places.insert(self.node[index], place).is_some() {
+                    return Err(Error::data(format!("node {} of tree {id} occurs twice", self.node[index])));
+                }
+            }
+            trees.push(self.tree(id, range, &places, &leaf)?);
+            start += length;
+        }
+        Ok((trees, flat))
+    }
+
+    fn tree(
+        &self,
+        id: i64,
+        range: std::ops::Range<usize>,
+        places: &std::collections::HashMap<i64, usize>,
+        leaf: &impl Fn(i64, i64) -> (usize, usize),
+    ) -> Result<Vec<NodeSpec<f32>>> {
+        let mut tree = vec![NodeSpec::Leaf { first: 0, count: 0 }; range.len()];
+        for (own, index) in range.enumerate() {
+            let comparison = match self.modes[index] {
+                "LEAF" => {
+                    let (first, count) = leaf(id, self.node[index]);
+                    tree[own] = NodeSpec::Leaf {
+                        first: place(first as i64, "leaf")?,
+                        count: place(count as i64, "leaf")?,
+                    };
+                    continue;
+                }
+                "BRANCH_LT" => Comparison::Less,
+                "BRANCH_LEQ" => Comparison::LessOrEqual,
+                "BRANCH_GT" => Comparison::Greater,
+                "BRANCH_GTE" => Comparison::GreaterOrEqual,
+                "BRANCH_EQ" => Comparison::Equal,
+                "BRANCH_NEQ" => Comparison::NotEqual,
+                other => return Err(Error::unsupported(format!("the comparison `{other}` of a tree"))),
+            };
+            let child = |node: i64| {
+                let place = places.get(&node).map(|place| *place as u32);
+                place.ok_or_else(|| {
+                    Error::data(format!(
+                        "node {} of tree {id} has the child {node}, which is not there",
+                        self.node[index]
+                    ))
+                })
+            };
+            let split = Split {
+                feature: place(self.feature[index], "feature")?,
+                threshold: self.value[index],
+                yes: child(self.yes[index])?,
+                no: child(self.no[index])?,
+                missing_yes: self.missing_yes.get(index).is_some_and(|flag| *flag != 0),
+            };
+            ForestSpec::split(&mut tree, own, comparison, split)?;
+        }
+        Ok(tree)
+    }
+}
+
+fn place(number: i64, what: &str) -> Result<u32> {
+    u32::try_from(number).map_err(|_| Error::data(format!("the {what} {number}: want 0 to 2^32")))
+}

@@ -1,0 +1,82 @@
+//! The native runtime against ONNX Runtime and the learners themselves.
+
+use mlops_serve::runtime::{NativeRuntime, Runtime, RuntimeExt};
+use mlops_serve::tensor::TensorView;
+
+use crate::golden::{EXACT, Tolerance, bytes, check};
+
+fn onnx(name: &str) -> NativeRuntime {
+    NativeRuntime::from_onnx(&bytes(&format!("{name}.onnx")))
+        .unwrap_or_else(|error| panic!("{name}: {error:#}"))
+}
+
+#[test]
+fn trees_are_bit_identical_to_onnx_runtime() {
+    for name in [
+        "lightgbm_regressor",
+        "lightgbm_classifier",
+        "xgboost_regressor",
+        "xgboost_classifier",
+        "forest_regressor",
+        "forest_classifier",
+        "forest_classes",
+    ] {
+        check(name, &onnx(name), &EXACT);
+    }
+}
+
+#[test]
+fn several_classes_differ_by_the_exponential_alone() {
+    // ONNX Runtime computes the softmax with an approximation of its own.
+    for name in ["lightgbm_classes", "xgboost_classes"] {
+        check(name, &onnx(name), &Tolerance { absolute: 0.0, relative: 5e-7 });
+    }
+}
+
+#[test]
+fn networks_and_linear_models_differ_by_rounding_alone() {
+    for name in ["mlp", "two_tower", "retrieval", "dlrm", "logistic_categories", "logistic_classes"] {
+        check(name, &onnx(name), &Tolerance { absolute: 3e-7, relative: 1e-6 });
+    }
+}
+
+#[test]
+fn what_the_kernels_do_not_know_is_refused_by_name() {
+    let refused = |name: &str| NativeRuntime::from_onnx(&bytes(name)).unwrap_err();
+    let error = refused("zipmap.onnx");
+    assert!(format!("{error:#}").contains("zipmap=False"), "{error:#}");
+}
+
+#[test]
+fn one_output_may_be_asked_for() {
+    let bytes = bytes("lightgbm_classifier.onnx");
+    let model = NativeRuntime::from_onnx_outputs(&bytes, &["probabilities".into()]).unwrap();
+    assert_eq!(model.signature().outputs.len(), 1);
+    let error = NativeRuntime::from_onnx_outputs(&bytes, &["probability".into()]).unwrap_err();
+    assert_eq!(error.to_string(), "no output `probability`: the model gives label, probabilities");
+}
+
+#[test]
+fn wrong_inputs_are_named() {
+    let model = onnx("two_tower");
+    let (ids, context) = ([1_i64, 2], [0.0_f32; 16]);
+    let ids = TensorView::new(&ids, [2]).unwrap();
+    let context = TensorView::new(&context, [2, 8]).unwrap();
+    let wrong = |inputs: &[TensorView<'_>]| model.predict(inputs).unwrap_err().to_string();
+    assert!(model.predict(&[ids, context, ids]).is_ok());
+    assert_eq!(wrong(&[ids, context]), "the model takes 3 inputs (user_id, context, item_id), got 2");
+    assert_eq!(wrong(&[ids, ids, ids]), "input `context` wants f32[batch, 8], got i64[2]");
+    let one = ids.slice_rows(0..1).unwrap();
+    assert_eq!(
+        wrong(&[ids, context, one]),
+        "input `item_id` has batch = 1, but input `user_id` has batch = 2"
+    );
+    let none = ids.slice_rows(0..0).unwrap();
+    assert!(wrong(&[none, context, none]).contains("is empty"));
+    let unknown = [1_i64, 100];
+    let unknown = TensorView::new(&unknown, [2]).unwrap();
+    assert_eq!(
+        wrong(&[unknown, context, ids]),
+        "index 100 into a table of 100 entries: ids must be known to the model"
+    );
+}
