@@ -17,6 +17,9 @@
 //! | part | holds |
 //! |---|---|
 //! | [`binary`] | two classes: ROC and PR area, losses, calibration, decisions, lift, KS, threshold by cost |
+//! | [`multiclass`] | several classes: averaged precision, recall and F1, kappa, MCC, ROC area by class and by pair |
+//! | [`regression`] | numbers: errors, explained variance, quantile loss, residuals |
+//! | [`ranking`] | lists: NDCG, MAP, MRR with the presets of three tools, group AUC, coverage, novelty, diversity |
 //! | [`bias`] | SageMaker Clarify's bias metrics and fairlearn's gaps from one contingency pass |
 //! | [`Slices`] | any of these on parts of the rows |
 //! | [`Evaluation`] | the results: a plain value that travels with a model version |
@@ -27,10 +30,14 @@
 
 pub mod bias;
 pub mod binary;
+pub mod multiclass;
+pub mod ranking;
+pub mod regression;
 
 mod error;
 mod gate;
 mod metric;
+mod moments;
 mod quantile;
 mod report;
 mod slices;

@@ -18,6 +18,7 @@ mod scores;
 
 pub use calibration::{Bin, BinEdge, CalibrationTable};
 pub use confusion::Confusion;
+pub(super) use confusion::ratio;
 pub use curve::{Curve, CurvePoint, Run};
 pub use losses::{ProbabilityLosses, log_loss_f32};
 pub use metrics::{BinaryMetrics, BinaryRow, BinarySettings, ScoreMemory};

@@ -8,4 +8,7 @@ mod bad_input;
 mod bias;
 mod binary;
 mod gate;
+mod multiclass;
 mod oracle;
+mod ranking;
+mod regression;
