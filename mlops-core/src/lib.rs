@@ -16,6 +16,7 @@ mod event;
 mod id;
 mod model;
 mod seed;
+mod version;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use digest::{Digest, Digester};

@@ -102,26 +102,6 @@ pub(crate) fn insert(metrics: &mut Metrics, name: &str, value: Option<f64>, std_
     }
 }
 
-/// The number of a stored format: written as `N`, and nothing else can be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Version<const N: u32>;
-
-impl<const N: u32> Serialize for Version<N> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(N)
-    }
-}
-
-impl<'de, const N: u32> Deserialize<'de> for Version<N> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let found = u32::deserialize(deserializer)?;
-        if found == N {
-            return Ok(Self);
-        }
-        Err(serde::de::Error::custom(format!("format version {found} is not known: this build reads {N}")))
-    }
-}
-
 /// Numbers that may be infinite, which JSON cannot say: then as the texts `inf` and `-inf`.
 mod extended {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -24,7 +24,8 @@
 //!
 //! | to ask | use | look |
 //! |---|---|---|
-//! | is the mean or rate of one arm different, better, not worse? | [`MeanDifference`] | at any time |
+//! | is the mean of one arm different, better, not worse? | [`MeanDifference`] | at any time |
+//! | is the rate of a rare event (an error) different, exactly? | [`RateDifference`] | at any time |
 //! | did the units split as planned? | [`SampleRatio`] | at any time, or once |
 //! | which of many small p-values stand? | [`correction`] | |
 
@@ -36,16 +37,18 @@ mod interval;
 mod mean_difference;
 mod moments;
 mod proportion;
+mod rate_difference;
+mod roots;
 mod sample_ratio;
 mod settings;
 mod special;
 mod two_arm;
-mod version;
 
 pub use comparison::{Comparison, Running};
 pub use interval::{Alternative, Interval};
 pub use mean_difference::{Allocation, MeanDifference, Scale};
 pub use moments::{Moments, ROWS_MAX, VALUE_MAX};
 pub use proportion::Proportion;
+pub use rate_difference::RateDifference;
 pub use sample_ratio::{ChiSquare, SampleRatio};
 pub use two_arm::{Arm, Outcomes, TwoArm};

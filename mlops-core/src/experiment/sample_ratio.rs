@@ -1,9 +1,10 @@
 //! Did the units split between the arms as they should?
 
 use serde::{Deserialize, Serialize};
-use statrs::function::gamma::{checked_gamma_ur, ln_gamma};
+use statrs::function::gamma::checked_gamma_ur;
 
 use super::comparison::p_value;
+use super::mixture::log_multinomial_mixture;
 use super::settings::check_open;
 use crate::{Error, Result};
 
@@ -115,13 +116,9 @@ impl SampleRatio {
     /// # Errors
     /// `Invalid` unless there is one count an arm.
     pub fn always_valid(&self, counts: &[u64]) -> Result<f64> {
-        let total = self.total(counts)?;
-        let arms = counts.iter().zip(&self.shares).map(|(&count, share)| {
-            let (count, prior) = (count as f64, self.concentration * share);
-            ln_gamma(prior + count) - ln_gamma(prior) - count * share.ln()
-        });
-        let whole = ln_gamma(self.concentration) - ln_gamma(self.concentration + total);
-        Ok(p_value(whole + arms.sum::<f64>()))
+        self.total(counts)?;
+        let cells = counts.iter().copied().zip(self.shares.iter().copied());
+        Ok(p_value(log_multinomial_mixture(self.concentration, cells)))
     }
 
     fn total(&self, counts: &[u64]) -> Result<f64> {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::moments::Moments;
 use super::proportion::Proportion;
-use super::version::Version;
 use crate::Result;
+use crate::version::Version;
 
 /// One side of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -7,11 +7,19 @@
 //! | bound | for | tightest |
 //! |---|---|---|
 //! | [`NormalMixture`] | normal or sub-Gaussian sums | around one chosen time |
+//! | [`GammaExponentialMixture`] | bounded or sub-exponential sums, variance estimated on the way | around one chosen time |
+//! | [`PolyStitching`] | sub-Gaussian or sub-gamma sums | in the very long run |
 
+mod gamma_exponential;
+mod multinomial;
 mod normal;
+mod poly_stitching;
 
+pub use gamma_exponential::GammaExponentialMixture;
+pub(super) use multinomial::log_multinomial_mixture;
 pub use normal::NormalMixture;
 pub(super) use normal::best_rho;
+pub use poly_stitching::PolyStitching;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,8 @@
 
 use mlops_core::Seed;
 use mlops_core::experiment::{
-    Allocation, Alternative, Arm, MeanDifference, Moments, Proportion, SampleRatio, Scale, TwoArm,
+    Allocation, Alternative, Arm, MeanDifference, Moments, Proportion, RateDifference, SampleRatio, Scale,
+    TwoArm,
 };
 use rand::{Rng, RngExt};
 
@@ -40,7 +41,7 @@ fn ever(
 fn means_with_fixed_allocation() {
     let scale = Scale::Rows(30.0);
     let test = MeanDifference { allocation: Allocation::Fixed, scale, ..Default::default() };
-    let rate = ever_rejected("fixed", |rng| ever(&test, 300, rng, |_| 0.5, noise));
+    let rate = ever_rejected("fixed", |rng| ever(&test, 200, rng, |_| 0.5, noise));
     assert!(rate <= test.alpha, "{rate}");
     assert!(rate > 0.2 * test.alpha, "a test that never rejects proves nothing: {rate}");
 }
@@ -50,7 +51,7 @@ fn means_one_sided() {
     for alternative in [Alternative::Greater, Alternative::Less] {
         let scale = Scale::Rows(30.0);
         let test = MeanDifference { allocation: Allocation::Fixed, alternative, scale, ..Default::default() };
-        let rate = ever_rejected("one-sided", |rng| ever(&test, 150, rng, |_| 0.5, noise));
+        let rate = ever_rejected("one-sided", |rng| ever(&test, 120, rng, |_| 0.5, noise));
         assert!(rate <= test.alpha, "{alternative:?} {rate}");
         assert!(rate > 0.2 * test.alpha, "{alternative:?} {rate}");
     }
@@ -63,7 +64,7 @@ fn means_with_adaptive_allocation_and_skewed_outcomes() {
     let greedy =
         |arms: &TwoArm<Moments>| if arms.treatment.mean() >= arms.control.mean() { 0.8 } else { 0.2 };
     let skewed = |rng: &mut dyn Rng| -rng.random::<f64>().max(1e-300).ln();
-    let rate = ever_rejected("adaptive", |rng| ever(&test, 300, rng, greedy, skewed));
+    let rate = ever_rejected("adaptive", |rng| ever(&test, 200, rng, greedy, skewed));
     assert!(rate <= test.alpha, "{rate}");
 }
 
@@ -73,8 +74,8 @@ fn rare_proportions_with_a_small_treatment() {
         let test = MeanDifference { allocation, scale: Scale::Rows(100.0), ..Default::default() };
         let rate = ever_rejected("proportions", |rng| {
             let mut arms = TwoArm::<Proportion>::default();
-            (0..600).any(|_| {
-                let arm = if rng.random::<f64>() < 0.2 { Arm::Treatment } else { Arm::Control };
+            (0..400).any(|_| {
+                let arm = if rng.random::<f64>() < 0.3 { Arm::Treatment } else { Arm::Control };
                 arms.record(arm, rng.random::<f64>() < 0.1);
                 test.compare(&arms).unwrap().rejects()
             })
@@ -95,4 +96,22 @@ fn sample_ratio() {
     });
     assert!(rate <= 0.05, "{rate}");
     assert!(rate > 0.01, "{rate}");
+}
+
+/// The worst case for asymptotics: a rare event, a treatment that is small and grows while it looks good.
+#[test]
+fn exact_rates_with_adaptive_allocation() {
+    for alternative in [Alternative::TwoSided, Alternative::Greater] {
+        let test = RateDifference { alternative, ..Default::default() };
+        let rate = ever_rejected("exact rates", |rng| {
+            let mut arms = TwoArm::<Proportion>::default();
+            (0..150).any(|_| {
+                let share = if arms.treatment.rate() > arms.control.rate() { 0.5 } else { 0.1 };
+                let arm = if rng.random::<f64>() < share { Arm::Treatment } else { Arm::Control };
+                arms.record(arm, rng.random::<f64>() < 0.05);
+                test.log_e_value(&arms).unwrap() >= -test.alpha.ln()
+            })
+        });
+        assert!(rate <= test.alpha, "{alternative:?} {rate}");
+    }
 }

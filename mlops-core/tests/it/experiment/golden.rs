@@ -1,6 +1,6 @@
 //! Answers of independent implementations.
 
-use mlops_core::experiment::mixture::{NormalMixture, Sides};
+use mlops_core::experiment::mixture::{GammaExponentialMixture, NormalMixture, PolyStitching, Sides};
 use mlops_core::experiment::{Allocation, MeanDifference, Moments, SampleRatio, Scale, TwoArm, correction};
 
 use super::{close, confseq_cases, counts, fixed_case, numbers};
@@ -61,5 +61,18 @@ fn normal_mixtures_match_confseq() {
         let [s, v] = arguments(at);
         let mixture = NormalMixture::narrowest_at(100.0, 0.05, Sides::Two).unwrap();
         close(mixture.log_mixture(s, v).unwrap(), expected.as_f64().unwrap(), 1e-12);
+    }
+}
+
+#[test]
+fn other_bounds_match_confseq() {
+    for (v, expected) in confseq_cases("gamma_exponential_mixture_bound") {
+        let mixture = GammaExponentialMixture::narrowest_at(100.0, 0.05, 1.0).unwrap();
+        // confseq bisects to 40 bits.
+        close(mixture.bound(v.parse().unwrap(), 0.05).unwrap(), expected.as_f64().unwrap(), 1e-11);
+    }
+    for (v, expected) in confseq_cases("poly_stitching_bound") {
+        let bound = PolyStitching::default().bound(v.parse().unwrap(), 0.05).unwrap();
+        close(bound, expected.as_f64().unwrap(), 1e-12);
     }
 }

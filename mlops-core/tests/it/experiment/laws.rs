@@ -3,13 +3,21 @@
 use mlops_core::ErrorKind;
 use mlops_core::experiment::mixture::{NormalMixture, Sides};
 use mlops_core::experiment::{
-    Allocation, Alternative, Arm, Comparison, Interval, MeanDifference, Moments, Proportion, Running,
-    SampleRatio, Scale, TwoArm, VALUE_MAX, correction,
+    Allocation, Alternative, Arm, Comparison, Interval, MeanDifference, Moments, Proportion, RateDifference,
+    Running, SampleRatio, Scale, TwoArm, VALUE_MAX, correction,
 };
 use proptest::prelude::*;
 
 fn alternatives() -> impl Strategy<Value = Alternative> {
     prop_oneof![Just(Alternative::TwoSided), Just(Alternative::Greater), Just(Alternative::Less)]
+}
+
+fn mirrored(alternative: Alternative) -> Alternative {
+    match alternative {
+        Alternative::TwoSided => Alternative::TwoSided,
+        Alternative::Greater => Alternative::Less,
+        Alternative::Less => Alternative::Greater,
+    }
 }
 
 fn tests() -> impl Strategy<Value = MeanDifference> {
@@ -73,17 +81,13 @@ proptest! {
     #[test]
     fn exchanging_the_arms_mirrors_the_answer(test in tests(), c in values(), t in values()) {
         let (c, t) = (moments(&c), moments(&t));
-        let mirrored = MeanDifference {
+        let exchanged = MeanDifference {
             null: -test.null,
-            alternative: match test.alternative {
-                Alternative::TwoSided => Alternative::TwoSided,
-                Alternative::Greater => Alternative::Less,
-                Alternative::Less => Alternative::Greater,
-            },
+            alternative: mirrored(test.alternative),
             ..test
         };
         let a = test.compare(&TwoArm::new(c, t)).unwrap();
-        let b = mirrored.compare(&TwoArm::new(t, c)).unwrap();
+        let b = exchanged.compare(&TwoArm::new(t, c)).unwrap();
         let close = |a: f64, b: f64| a == b || (a - b).abs() <= 1e-9 * a.abs().max(1.0);
         prop_assert!(close(a.p_value, b.p_value));
         prop_assert!(close(a.interval.lower(), -b.interval.upper()));
@@ -122,6 +126,47 @@ proptest! {
         let answer = MeanDifference::default().compare(&arms).unwrap();
         let stored = serde_json::to_string(&answer).unwrap();
         prop_assert_eq!(serde_json::from_str::<Comparison>(&stored).unwrap(), answer);
+    }
+
+    #[test]
+    fn exact_rates_are_dual_and_mirror(
+        alpha in 0.001..0.5, alternative in alternatives(), null in -0.9..0.9,
+        (sc, fc, st, ft) in (0_u64..200, 0_u64..200, 0_u64..200, 0_u64..200),
+    ) {
+        let arms = TwoArm::new(Proportion::of(sc, sc + fc).unwrap(), Proportion::of(st, st + ft).unwrap());
+        let test = RateDifference { alpha, alternative, null };
+        let answer = test.compare(&arms).unwrap();
+        prop_assert!((0.0..=1.0).contains(&answer.p_value));
+        prop_assert!(answer.estimate.is_none_or(|estimate| answer.interval.contains(estimate)));
+        prop_assert!(answer.interval.lower() >= -1.0 && answer.interval.upper() <= 1.0);
+        if (answer.p_value - alpha).abs() > 1e-9 {
+            prop_assert_eq!(answer.rejects(), !answer.interval.contains(null));
+        }
+        let exchanged = RateDifference { null: -null, alternative: mirrored(alternative), ..test };
+        let exchanged = exchanged.compare(&TwoArm::new(arms.treatment, arms.control)).unwrap();
+        prop_assert!((answer.log_e_value - exchanged.log_e_value).abs() < 1e-9 * answer.log_e_value.abs().max(1.0));
+        prop_assert!((answer.interval.lower() + exchanged.interval.upper()).abs() < 1e-9);
+    }
+
+    /// The supremum by brute force over a grid never exceeds ours, and comes near.
+    #[test]
+    fn the_exact_e_value_is_over_the_supremum(null in -0.5..0.5, counts in prop::collection::vec(0_u64..30, 4)) {
+        let [sc, fc, st, ft] = counts[..] else { unreachable!() };
+        let arms = TwoArm::new(Proportion::of(sc, sc + fc).unwrap(), Proportion::of(st, st + ft).unwrap());
+        let test = RateDifference { null, ..Default::default() };
+        let at_null = test.log_e_value(&arms).unwrap();
+        let log = |n: u64, p: f64| if n == 0 { 0.0 } else { n as f64 * p.ln() };
+        let likelihood = |p: f64| log(sc, p) + log(fc, 1.0 - p) + log(st, p + null) + log(ft, 1.0 - p - null);
+        let (low, high) = (0_f64.max(-null), 1_f64.min(1.0 - null));
+        let grid = (1..2000).map(|i| likelihood(low + (high - low) * f64::from(i) / 2000.0));
+        let brute = grid.fold(f64::NEG_INFINITY, f64::max);
+        // The marginal of Jeffreys' prior as a product of predictions.
+        let marginal = |s: u64, f: u64| {
+            let part = |n: u64| (0..n).map(|i| (i as f64 + 0.5).ln()).sum::<f64>();
+            part(s) + part(f) - (0..s + f).map(|i| (i as f64 + 1.0).ln()).sum::<f64>()
+        };
+        let brute = marginal(sc, fc) + marginal(st, ft) - brute;
+        prop_assert!(at_null <= brute + 1e-9 && brute - at_null < 0.05, "{} {}", at_null, brute);
     }
 
     #[test]
