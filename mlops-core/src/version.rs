@@ -18,7 +18,9 @@ impl<'de, const N: u32> Deserialize<'de> for Version<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u32::deserialize(deserializer)? {
             version if version == N => Ok(Self),
-            version => Err(D::Error::custom(format!("state has version {version}, this build reads {N}"))),
+            version => {
+                Err(D::Error::custom(format!("format version {version} is not known: this build reads {N}")))
+            }
         }
     }
 }
