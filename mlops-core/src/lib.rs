@@ -7,7 +7,9 @@ pub mod experiment;
 pub mod features;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+pub mod pipeline;
 pub mod record;
+pub mod run;
 
 mod clock;
 mod digest;

@@ -5,3 +5,4 @@ mod data;
 mod evaluation;
 mod experiment;
 mod features;
+mod pipeline;

@@ -1,0 +1,175 @@
+//! What a run committed, as a file that only grows.
+//!
+//! A line is 16 hexadecimal digits, a space, and an [`Entry`] in JSON. The digits are the first of the
+//! SHA-256 over the line before's digits and the JSON, so no line can be changed, lost, added or moved
+//! unseen. A line is written by one call and ends with the only line feed in it: a process that is killed
+//! leaves whole lines and at most one that has no end, which was never committed and is cut off.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::file;
+use crate::{Digest, Digester, Error, ErrorKind, Result, Seed, Timestamp};
+
+/// One line of a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "entry")]
+#[non_exhaustive]
+pub enum Entry {
+    /// The run started.
+    Started(Started),
+    /// A step is done for good.
+    Committed(Committed),
+}
+
+/// What a run was started with. It is resumed with the same or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// The version of this format.
+    pub format: u32,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The digest of its wiring.
+    pub wiring: Digest,
+    /// The digests of parameters and injected values by name.
+    pub given: std::collections::BTreeMap<String, Digest>,
+    /// The seed of the run.
+    pub seed: Seed,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// A step that is done for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The step.
+    pub step: String,
+    /// Its cache key.
+    pub key: Digest,
+    /// The id of its result in the store.
+    pub result: Digest,
+}
+
+pub(in super::super) const FORMAT: u32 = 1;
+const SUM_DIGITS: usize = 16;
+
+/// Reads a journal: its entries, and how many bytes of it are whole lines.
+///
+/// # Errors
+/// `Data` if a whole line does not have its checksum, or is no entry.
+pub fn decode(journal: &[u8]) -> Result<(Vec<Entry>, usize)> {
+    let mut sum = String::new();
+    let mut entries = Vec::new();
+    let mut start = 0;
+    while let Some(length) = journal[start..].iter().position(|byte| *byte == b'\n') {
+        let line = &journal[start..start + length];
+        let damaged = || Error::data(format!("line {} of the journal is damaged", entries.len() + 1));
+        let json = line.get(SUM_DIGITS + 1..).ok_or_else(damaged)?;
+        let expected = chain(&sum, json);
+        if line[..SUM_DIGITS] != *expected.as_bytes() || line[SUM_DIGITS] != b' ' {
+            return Err(damaged());
+        }
+        entries.push(serde_json::from_slice(json).map_err(|error| damaged().with_source(error))?);
+        sum = expected;
+        start += length + 1;
+    }
+    Ok((entries, start))
+}
+
+fn chain(before: &str, json: &[u8]) -> String {
+    let mut digester = Digester::new();
+    digester.field(before);
+    digester.update(json);
+    let mut sum = digester.finish().to_string();
+    sum.truncate(SUM_DIGITS);
+    sum
+}
+
+/// A journal that this process alone writes, until it is dropped.
+#[derive(Debug)]
+pub(in super::super) struct Journal {
+    file: File,
+    path: PathBuf,
+    sum: String,
+    length: u64,
+    durable: bool,
+}
+
+pub(in super::super) struct Opened {
+    pub(in super::super) journal: Journal,
+    pub(in super::super) entries: Vec<Entry>,
+}
+
+impl Journal {
+    /// Opens the journal for this process alone, and cuts off a line that was never committed. Gives
+    /// nothing if there is none and it is not to be made.
+    pub(in super::super) fn open(path: &Path, make: bool, durable: bool) -> Result<Option<Opened>> {
+        let mut file = match OpenOptions::new().read(true).write(true).create(make).truncate(false).open(path)
+        {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !make => return Ok(None),
+            Err(error) => return Err(file::failed("open", path, error)),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::conflict(format!(
+                    "the run of `{}` is being executed elsewhere: wait for its end",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(file::failed("lock", path, error)),
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| file::failed("read", path, error))?;
+        let (entries, whole) = decode(&bytes)
+            .map_err(|error| error.context(format!("`{}` cannot be resumed from", path.display())))?;
+        let sum = match bytes[..whole].iter().rev().skip(1).position(|byte| *byte == b'\n') {
+            Some(length) => &bytes[whole - 1 - length..whole],
+            None => &bytes[..whole],
+        };
+        let sum = String::from_utf8_lossy(sum.get(..SUM_DIGITS).unwrap_or_default()).into_owned();
+        let mut journal = Self { file, path: path.to_owned(), sum, length: whole as u64, durable };
+        if whole < bytes.len() {
+            journal.cut()?;
+        }
+        if bytes.is_empty() && durable {
+            file::sync_folder(path)?;
+        }
+        Ok(Some(Opened { journal, entries }))
+    }
+
+    /// Adds an entry; when this returns, it is there for good.
+    pub(in super::super) fn append(&mut self, entry: &Entry) -> Result<()> {
+        let json = serde_json::to_vec(entry).map_err(|error| {
+            Error::new(ErrorKind::Internal, "an entry does not go into JSON").with_source(error)
+        })?;
+        let sum = chain(&self.sum, &json);
+        let mut line = Vec::with_capacity(json.len() + SUM_DIGITS + 2);
+        line.extend_from_slice(sum.as_bytes());
+        line.push(b' ');
+        line.extend_from_slice(&json);
+        line.push(b'\n');
+        let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| {
+            self.file.write_all(&line)?;
+            if self.durable { self.file.sync_data() } else { Ok(()) }
+        });
+        if let Err(error) = written {
+            let error = file::failed("write", &self.path, error);
+            return Err(match self.cut() {
+                Ok(()) => error,
+                Err(second) => error.context(format!("and cannot undo it: {second}")),
+            });
+        }
+        self.sum = sum;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        self.file.set_len(self.length).map_err(|error| file::failed("shorten", &self.path, error))
+    }
+}

@@ -1,0 +1,229 @@
+//! The folder that keeps results, journals and answers.
+//!
+//! ```text
+//! results/ab/cdef..      what one execution of a step gave, by cache key (or operation id)
+//! latest/..              the cache key of the last result of each step: what a miss is explained by
+//! runs/<id>/journal      what the run committed, line by line
+//! runs/<id>/answers/..   what people decided
+//! runs/<id>/run.json     the record of the run
+//! tmp/..                 files that are being written
+//! ```
+//!
+//! A result becomes visible by a rename, a journal line by its checksum: at whatever byte the process is
+//! killed, the folder holds whole results and whole lines alone.
+
+mod file;
+mod journal;
+mod result;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use journal::{Committed, Entry, Started, decode};
+pub(super) use journal::{FORMAT as JOURNAL_FORMAT, Journal};
+pub use result::StoredResult;
+pub(super) use result::{FORMAT as RESULT_FORMAT, Header, StoredOutput};
+
+use super::approval::Approval;
+use crate::run::Run;
+use crate::{Digest, Error, ErrorKind, Result};
+
+/// A folder with the results, journals and records of runs. Any number of processes may share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: Arc<Path>,
+    durable: bool,
+}
+
+impl Store {
+    /// Opens the folder, and makes it if it does not exist.
+    ///
+    /// # Errors
+    /// `Unavailable` if it cannot be made.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        let root: PathBuf = folder.into();
+        for part in ["results", "latest", "runs", "tmp"] {
+            file::create_dir(&root.join(part))?;
+        }
+        Ok(Self { root: root.into(), durable: true })
+    }
+
+    /// Leaves writing to the disk to the operating system. What is committed then survives a crash of the
+    /// process, not one of the machine; in exchange a step costs no `fsync`.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.durable = false;
+        self
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.root
+    }
+
+    /// Answers an approval of a suspended run. The first answer counts.
+    ///
+    /// # Errors
+    /// `Conflict` if it was answered already, `NotFound` if the run asks no such question, `Unavailable` if
+    /// the folder cannot be written.
+    pub fn decide(&self, run: &str, token: &str, answer: &Approval) -> Result<()> {
+        let record = self.run(run)?;
+        let open = match &record.status {
+            crate::run::RunStatus::Suspended { waiting } => waiting.iter().any(|open| open.token == token),
+            _ => false,
+        };
+        let place = self.answer_path(run, token);
+        if !open && !place.exists() {
+            return Err(Error::not_found(format!("run `{run}` asks no question `{token}`")));
+        }
+        let json = serde_json::to_vec(answer)
+            .map_err(|error| Error::internal("an answer does not go into JSON").with_source(error))?;
+        if file::write_new(&self.tmp(), &place, &json, self.durable)? {
+            return Ok(());
+        }
+        Err(Error::conflict(format!("question `{token}` of run `{run}` was answered before")))
+    }
+
+    /// The record of a run, as of its last end or interruption.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, `Data` if it is damaged, `Unavailable` if it cannot be read.
+    pub fn run(&self, id: &str) -> Result<Run> {
+        let path = self.run_folder(id)?.join("run.json");
+        match file::read(&path)? {
+            Some(bytes) => Run::from_json(&bytes),
+            None => Err(Error::not_found(format!("there is no record of run `{id}`"))),
+        }
+    }
+
+    /// The ids of all runs that left a record, sorted.
+    ///
+    /// # Errors
+    /// `Unavailable` if the folder cannot be read.
+    pub fn runs(&self) -> Result<Vec<String>> {
+        let folder = self.root.join("runs");
+        let entries = fs::read_dir(&folder).map_err(|error| file::failed("list", &folder, error))?;
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| file::failed("list", &folder, error))?;
+            if entry.path().join("run.json").exists() {
+                ids.extend(entry.file_name().into_string());
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    pub(super) fn save_run(&self, run: &Run) -> Result<()> {
+        let json = serde_json::to_vec_pretty(run).map_err(|error| {
+            Error::internal("the record of a run does not go into JSON").with_source(error)
+        })?;
+        let folder = self.run_folder(&run.id)?;
+        file::create_dir(&folder)?;
+        file::write(&self.tmp(), &folder.join("run.json"), &[&json], false)
+    }
+
+    /// The answer to a question, if it was given.
+    pub(super) fn answer(&self, run: &str, token: &str) -> Result<Option<Approval>> {
+        let path = self.answer_path(run, token);
+        let Some(bytes) = file::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Error::data(format!("the answer in `{}` is damaged", path.display())).with_source(error)
+        })
+    }
+
+    /// The result under this id.
+    ///
+    /// # Errors
+    /// `Data` if it is damaged.
+    pub(super) fn load(&self, id: &Digest) -> Result<Option<StoredResult>> {
+        let path = self.result_path(id);
+        let Some(bytes) = file::read(&path)? else { return Ok(None) };
+        StoredResult::decode(&bytes.into())
+            .map(Some)
+            .map_err(|error| error.context(format!("the result in `{}` is damaged", path.display())))
+    }
+
+    pub(super) fn save(&self, id: &Digest, header: &Header, outputs: &[Vec<u8>]) -> Result<()> {
+        let path = self.result_path(id);
+        if let Some(folder) = path.parent() {
+            file::create_dir(folder)?;
+        }
+        let head = header.encode()?;
+        let mut parts = vec![head.as_slice()];
+        parts.extend(outputs.iter().map(Vec::as_slice));
+        file::write(&self.tmp(), &path, &parts, self.durable)?;
+        let pointer = self.latest_path(&header.fields.pipeline, &header.fields.step);
+        file::write(&self.tmp(), &pointer, &[id.to_string().as_bytes()], false)
+    }
+
+    /// What the last result of this step was computed from, to explain a miss by.
+    pub(super) fn latest(&self, pipeline: &str, step: &str) -> Result<Option<Header>> {
+        let Some(bytes) = file::read(&self.latest_path(pipeline, step))? else { return Ok(None) };
+        let id = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<Digest>().ok());
+        let Some(id) = id else { return Ok(None) };
+        match self.load(&id) {
+            Ok(result) => Ok(result.map(|result| result.header)),
+            Err(error) if error.kind() == ErrorKind::Data => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn journal_path(&self, run: &str) -> Result<PathBuf> {
+        Ok(self.run_folder(run)?.join("journal"))
+    }
+
+    pub(super) fn make_journal_folder(&self, run: &str) -> Result<PathBuf> {
+        file::create_dir(&self.run_folder(run)?)?;
+        self.journal_path(run)
+    }
+
+    pub(super) fn read_journal(&self, run: &str) -> Result<Vec<Entry>> {
+        let path = self.journal_path(run)?;
+        let bytes = file::read(&path)?.unwrap_or_default();
+        match decode(&bytes) {
+            Ok((entries, _)) => Ok(entries),
+            Err(error) => Err(error.context(format!("`{}` cannot be resumed from", path.display()))),
+        }
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    fn result_path(&self, id: &Digest) -> PathBuf {
+        let name = id.to_string();
+        let (head, tail) = name.split_at(2);
+        let mut path = self.root.join("results");
+        path.push(head);
+        path.push(tail);
+        path
+    }
+
+    fn latest_path(&self, pipeline: &str, step: &str) -> PathBuf {
+        let mut digester = crate::Digester::new();
+        digester.field(pipeline);
+        digester.field(step);
+        self.root.join("latest").join(digester.finish().to_string())
+    }
+
+    fn answer_path(&self, run: &str, token: &str) -> PathBuf {
+        self.root.join("runs").join(run).join("answers").join(Digest::of(token).to_string())
+    }
+
+    /// The folder of a run, whose id must be safe as a file name everywhere.
+    pub(super) fn run_folder(&self, run: &str) -> Result<PathBuf> {
+        let safe = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+        if run.is_empty() || run.len() > 128 || run.starts_with('.') || !run.chars().all(safe) {
+            return Err(Error::invalid(format!(
+                "`{run}` cannot name a run: want 1 to 128 of A-Z a-z 0-9 - _ . +, not starting with a dot"
+            )));
+        }
+        Ok(self.root.join("runs").join(run))
+    }
+}

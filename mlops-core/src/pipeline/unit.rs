@@ -1,0 +1,343 @@
+//! One execution of one step: found in the journal or the cache, or computed.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::artifact::{Codec, Erased};
+use super::context::{Context, operation_id};
+use super::engine::{Done, Engine, Halt, Value};
+use super::key::{self, KeyFields};
+use super::node::{Call, Node, Work};
+use super::observer::Notice;
+use super::store::{Committed, Header, RESULT_FORMAT, StoredOutput};
+use crate::run::{ArtifactRecord, StepRecord, StepState};
+use crate::{Digest, Digester, Error, ErrorKind, Result};
+
+pub(super) struct Unit<'a> {
+    pub(super) engine: &'a Engine<'a>,
+    pub(super) node: &'a Node,
+    /// The place of the item, for one of a map.
+    pub(super) place: Option<usize>,
+    pub(super) call: &'a Call,
+    pub(super) inputs: &'a [Value],
+}
+
+/// Why a result has to be computed.
+#[derive(Debug)]
+pub(super) enum Miss {
+    /// There is no store.
+    NoStore,
+    /// The step runs in every run.
+    Always,
+    /// The cache has nothing under the key.
+    Absent,
+    /// The cached result is older than the step allows.
+    Expired(Duration),
+    /// The cached result is damaged.
+    Damaged(Error),
+}
+
+impl Unit<'_> {
+    /// The result, from wherever it can be had.
+    pub(super) fn obtain(&self) -> Result<Option<Done>, Halt> {
+        let key = self.key();
+        match self.find(key)? {
+            Ok(done) => Ok(Some(done)),
+            Err(miss) => {
+                if let Miss::Damaged(error) = &miss {
+                    self.engine.scope.notify(&Notice::CacheDamaged { step: &self.name(), error });
+                }
+                self.compute(key).map(Some)
+            }
+        }
+    }
+
+    /// The result if it was committed in this run or is in the cache; else why not.
+    pub(super) fn find(&self, key: Digest) -> Result<Result<Done, Miss>> {
+        let Some(store) = &self.engine.runner.store else { return Ok(Err(Miss::NoStore)) };
+        let always = self.node.step.always;
+        let committed = match &self.engine.committed {
+            none if none.is_empty() => None,
+            some => some.get(&*self.name()),
+        };
+        let id = committed.map_or_else(|| self.result_id(key), |committed| committed.result);
+        let loaded = store.load(&id).and_then(|found| match found {
+            Some(result) => {
+                let values = self.decode(&result.header, result.outputs)?;
+                Ok(Some((result.header, values)))
+            }
+            None => Ok(None),
+        });
+        let (header, values) = match loaded {
+            Ok(Some(result)) => result,
+            Ok(None) if always && committed.is_some() => {
+                let name = self.name();
+                return Err(Error::data(format!(
+                    "the result of committed step `{name}` is gone: {NOT_TWICE}"
+                )));
+            }
+            Ok(None) => return Ok(Err(if always { Miss::Always } else { Miss::Absent })),
+            Err(error) if always => {
+                let name = self.name();
+                return Err(
+                    error.context(format!("the result of committed step `{name}` is lost: {NOT_TWICE}"))
+                );
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Data | ErrorKind::Unsupported) => {
+                return Ok(Err(Miss::Damaged(error)));
+            }
+            Err(error) => return Err(error),
+        };
+        if header.key != key {
+            let name = self.name();
+            return Err(Error::conflict(format!(
+                "step `{name}` was committed for other inputs than it has now: start a run of another id"
+            )));
+        }
+        let resumed = always || committed.is_some();
+        if let Some(limit) = self.node.step.expires_after.filter(|_| !resumed) {
+            let age = self.engine.scope.clock.now().saturating_since(header.created);
+            if age > limit {
+                return Ok(Err(Miss::Expired(age)));
+            }
+        }
+        Ok(Ok(Done {
+            key: Some(key),
+            metrics: header.metrics,
+            attempts: header.attempts,
+            duration_us: header.duration_us,
+            ..Done::with(if resumed { StepState::Resumed } else { StepState::Cached }, values)
+        }))
+    }
+
+    fn compute(&self, key: Digest) -> Result<Done, Halt> {
+        self.engine.begin()?;
+        let scope = &self.engine.scope;
+        let name = self.name();
+        let inputs: Vec<Erased> = self.inputs.iter().map(|input| input.erased.clone()).collect();
+        let begun_ns = scope.clock.monotonic_ns();
+        let mut retried = vec![0; self.node.step.retries.len()];
+        for attempt in 1.. {
+            if scope.cancel.is_cancelled() {
+                return Err(Halt::Cancelled);
+            }
+            scope.notify(&Notice::StepStarted { step: &name, attempt });
+            let started_ns = scope.clock.monotonic_ns();
+            let deadline = self.node.step.timeout.map(|limit| started_ns.saturating_add(nanos(limit)));
+            let context = Context {
+                scope: scope.clone(),
+                step: name.clone(),
+                attempt,
+                deadline_ns: deadline,
+                metrics: Mutex::default(),
+            };
+            let outcome = self.attempt(&context, &inputs, deadline);
+            let error = match outcome {
+                Ok(outputs) => {
+                    let duration_us = scope.clock.monotonic_ns().saturating_sub(started_ns) / 1_000;
+                    let metrics = context.metrics.into_inner().unwrap_or_else(PoisonError::into_inner);
+                    let done = Done {
+                        key: Some(key),
+                        metrics,
+                        attempts: attempt,
+                        duration_us,
+                        ..Done::with(StepState::Computed, Vec::new())
+                    };
+                    return self.keep(done, outputs).map_err(|error| self.halt(name, error));
+                }
+                Err(error) => error,
+            };
+            let elapsed = Duration::from_nanos(scope.clock.monotonic_ns().saturating_sub(begun_ns));
+            let retry_in =
+                self.retry_in(&error, &mut retried, elapsed).filter(|_| !scope.cancel.is_cancelled());
+            scope.notify(&Notice::AttemptFailed { step: &name, attempt, error: &error, retry_in });
+            match retry_in {
+                Some(wait) => match &self.engine.runner.sleep {
+                    Some(sleep) => sleep(wait),
+                    None => scope.cancel.wait(wait),
+                },
+                None if scope.cancel.is_cancelled() => return Err(Halt::Cancelled),
+                None => return Err(Halt::Failed { step: name, error }),
+            }
+        }
+        Err(Error::internal(format!("step `{name}` ran out of attempt numbers")).into())
+    }
+
+    fn attempt(&self, context: &Context, inputs: &[Erased], deadline: Option<u64>) -> Result<Vec<Erased>> {
+        let result = catch_unwind(AssertUnwindSafe(|| (self.call)(context, inputs)));
+        let outputs = result.unwrap_or_else(|panic| Err(panicked(&context.step, &*panic)))?;
+        if deadline.is_some_and(|deadline| context.scope.clock.monotonic_ns() > deadline) {
+            let limit = self.node.step.timeout.unwrap_or_default();
+            return Err(Error::unavailable(format!(
+                "step `{}` took longer than its timeout of {limit:?}: its result is refused",
+                context.step
+            )));
+        }
+        Ok(outputs)
+    }
+
+    /// The wait before the next attempt, if the budget of this kind of error has one left.
+    fn retry_in(&self, error: &Error, retried: &mut [u32], elapsed: Duration) -> Option<Duration> {
+        let retries = &self.node.step.retries;
+        let place = retries.iter().position(|(kind, _)| *kind == error.kind())?;
+        let ((_, retry), used) = (retries.get(place)?, retried.get_mut(place)?);
+        *used += 1;
+        let wait = retry.wait_before(*used);
+        let in_time = retry.expires_after.is_none_or(|limit| elapsed.saturating_add(wait) <= limit);
+        (*used <= retry.times && in_time).then_some(wait)
+    }
+
+    /// Makes the result last, if there is a store, and names it by its content.
+    fn keep(&self, mut done: Done, outputs: Vec<Erased>) -> Result<Done> {
+        let codecs = self.codecs();
+        let Some(store) = &self.engine.runner.store else {
+            for (erased, codec) in outputs.into_iter().zip(codecs) {
+                let mut digester = Digester::new();
+                (codec.encode)(&erased, &mut digester)?;
+                done.values.push(Value { erased, digest: digester.finish() });
+            }
+            return Ok(done);
+        };
+        let mut encoded = Vec::with_capacity(outputs.len());
+        let mut stored = Vec::with_capacity(outputs.len());
+        for (place, (erased, codec)) in outputs.into_iter().zip(codecs).enumerate() {
+            let mut bytes = Vec::new();
+            (codec.encode)(&erased, &mut bytes)?;
+            let digest = Digest::of(&bytes);
+            stored.push(StoredOutput { name: self.output_name(place), digest, bytes: bytes.len() });
+            encoded.push(bytes);
+            done.values.push(Value { erased, digest });
+        }
+        let key = done.key.unwrap_or_else(|| self.key());
+        let header = Header {
+            format: RESULT_FORMAT,
+            key,
+            fields: self.fields(),
+            outputs: stored,
+            metrics: done.metrics.clone(),
+            created: self.engine.scope.clock.now(),
+            attempts: done.attempts,
+            duration_us: done.duration_us,
+        };
+        let id = self.result_id(key);
+        store.save(&id, &header, &encoded)?;
+        self.engine.commit(Committed { step: self.name().to_string(), key, result: id })?;
+        Ok(done)
+    }
+
+    fn decode(&self, header: &Header, outputs: Vec<bytes::Bytes>) -> Result<Vec<Value>> {
+        let codecs: Vec<Codec> = self.codecs().collect();
+        if codecs.len() != outputs.len() || header.outputs.len() != outputs.len() {
+            let (want, got) = (codecs.len(), outputs.len());
+            return Err(Error::data(format!("the result has {got} outputs, the step gives {want}")));
+        }
+        let values = codecs.iter().zip(outputs).zip(&header.outputs).map(|((codec, bytes), stored)| {
+            Ok(Value { erased: (codec.decode)(bytes)?, digest: stored.digest })
+        });
+        values.collect()
+    }
+
+    /// What this execution is, for a map: that of one item.
+    pub(super) fn name(&self) -> Arc<str> {
+        match self.place {
+            None => self.node.name.clone(),
+            Some(place) => format!("{}[{place}]", self.node.name).into(),
+        }
+    }
+
+    pub(super) fn key(&self) -> Digest {
+        let seed = self.node.uses_context.then_some(self.engine.scope.seed);
+        // The seed of an item of a map depends on its place.
+        let place =
+            self.place.filter(|_| self.node.uses_context).map(|place| Digest::of(place.to_le_bytes()));
+        let inputs = self.inputs.iter().map(|input| input.digest).chain(place);
+        key::key(&self.node.fixed, seed, inputs)
+    }
+
+    /// What the key is made of, to compare with an earlier one.
+    pub(super) fn fields(&self) -> KeyFields {
+        KeyFields {
+            pipeline: self.engine.scope.pipeline.clone(),
+            step: self.name(),
+            code: self.node.code.to_owned(),
+            version: self.node.step.version,
+            formats: self.node.outputs.iter().map(|output| output.format.clone()).collect(),
+            seed: self.node.uses_context.then_some(self.engine.scope.seed),
+            inputs: self.artifacts(),
+        }
+    }
+
+    /// The record of an item of a map.
+    pub(super) fn record(&self, done: &Done) -> StepRecord {
+        let mut record = StepRecord::new(self.name(), done.state);
+        record.key = done.key;
+        record.inputs = self.artifacts();
+        let output = |(place, value): (usize, &Value)| ArtifactRecord {
+            name: self.output_name(place),
+            digest: value.digest,
+        };
+        record.outputs = done.values.iter().enumerate().map(output).collect();
+        record.metrics.clone_from(&done.metrics);
+        record.attempts = done.attempts;
+        record.duration_us = done.duration_us;
+        record
+    }
+
+    fn artifacts(&self) -> Vec<ArtifactRecord> {
+        let mut sources = self.node.sources.iter();
+        let mut artifacts = Vec::with_capacity(self.node.sources.len());
+        if self.place.is_some()
+            && let (Some(list), Some(item)) = (sources.next(), self.inputs.first())
+        {
+            let lists = list.slots().iter().map(|slot| self.engine.output_name(*slot).clone());
+            artifacts.extend(lists.map(|name| ArtifactRecord { name, digest: item.digest }));
+        }
+        artifacts.extend(sources.flat_map(|source| self.engine.artifacts(source)));
+        artifacts
+    }
+
+    fn output_name(&self, place: usize) -> Arc<str> {
+        match self.place {
+            Some(_) => self.name(),
+            None => self.node.outputs[place].name.clone(),
+        }
+    }
+
+    fn codecs(&self) -> impl Iterator<Item = Codec> {
+        let item = match &self.node.work {
+            Work::Each(each) => Some(each.output),
+            _ => None,
+        };
+        let whole = if item.is_some() { &[] } else { self.node.outputs.as_slice() };
+        item.into_iter().chain(whole.iter().map(|output| output.codec))
+    }
+
+    /// Under which name the store keeps the result: that of the run for what every run does anew.
+    fn result_id(&self, key: Digest) -> Digest {
+        if !self.node.step.always {
+            return key;
+        }
+        operation_id(&self.engine.scope.pipeline, &self.engine.scope.run, &self.name())
+    }
+
+    fn halt(&self, step: Arc<str>, error: Error) -> Halt {
+        match error.kind() {
+            ErrorKind::Invalid => Halt::Failed { step, error },
+            _ => Halt::Broken(error),
+        }
+    }
+}
+
+const NOT_TWICE: &str = "it does not run twice in one run; restore the store or start a run of another id";
+
+fn panicked(step: &str, panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::internal(format!("step `{step}` panicked: {}", text.unwrap_or("without a text")))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,131 @@
+//! What one run of a pipeline did: parameters, metrics, artifacts and where each came from.
+//!
+//! A [`Run`] is a plain serde value. It is what a registry keeps beside a model version to answer "which
+//! data, which code, which parameters".
+
+mod lineage;
+pub(crate) mod metrics;
+mod step;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use step::{ArtifactRecord, StepRecord, StepState};
+
+use crate::{Error, Result, Seed, Timestamp};
+
+/// The record of one run. Serialises with its format version, [`Run::FORMAT`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Run {
+    /// The version of this format.
+    pub format: u32,
+    /// The name that the host gave the run.
+    pub id: String,
+    /// The pipeline that ran.
+    pub pipeline: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// The seed of everything random in it.
+    pub seed: Seed,
+    /// When it started, or was last resumed.
+    pub started: Timestamp,
+    /// When it ended or was interrupted.
+    pub finished: Timestamp,
+    /// The parameters by name, as JSON.
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// The steps in order.
+    pub steps: Vec<StepRecord>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+#[non_exhaustive]
+pub enum RunStatus {
+    /// Every step that was wanted is done.
+    Completed,
+    /// A condition said no; the steps behind it did not run.
+    Stopped {
+        /// The condition.
+        step: String,
+        /// Why, in its words.
+        reason: String,
+    },
+    /// Nothing can go on before people decided.
+    Suspended {
+        /// The approvals that are open.
+        waiting: Vec<Waiting>,
+    },
+    /// A person said no.
+    Rejected {
+        /// The approval.
+        step: String,
+        /// Who.
+        by: String,
+        /// Why.
+        comment: String,
+    },
+    /// It was cancelled; run it again to go on.
+    Cancelled,
+    /// A step failed; run it again to go on from there.
+    Failed {
+        /// The step.
+        step: String,
+        /// The error with its causes.
+        error: String,
+    },
+}
+
+/// An approval that is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The step that asks.
+    pub step: String,
+    /// Names the question when answering it. It is no secret and proves nothing about who answers.
+    pub token: String,
+}
+
+impl Run {
+    /// The format version that this build writes.
+    pub const FORMAT: u32 = 1;
+
+    /// All metrics that the steps reported, by name. Of two steps that report the same name the later wins.
+    ///
+    /// A step that was taken from the cache reports what it reported when it was computed.
+    pub fn metrics(&self) -> BTreeMap<&str, f64> {
+        let all = self.steps.iter().flat_map(|step| &step.metrics);
+        all.map(|(name, value)| (name.as_str(), *value)).collect()
+    }
+
+    /// The record of one step.
+    ///
+    /// # Errors
+    /// `NotFound` if the pipeline has no such step.
+    pub fn step(&self, name: &str) -> Result<&StepRecord> {
+        self.steps.iter().find(|step| &*step.name == name).ok_or_else(|| {
+            Error::not_found(format!("run `{}` of `{}` has no step `{name}`", self.id, self.pipeline))
+        })
+    }
+
+    /// Reads a record from JSON.
+    ///
+    /// # Errors
+    /// `Unsupported` if a newer build wrote it, `Data` if it is no such record.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let wrong = |error| Error::data("the bytes are not the record of a run").with_source(error);
+        let Head { format } = serde_json::from_slice(json).map_err(wrong)?;
+        if format > Self::FORMAT {
+            return Err(Error::unsupported(format!(
+                "the record of the run has format {format}, this build reads up to {}",
+                Self::FORMAT
+            )));
+        }
+        serde_json::from_slice(json).map_err(wrong)
+    }
+}
