@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+pub(crate) use crate::version::Version;
 
 /// A metric's value and how sure it is.
 ///

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bias::Contingency;
-use super::metric::{Metric, MetricState, Metrics};
+use super::metric::{Metric, MetricState, Metrics, Version};
 use super::slices::Slices;
-use crate::version::Version;
 use crate::{Error, Result};
 
 /// The metrics of one model on one set of rows, as a whole and on slices of it.

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{BinEdge, CalibrationTable, Confusion, Curve, ExactScores, ProbabilityLosses, ScoreHistogram};
 use crate::Result;
 use crate::evaluation::error::{MetricError, in_range_at};
-use crate::evaluation::metric::{MetricState, Metrics, insert};
-use crate::version::Version;
+use crate::evaluation::metric::{MetricState, Metrics, Version, insert};
 
 /// What is kept of the scores, for the metrics that need their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
