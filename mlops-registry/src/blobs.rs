@@ -1,15 +1,17 @@
 //! The bytes of model files, kept by digest on an object store.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufReader, Cursor, Read as _};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt as _};
 use mlops_core::{Digest, Digester, Error, ModelFile, Result};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _};
+use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
-use crate::{FileRecord, UploadId, store};
+use crate::onnx::external_data;
+use crate::{FileRecord, Format, UploadId, store};
 
 /// The blobs of a registry: `blob/<sha256>/<upload>`.
 #[derive(Clone, Debug)]
@@ -69,15 +71,79 @@ impl Blobs {
         )))
     }
 
+    /// A whole upload of these bytes that lies in the store already: what an interrupted try left behind.
+    ///
+    /// Only asked for big files, since a look costs a request.
+    pub(crate) async fn find(
+        &self,
+        sha256: Digest,
+        size_bytes: u64,
+        floor: UploadId,
+    ) -> Result<Option<UploadId>> {
+        if size_bytes < PART_BYTES as u64 {
+            return Ok(None);
+        }
+        let folder = Path::from(format!("blob/{sha256}"));
+        let found: Vec<_> = self
+            .store
+            .list(Some(&folder))
+            .try_collect()
+            .await
+            .map_err(|error| store::failed("list", &folder, error))?;
+        let whole = found.iter().filter(|object| object.size == size_bytes);
+        Ok(whole
+            .filter_map(|object| upload_of(&object.location))
+            .map(|(_, upload)| upload)
+            .filter(|id| *id >= floor)
+            .max())
+    }
+
+    /// All uploads in the store, with their sizes.
+    pub(crate) async fn list(&self) -> Result<Vec<(Digest, UploadId, u64)>> {
+        let folder = Path::from("blob");
+        let found: Vec<_> = self
+            .store
+            .list(Some(&folder))
+            .try_collect()
+            .await
+            .map_err(|error| store::failed("list", &folder, error))?;
+        let known = |object: &ObjectMeta| {
+            upload_of(&object.location).map(|(sha256, upload)| (sha256, upload, object.size))
+        };
+        Ok(found.iter().filter_map(known).collect())
+    }
+
+    pub(crate) async fn delete(&self, sha256: &Digest, upload: UploadId) -> Result<()> {
+        let path = blob_path(sha256, upload);
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(store::failed("delete", &path, error)),
+        }
+    }
+
+    /// The bytes of a file from an offset on, as they come.
+    pub(crate) async fn stream(
+        &self,
+        file: &FileRecord,
+        from: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+        let path = blob_path(&file.sha256, file.upload);
+        let range = (from > 0).then_some(GetRange::Offset(from));
+        let options = GetOptions { range, ..GetOptions::default() };
+        let found =
+            self.store.get_opts(&path, options).await.map_err(|error| store::failed("read", &path, error))?;
+        if found.meta.size != file.size_bytes {
+            return Err(wrong_size(&path, found.meta.size, file));
+        }
+        Ok(found.into_stream().map_err(move |error| store::failed("read", &path, error)))
+    }
+
     /// The bytes of a file, checked against its digest.
     pub(crate) async fn get(&self, file: &FileRecord) -> Result<Bytes> {
         let path = blob_path(&file.sha256, file.upload);
         let found = self.store.get(&path).await.map_err(|error| store::failed("read", &path, error))?;
         if found.meta.size != file.size_bytes {
-            let (found, want) = (found.meta.size, file.size_bytes);
-            return Err(Error::data(format!(
-                "`{path}` of the registry is damaged: it has {found} bytes, registered were {want}; restore it from a backup"
-            )));
+            return Err(wrong_size(&path, found.meta.size, file));
         }
         let bytes = found.bytes().await.map_err(|error| store::failed("read", &path, error))?;
         let digest = Digest::of(&bytes);
@@ -90,18 +156,44 @@ impl Blobs {
     }
 }
 
-/// The digest and the length of a file.
-pub(crate) fn measure(file: &ModelFile) -> Result<(Digest, u64)> {
+/// What a file is: its digest, its length, its format.
+pub(crate) struct Measured {
+    pub(crate) sha256: Digest,
+    pub(crate) size_bytes: u64,
+    pub(crate) format: Format,
+    /// The files that an ONNX model wants beside it.
+    pub(crate) external: Vec<String>,
+}
+
+/// Reads a file once, part by part.
+pub(crate) fn measure(file: &ModelFile) -> Result<Measured> {
     let mut source = Source::open(file)?;
     let (mut digester, mut size_bytes) = (Digester::new(), 0);
+    let (mut head, mut tail) = (Bytes::new(), BytesMut::new());
     loop {
         let part = source.part()?;
         digester.update(&part);
+        if size_bytes == 0 {
+            head = part.slice(..part.len().min(Format::SNIFF_BYTES));
+        }
         size_bytes += part.len() as u64;
+        tail.extend_from_slice(&part[part.len().saturating_sub(Format::SNIFF_BYTES)..]);
+        let surplus = tail.len().saturating_sub(Format::SNIFF_BYTES);
+        let _ = tail.split_to(surplus);
         if source.is_done() {
-            return Ok((digester.finish(), size_bytes));
+            break;
         }
     }
+    let format = Format::sniff(&head, &tail, size_bytes);
+    let external = match (format, file) {
+        (Format::Onnx, ModelFile::Bytes(bytes)) => external_data(&mut Cursor::new(bytes))?,
+        (Format::Onnx, ModelFile::Path(path)) => {
+            let file = File::open(path).map_err(|error| cannot_read(path, error))?;
+            external_data(&mut BufReader::new(file))?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Measured { sha256: digester.finish(), size_bytes, format, external })
 }
 
 async fn copy(
@@ -173,6 +265,20 @@ impl<'a> Source<'a> {
             Self::File { done, .. } => *done,
         }
     }
+}
+
+#[cold]
+fn wrong_size(path: &Path, found: u64, file: &FileRecord) -> Error {
+    let want = file.size_bytes;
+    Error::data(format!(
+        "`{path}` of the registry is damaged: it has {found} bytes, registered were {want}; restore it from a backup"
+    ))
+}
+
+fn upload_of(path: &Path) -> Option<(Digest, UploadId)> {
+    let mut parts = path.parts();
+    let (_, sha256, upload) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((sha256.as_ref().parse().ok()?, upload.as_ref().parse().ok()?))
 }
 
 fn cannot_read(path: &std::path::Path, error: std::io::Error) -> Error {

@@ -10,18 +10,20 @@
 //! # Ok::<(), mlops_core::Error>(())
 //! ```
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 use arc_swap::Guard;
 use bytes::Bytes;
 use mlops_core::{BoxFuture, ModelPackage, ModelRef, ModelSource, ModelVersion, Result};
 
 use crate::registry::Builder;
-use crate::{Commit, Draft, Receipt, Snapshot};
+use crate::{Commit, Draft, Receipt, Snapshot, Swept, Watch};
 
 /// [`Registry`](crate::Registry) without futures. Clones share one state.
 ///
@@ -97,6 +99,35 @@ impl Registry {
     /// As there.
     pub fn read(&self, version: &ModelVersion, file: &str) -> Result<Bytes> {
         self.driver.block_on(self.inner.read(version, file))
+    }
+
+    /// See [`Registry::fetch_to`](crate::Registry::fetch_to).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fetch_to(&self, version: &ModelVersion, folder: impl AsRef<Path>) -> Result<()> {
+        self.driver.block_on(self.inner.fetch_to(version, folder))
+    }
+
+    /// See [`Registry::sweep`](crate::Registry::sweep).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sweep(&self, actor: &str, reason: &str, grace: Duration) -> Result<Swept> {
+        self.driver.block_on(self.inner.sweep(actor, reason, grace))
+    }
+
+    /// See [`Registry::watch`](crate::Registry::watch).
+    pub fn watch(&self, after: u64) -> Watch {
+        self.inner.watch(after)
+    }
+
+    /// See [`Watch::poll`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll(&self, watch: &mut Watch) -> Result<Vec<Commit>> {
+        self.driver.block_on(watch.poll())
     }
 
     /// The files and the signature of one version, checked against their digests.

@@ -6,7 +6,7 @@ use std::fmt;
 use mlops_core::{Digest, ModelSignature, ModelVersion};
 use serde::{Deserialize, Serialize};
 
-use crate::UploadId;
+use crate::{Format, Policy, UploadId};
 
 /// One change of the registry, as the log records it.
 ///
@@ -58,6 +58,35 @@ pub enum Change {
         /// Its value; `None` removes it.
         value: Option<String>,
     },
+    /// Adds numbers that were measured after a version was registered: drift, bias, quality on later data.
+    ///
+    /// A number that was recorded with the version cannot be replaced; one that was added later can.
+    Measure {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The numbers by name. All are finite.
+        metrics: BTreeMap<String, f64>,
+    },
+    /// Moves a version to another stage of its model's [`Stages`](crate::Stages).
+    MoveStage {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The stage that it has to be in before.
+        from: String,
+        /// The stage that it is in afterwards.
+        to: String,
+    },
+    /// Sets the rules of a model, and makes it if it does not exist.
+    SetPolicy {
+        /// The model.
+        model: String,
+        /// Its rules from now on.
+        policy: Policy,
+    },
     /// Hides a version to which no alias points. Its files stay until they are purged.
     Delete {
         /// The model.
@@ -72,19 +101,36 @@ pub enum Change {
         /// Its version.
         version: u64,
     },
+    /// Gives up the files of a deleted version for ever. What is recorded of it stays.
+    Purge {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+    },
+    /// Forbids new references to uploads before this one, so that those which nobody refers to can be swept.
+    Watermark {
+        /// The first upload that may still be referenced anew.
+        upload: UploadId,
+    },
 }
 
 impl Change {
-    /// The model that it changes.
-    pub fn model(&self) -> &str {
+    /// The model that it changes, if it is about one.
+    pub fn model(&self) -> Option<&str> {
         match self {
-            Self::Register(record) => &record.id.name,
+            Self::Register(record) => Some(&record.id.name),
+            Self::Watermark { .. } => None,
             Self::DescribeModel { model, .. }
             | Self::Review { model, .. }
             | Self::MoveAlias { model, .. }
             | Self::Tag { model, .. }
+            | Self::Measure { model, .. }
+            | Self::MoveStage { model, .. }
+            | Self::SetPolicy { model, .. }
             | Self::Delete { model, .. }
-            | Self::Restore { model, .. } => model,
+            | Self::Restore { model, .. }
+            | Self::Purge { model, .. } => Some(model),
         }
     }
 }
@@ -103,6 +149,16 @@ impl fmt::Display for Change {
                 write!(f, "tag {model}/{version}: {key}={value}")
             }
             Self::Tag { model, version, key, value: None } => write!(f, "untag {model}/{version}: {key}"),
+            Self::Measure { model, version, metrics } => {
+                write!(f, "measure {model}/{version}:")?;
+                metrics.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+            }
+            Self::MoveStage { model, version, from, to } => {
+                write!(f, "move {model}/{version} from stage {from} to {to}")
+            }
+            Self::SetPolicy { model, .. } => write!(f, "set the policy of {model}"),
+            Self::Purge { model, version } => write!(f, "purge {model}/{version}"),
+            Self::Watermark { upload } => write!(f, "sweep uploads before {upload}"),
             Self::Delete { model, version } => write!(f, "delete {model}/{version}"),
             Self::Restore { model, version } => write!(f, "restore {model}/{version}"),
         }
@@ -156,6 +212,8 @@ pub struct FileRecord {
     pub sha256: Digest,
     /// Its length.
     pub size_bytes: u64,
+    /// What its first bytes say it is.
+    pub format: Format,
     /// The upload that holds its bytes.
     pub upload: UploadId,
 }

@@ -1,13 +1,14 @@
 //! What a caller asks for: a commit in the making.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use mlops_core::{Digest, ModelFile, ModelSignature, ModelVersion};
+use mlops_core::{Digest, Error, ModelFile, ModelSignature, ModelVersion, Result};
 
 use crate::state::At;
-use crate::{Approval, Change, Commit, Expect};
+use crate::store::io_failed;
+use crate::{Approval, Change, Commit, Expect, Policy};
 
 /// A commit in the making: who, why, and changes that will happen all or none.
 ///
@@ -120,6 +121,44 @@ impl Draft {
         self
     }
 
+    /// Sets a tag of a version.
+    #[must_use]
+    pub fn tag(self, version: &ModelVersion, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (model, version) = (version.name.clone(), version.version);
+        self.change(Change::Tag { model, version, key: name.into(), value: Some(value.into()) })
+    }
+
+    /// Adds a number that was measured after the version was registered.
+    #[must_use]
+    pub fn measure(self, version: &ModelVersion, name: impl Into<String>, value: f64) -> Self {
+        let (model, version) = (version.name.clone(), version.version);
+        self.change(Change::Measure { model, version, metrics: [(name.into(), value)].into() })
+    }
+
+    /// Hides a version to which no alias points.
+    #[must_use]
+    pub fn delete(self, version: &ModelVersion) -> Self {
+        self.change(Change::Delete { model: version.name.clone(), version: version.version })
+    }
+
+    /// Brings a deleted version back.
+    #[must_use]
+    pub fn restore(self, version: &ModelVersion) -> Self {
+        self.change(Change::Restore { model: version.name.clone(), version: version.version })
+    }
+
+    /// Gives up the files of a deleted version for ever; a [`sweep`](crate::Registry::sweep) removes them.
+    #[must_use]
+    pub fn purge(self, version: &ModelVersion) -> Self {
+        self.change(Change::Purge { model: version.name.clone(), version: version.version })
+    }
+
+    /// Sets the rules of a model, and makes it if it does not exist.
+    #[must_use]
+    pub fn policy(self, model: impl Into<String>, policy: Policy) -> Self {
+        self.change(Change::SetPolicy { model: model.into(), policy })
+    }
+
     /// Adds any other change.
     #[must_use]
     pub fn change(mut self, change: Change) -> Self {
@@ -161,6 +200,7 @@ pub struct NewVersion {
     pub(crate) data: BTreeMap<String, Digest>,
     pub(crate) code: Option<String>,
     pub(crate) baseline: Option<String>,
+    pub(crate) pickle: bool,
 }
 
 impl NewVersion {
@@ -179,6 +219,7 @@ impl NewVersion {
             data: BTreeMap::new(),
             code: None,
             baseline: None,
+            pickle: false,
         }
     }
 
@@ -193,6 +234,45 @@ impl NewVersion {
     #[must_use]
     pub fn file_at(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.files.insert(name.into(), ModelFile::Path(path.into()));
+        self
+    }
+
+    /// All files of a folder, by their names relative to it.
+    ///
+    /// # Errors
+    /// `Invalid` if it holds a link, something that is no file, or a name that is not UTF-8; `NotFound` or
+    /// `Unavailable` if it cannot be read.
+    pub fn folder(mut self, folder: impl AsRef<Path>) -> Result<Self> {
+        let mut left = vec![(String::new(), folder.as_ref().to_owned())];
+        while let Some((prefix, folder)) = left.pop() {
+            let cannot =
+                |error| io_failed(&error, &format!("cannot read `{}`", folder.display())).with_source(error);
+            for entry in std::fs::read_dir(&folder).map_err(cannot)? {
+                let entry = entry.map_err(cannot)?;
+                let path = entry.path();
+                let refuse =
+                    |why| Error::invalid(format!("`{}` cannot be registered: {why}", path.display()));
+                let name = entry.file_name();
+                let name = name.to_str().ok_or_else(|| refuse("its name is not UTF-8"))?;
+                let name = format!("{prefix}{name}");
+                // The type of the entry itself: a link is not followed.
+                let kind = entry.file_type().map_err(cannot)?;
+                if kind.is_dir() {
+                    left.push((format!("{name}/"), path));
+                } else if kind.is_file() {
+                    self.files.insert(name, ModelFile::Path(path));
+                } else {
+                    return Err(refuse("it is a link or no file; copy what it points at"));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Lets files in that run code when they are loaded: Python's pickle.
+    #[must_use]
+    pub fn allow_pickle(mut self) -> Self {
+        self.pickle = true;
         self
     }
 

@@ -35,6 +35,9 @@
 //! - [`Registry`]: open, commit, refresh, fetch; [`blocking::Registry`] without futures.
 //! - [`Draft`], [`NewVersion`], [`Receipt`]: ask for a commit, and what came of it.
 //! - [`Snapshot`]: the state as of one commit, and the pure core (`validate`, `apply`).
+//! - [`Query`], [`Lineage`], [`ModelCard`]: find versions, see where they come from, tell people.
+//! - [`Policy`], [`Gate`], [`Stages`]: rules as data, checked inside the commit.
+//! - [`Watch`]: follow the log; [`Registry::sweep`] removes what nobody needs.
 //! - [`Commit`], [`Change`]: the log that is the truth and the audit.
 //! - [`log`]: the trait of a back end.
 //!
@@ -57,20 +60,36 @@
 pub mod blocking;
 pub mod log;
 pub mod name;
+pub mod onnx;
 pub mod state;
 
 mod blobs;
+mod cache;
+mod card;
 mod change;
 mod commit;
 mod draft;
+mod format;
 mod ids;
+mod lineage;
+mod policy;
 mod registry;
+mod search;
 mod store;
+mod sweep;
+mod watch;
 
+pub use card::{CardFile, ModelCard};
 pub use change::{Approval, Change, Expect, FileRecord, VersionRecord};
 pub use commit::Commit;
 pub use draft::{Draft, NewVersion, Receipt};
+pub use format::Format;
 pub use ids::UploadId;
+pub use lineage::{Lineage, Origin};
 pub use mlops_core::{Error, ErrorKind, Result};
+pub use policy::{Gate, GateResult, Policy, Stages};
 pub use registry::{Builder, Registry};
+pub use search::Query;
 pub use state::{At, Model, Snapshot, Version};
+pub use sweep::Swept;
+pub use watch::Watch;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -11,12 +12,16 @@ use mlops_core::{
     Seed, SystemClock,
 };
 
-use crate::blobs::{Blobs, measure};
+use crate::blobs::{Blobs, Measured, measure};
+use crate::cache::Cache;
 use crate::draft::Step;
 use crate::ids::Ids;
 use crate::log::{Appended, Log, ObjectLog};
 use crate::state::{Refusal, Request, checkpoint};
-use crate::{Change, Commit, Draft, Expect, FileRecord, Receipt, Snapshot, UploadId, VersionRecord, store};
+use crate::{
+    Change, Commit, Draft, Expect, FileRecord, Format, NewVersion, Receipt, Snapshot, UploadId, Version,
+    VersionRecord, store,
+};
 
 /// A registry of models on a storage of the caller's choice. Clones share one state.
 ///
@@ -37,6 +42,7 @@ struct Inner {
     blobs: Blobs,
     clock: Arc<dyn Clock>,
     ids: Ids,
+    cache: Option<Cache>,
     snapshot: ArcSwap<Snapshot>,
 }
 
@@ -46,6 +52,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     ids: Ids,
     options: Vec<(String, String)>,
+    cache: Option<(PathBuf, u64)>,
 }
 
 impl Builder {
@@ -61,6 +68,17 @@ impl Builder {
     #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
         self.ids = Ids::seeded(seed);
+        self
+    }
+
+    /// A local folder for the files that [`fetch`](ModelSource::fetch) brings, so that each is downloaded once.
+    ///
+    /// Any number of processes may share it. What was not used for longest is removed when the files outgrow
+    /// `bytes_max`; the files of the version that is being fetched stay. Packages then hold paths into the
+    /// folder instead of bytes: constant memory for models of any size.
+    #[must_use]
+    pub fn cache(mut self, folder: impl Into<PathBuf>, bytes_max: u64) -> Self {
+        self.cache = Some((folder.into(), bytes_max));
         self
     }
 
@@ -105,6 +123,7 @@ impl Builder {
                 blobs: Blobs::new(blobs),
                 clock: self.clock,
                 ids: self.ids,
+                cache: self.cache.map(|(folder, bytes_max)| Cache::open(&folder, bytes_max)).transpose()?,
                 snapshot: ArcSwap::default(),
             }),
         };
@@ -130,7 +149,7 @@ impl Registry {
 
     /// What a registry is opened with: a clock, a seed, options of the store.
     pub fn builder() -> Builder {
-        Builder { clock: Arc::new(SystemClock::new()), ids: Ids::System, options: Vec::new() }
+        Builder { clock: Arc::new(SystemClock::new()), ids: Ids::System, options: Vec::new(), cache: None }
     }
 
     /// The state as it was last seen: no I/O, no lock, no allocation.
@@ -238,21 +257,55 @@ impl Registry {
     /// `NotFound` if there is no such version or file, `Data` if the stored bytes are damaged, `Unavailable` if
     /// the storage is out of reach.
     pub async fn read(&self, version: &ModelVersion, file: &str) -> Result<Bytes> {
-        let state = self.snapshot_with(version).await?;
-        let record = &state.version(version)?.record;
-        let Some(found) = record.files.get(file) else {
-            let names: Vec<_> = record.files.keys().take(10).collect();
-            return Err(Error::not_found(format!(
-                "{version} has no file `{}`: it has {names:?}",
-                file.escape_debug()
-            )));
-        };
-        self.inner.blobs.get(found).await
+        let found = self.stored(version).await?;
+        self.inner.blobs.get(found.file(file)?).await
     }
 
-    async fn snapshot_with(&self, version: &ModelVersion) -> Result<Arc<Snapshot>> {
-        let state = self.snapshot();
-        if state.version(version).is_ok() { Ok(state) } else { self.refresh().await }
+    /// Writes the files of a version below a folder, in constant memory.
+    ///
+    /// A file appears under its name when its digest was checked. What was interrupted goes on where it ended.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such version, `Data` if the stored bytes are damaged, `Invalid` if a link lies in
+    /// the way, `Unavailable` if the storage is out of reach or the disk is full.
+    pub async fn fetch_to(&self, version: &ModelVersion, folder: impl AsRef<Path>) -> Result<()> {
+        let found = self.stored(version).await?;
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|error| {
+            let what = format!("cannot create `{}`", folder.display());
+            store::io_failed(&error, &what).with_source(error)
+        })?;
+        for (name, file) in &found.record.files {
+            // The log may hold what an older or foreign writer let through.
+            crate::name::check_file(name)?;
+            let place = crate::cache::place(folder, name)?;
+            crate::cache::download(&self.inner.blobs, file, &place, self.fresh(&self.state())?).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// A version whose files are there.
+    async fn stored(&self, id: &ModelVersion) -> Result<Arc<Version>> {
+        let known = self.state().version(id).ok().cloned();
+        let version = match known {
+            Some(version) => version,
+            None => self.refresh().await?.version(id)?.clone(),
+        };
+        match &version.purged {
+            None => Ok(version),
+            Some(by) => Err(Error::not_found(format!(
+                "the files of {id} are gone: {} purged it ({})",
+                by.actor, by.reason
+            ))),
+        }
     }
 
     async fn entry(&self, sequence: u64) -> Result<Commit> {
@@ -300,8 +353,17 @@ impl Registry {
                             (Some(upload), _) => upload,
                             (None, Some(upload)) => *upload,
                             (None, None) => {
-                                let upload = self.fresh(state)?;
-                                self.inner.blobs.put(file.sha256, upload, &version.files[name]).await?;
+                                let blobs = &self.inner.blobs;
+                                let found =
+                                    blobs.find(file.sha256, file.size_bytes, state.watermark()).await?;
+                                let upload = match found {
+                                    Some(upload) => upload,
+                                    None => {
+                                        let upload = self.fresh(state)?;
+                                        blobs.put(file.sha256, upload, &version.files[name]).await?;
+                                        upload
+                                    }
+                                };
                                 uploads.insert(file.sha256, upload);
                                 upload
                             }
@@ -392,9 +454,16 @@ fn prepare(draft: &Draft) -> Result<Prepared> {
                 let mut files = BTreeMap::new();
                 for (name, file) in &version.files {
                     crate::name::check_file(name)?;
-                    let (sha256, size_bytes) = measure(file)?;
-                    files
-                        .insert(name.clone(), FileRecord { sha256, size_bytes, upload: UploadId::default() });
+                    let Measured { sha256, size_bytes, format, external } = measure(file)?;
+                    if format == Format::Pickle && !version.pickle {
+                        return Err(Error::invalid(format!(
+                            "file `{name}` is a pickle, which runs code when it is loaded: export ONNX or \
+                             safetensors, or allow it by `NewVersion::allow_pickle`"
+                        )));
+                    }
+                    check_external(version, name, &external)?;
+                    let upload = UploadId::default();
+                    files.insert(name.clone(), FileRecord { sha256, size_bytes, format, upload });
                 }
                 let record = VersionRecord {
                     id: ModelVersion::new(&version.model, 0),
@@ -418,6 +487,22 @@ fn prepare(draft: &Draft) -> Result<Prepared> {
     Ok(Prepared { records, digest: digester.finish() })
 }
 
+/// Whether the external data of an ONNX model lies among the files of the version, and nowhere else.
+fn check_external(version: &NewVersion, model: &str, external: &[String]) -> Result<()> {
+    let folder = model.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    for location in external {
+        crate::name::check_file(location).map_err(|error| {
+            error.context(format!("ONNX model `{model}` reaches for data outside its folder"))
+        })?;
+        if !version.files.contains_key(&format!("{folder}{location}")) {
+            return Err(Error::invalid(format!(
+                "ONNX model `{model}` keeps data in `{folder}{location}`: add that file to the version"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A change without its expectation, which a second try reads anew: after the first one succeeded, another holds.
 fn goal(change: &Change) -> Change {
     let mut goal = change.clone();
@@ -438,12 +523,23 @@ impl ModelSource for Registry {
 
     fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage>> {
         Box::pin(async move {
-            let state = self.snapshot_with(version).await?;
-            let record = &state.version(version)?.record;
+            let found = self.stored(version).await?;
+            let record = &found.record;
             let mut files = BTreeMap::new();
             for (name, file) in &record.files {
-                let bytes = self.inner.blobs.get(file).await?;
-                files.insert(name.clone(), (file.sha256, ModelFile::Bytes(bytes)));
+                let content = match &self.inner.cache {
+                    None => ModelFile::Bytes(self.inner.blobs.get(file).await?),
+                    Some(cache) => {
+                        let fresh = self.fresh(&self.state())?;
+                        ModelFile::Path(
+                            cache.file(&self.inner.blobs, file, self.inner.clock.now(), fresh).await?,
+                        )
+                    }
+                };
+                files.insert(name.clone(), (file.sha256, content));
+            }
+            if let Some(cache) = &self.inner.cache {
+                cache.evict(&record.files.values().map(|file| file.sha256).collect::<Vec<_>>())?;
             }
             Ok(ModelPackage::new(version.clone(), record.signature.clone(), files))
         })

@@ -48,12 +48,30 @@ impl Snapshot {
             }
             Change::Register(record) => self.apply_register(record, by)?,
             Change::Review { model, version, verdict } => {
+                let policy = self.model_mut(model, by)?.policy.clone();
                 let version = self.version_mut(model, *version, by)?;
                 version.reviews.retain(|review| review.by.actor != by.actor);
                 if *verdict != Approval::Pending {
                     version.reviews.push(Review { verdict: *verdict, by: by.clone() });
                 }
-                version.approval = approval(&version.reviews);
+                version.approval = policy.approval(version);
+            }
+            Change::SetPolicy { model, policy } => {
+                let model = self.model_or_new(model, by);
+                model.policy = policy.clone();
+                for version in &mut model.versions {
+                    let approval = policy.approval(version);
+                    if approval != version.approval {
+                        Arc::make_mut(version).approval = approval;
+                    }
+                }
+            }
+            Change::Measure { model, version, metrics } => {
+                let measured = metrics.iter().map(|(name, value)| (name.clone(), *value));
+                self.version_mut(model, *version, by)?.metrics.extend(measured);
+            }
+            Change::MoveStage { model, version, to, .. } => {
+                self.version_mut(model, *version, by)?.stage = Some(to.clone());
             }
             Change::MoveAlias { model, alias, to, .. } => {
                 if let Some(to) = to {
@@ -74,6 +92,20 @@ impl Snapshot {
                 self.version_mut(model, *version, by)?.deleted = Some(by.clone());
             }
             Change::Restore { model, version } => self.version_mut(model, *version, by)?.deleted = None,
+            Change::Purge { model, version } => {
+                let version = self.version_mut(model, *version, by)?;
+                if version.purged.replace(by.clone()).is_some() {
+                    return Err(broken(by.sequence, "it purges a version twice"));
+                }
+                let files: Vec<_> = version.record.files.values().map(|file| file.sha256).collect();
+                for sha256 in files {
+                    match self.blobs.get_mut(&sha256) {
+                        Some(blob) if blob.files > 1 => blob.files -= 1,
+                        _ => drop(self.blobs.remove(&sha256)),
+                    }
+                }
+            }
+            Change::Watermark { upload } => self.watermark = self.watermark.max(*upload),
         }
         Ok(())
     }
@@ -97,9 +129,12 @@ impl Snapshot {
             record: record.clone(),
             registered: by.clone(),
             tags: record.tags.clone(),
+            metrics: record.metrics.clone(),
+            stage: model.policy.stages.as_ref().map(|stages| stages.first.clone()),
             reviews: Vec::new(),
             approval: Approval::Pending,
             deleted: None,
+            purged: None,
         }));
         Ok(())
     }
@@ -110,6 +145,7 @@ impl Snapshot {
                 name: name.to_owned(),
                 description: String::new(),
                 tags: Default::default(),
+                policy: Default::default(),
                 created: by.clone(),
                 versions: Vec::new(),
                 aliases: Default::default(),
@@ -136,16 +172,6 @@ impl Snapshot {
                 &format!("there is no version {version} of `{}`", name.escape_debug()),
             )),
         }
-    }
-}
-
-/// One rejection rejects; otherwise one approval approves.
-fn approval(reviews: &[Review]) -> Approval {
-    let has = |verdict| reviews.iter().any(|review| review.verdict == verdict);
-    match () {
-        () if has(Approval::Rejected) => Approval::Rejected,
-        () if has(Approval::Approved) => Approval::Approved,
-        () => Approval::Pending,
     }
 }
 

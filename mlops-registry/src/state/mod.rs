@@ -11,7 +11,7 @@ use std::sync::Arc;
 use mlops_core::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, UploadId, VersionRecord};
+use crate::{Approval, Policy, UploadId, VersionRecord};
 
 pub use query::At;
 pub use validate::{Refusal, Request};
@@ -41,6 +41,8 @@ pub struct Model {
     pub description: String,
     /// Words to find it by.
     pub tags: BTreeMap<String, String>,
+    /// The rules for its versions and aliases.
+    pub policy: Policy,
     /// The commit that made it.
     pub created: Stamp,
     /// Its versions in order, from 1, the deleted ones too.
@@ -59,12 +61,18 @@ pub struct Version {
     pub registered: Stamp,
     /// Its tags now: those of the record and what was changed since.
     pub tags: BTreeMap<String, String>,
+    /// Its numbers now: those of the record and what was measured since.
+    pub metrics: BTreeMap<String, f64>,
+    /// The stage that it is in, if its model has stages.
+    pub stage: Option<String>,
     /// The verdicts in order, one for each reviewer.
     pub reviews: Vec<Review>,
     /// What the verdicts add up to.
     pub approval: Approval,
     /// The commit that deleted it, if it is deleted.
     pub deleted: Option<Stamp>,
+    /// The commit that gave up its files, if they are gone.
+    pub purged: Option<Stamp>,
 }
 
 /// One alias of a model.

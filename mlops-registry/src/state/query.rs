@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlops_core::{Digest, Error, ModelRef, ModelVersion, Result, Selector, Timestamp};
 
 use super::{Alias, Model, Operation, Snapshot, Version};
-use crate::{Change, Expect, UploadId};
+use crate::{Change, Expect, FileRecord, UploadId};
 
 /// A point in the past of the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +169,17 @@ impl Version {
     /// Its name and number.
     pub fn id(&self) -> &ModelVersion {
         &self.record.id
+    }
+
+    /// One of its files.
+    ///
+    /// # Errors
+    /// `NotFound`, with some of the names that there are.
+    pub fn file(&self, name: &str) -> Result<&FileRecord> {
+        self.record.files.get(name).ok_or_else(|| {
+            let names = listed(self.record.files.keys());
+            Error::not_found(format!("{} has no file `{}`: {names}", self.id(), name.escape_debug()))
+        })
     }
 }
 

@@ -67,7 +67,7 @@ impl Snapshot {
         let mut next = self.clone();
         let stamp = next.stamp(&commit, time.max(self.time));
         for change in &request.changes {
-            let change = next.check(change.clone())?;
+            let change = next.check(change.clone(), &request.actor)?;
             next.apply_change(&change, &stamp)?;
             commit.changes.push(change);
         }
@@ -75,7 +75,7 @@ impl Snapshot {
     }
 
     /// Whether one change is allowed now, and as what it is recorded.
-    fn check(&self, mut change: Change) -> Result<Change, Refusal> {
+    fn check(&self, mut change: Change, actor: &str) -> Result<Change, Refusal> {
         match &mut change {
             Change::DescribeModel { model, description, tags } => {
                 check_model(model)?;
@@ -85,8 +85,36 @@ impl Snapshot {
                 tags.iter().try_for_each(|(key, value)| check_tag(key, value))?;
             }
             Change::Register(record) => self.check_register(record)?,
-            Change::Review { model, version, .. } => {
-                self.live(model, *version)?;
+            Change::Review { model, version, verdict } => {
+                let found = self.live(model, *version)?;
+                if *verdict != Approval::Pending {
+                    self.model(model)?.policy.check_reviewer(found, actor)?;
+                }
+            }
+            Change::Measure { model, version, metrics } => {
+                let found = self.live(model, *version)?;
+                check_metrics(metrics)?;
+                if let Some(name) = metrics.keys().find(|name| found.record.metrics.contains_key(*name)) {
+                    return Err(Error::conflict(format!(
+                        "metric `{name}` of {model}/{version} was recorded when it was registered: measure under another name"
+                    ))
+                    .into());
+                }
+            }
+            Change::MoveStage { model, version, from, to } => {
+                let stage = self.live(model, *version)?.stage.clone();
+                if stage.as_ref() != Some(from) {
+                    let stage = stage.unwrap_or_else(|| "none".to_owned());
+                    return Err(Error::conflict(format!(
+                        "{model}/{version} is in stage `{stage}`, expected was `{from}`: read it again and decide again"
+                    ))
+                    .into());
+                }
+                self.model(model)?.policy.check_stage(from, to)?;
+            }
+            Change::SetPolicy { model, policy } => {
+                check_model(model)?;
+                policy.check()?;
             }
             Change::MoveAlias { model, alias, expect, to } => {
                 check_alias(alias)?;
@@ -108,10 +136,12 @@ impl Snapshot {
                 }
             }
             Change::Restore { model, version } => {
-                if self.version(&ModelVersion::new(&**model, *version))?.deleted.is_none() {
-                    return Err(Error::conflict(format!("{model}/{version} is not deleted")).into());
-                }
+                self.deleted(model, *version)?;
             }
+            Change::Purge { model, version } => {
+                self.deleted(model, *version)?;
+            }
+            Change::Watermark { upload } => *upload = (*upload).max(self.watermark),
         }
         Ok(change)
     }
@@ -153,14 +183,7 @@ impl Snapshot {
                 }
             }
         }
-        for (name, value) in &record.metrics {
-            check_text("name of the metric", name, KEY_BYTES_MAX)?;
-            if !value.is_finite() {
-                return Err(
-                    Error::invalid(format!("metric `{name}` is {value}: want a finite number")).into()
-                );
-            }
-        }
+        check_metrics(&record.metrics)?;
         record.tags.iter().try_for_each(|(key, value)| check_tag(key, value))?;
         if !record.description.is_empty() {
             check_text("description", &record.description, TEXT_BYTES_MAX)?;
@@ -224,10 +247,37 @@ impl Snapshot {
                     "{model}@{alias} cannot point at {model}/{to}, which was rejected{why}; have the review changed first"
                 )));
             }
+            let failed: Vec<_> = self
+                .gates(model, alias, to)?
+                .into_iter()
+                .filter(|gate| !gate.passed)
+                .map(|gate| gate.detail)
+                .collect();
+            if !failed.is_empty() {
+                return Err(Error::conflict(format!(
+                    "{model}/{to} does not pass the gates of {model}@{alias}: {}",
+                    failed.join("; ")
+                )));
+            }
         } else if now.is_none() {
             return Err(self.no_alias(model, alias));
         }
         Ok(())
+    }
+
+    /// A version that is deleted but not purged.
+    fn deleted(&self, model: &str, version: u64) -> Result<()> {
+        let found = self.version(&ModelVersion::new(model, version))?;
+        if found.deleted.is_none() {
+            return Err(Error::conflict(format!("{model}/{version} is not deleted: delete it first")));
+        }
+        match &found.purged {
+            None => Ok(()),
+            Some(by) => Err(Error::conflict(format!(
+                "{model}/{version} was purged by {} ({}): its files are gone",
+                by.actor, by.reason
+            ))),
+        }
     }
 
     /// A version that is not deleted.
@@ -241,6 +291,16 @@ impl Snapshot {
             ))),
         }
     }
+}
+
+fn check_metrics(metrics: &std::collections::BTreeMap<String, f64>) -> Result<()> {
+    for (name, value) in metrics {
+        check_text("name of the metric", name, KEY_BYTES_MAX)?;
+        if !value.is_finite() {
+            return Err(Error::invalid(format!("metric `{name}` is {value}: want a finite number")));
+        }
+    }
+    Ok(())
 }
 
 fn check_tag(key: &str, value: &str) -> Result<()> {

@@ -1,0 +1,188 @@
+//! Model cards: a version told to people, from what is recorded.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use mlops_core::{ModelVersion, Result};
+use serde::Serialize;
+
+use crate::state::{Review, Snapshot, Stamp};
+use crate::{Approval, Format};
+
+/// All that the registry knows of one version. Serialises to JSON; [`to_markdown`](Self::to_markdown) is for
+/// people.
+///
+/// Sections as in M. Mitchell et al., *Model Cards for Model Reporting*, 2019, as far as they are recorded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ModelCard {
+    /// Its name and number.
+    pub id: ModelVersion,
+    /// What the model is for.
+    pub model_description: String,
+    /// What this version is.
+    pub description: String,
+    /// Who registered it, when and why.
+    pub registered: Stamp,
+    /// Whether it may serve.
+    pub approval: Approval,
+    /// Who said so.
+    pub reviews: Vec<Review>,
+    /// The stage that it is in.
+    pub stage: Option<String>,
+    /// The aliases that point at it.
+    pub aliases: Vec<String>,
+    /// What it takes and gives, in words.
+    pub signature: String,
+    /// What wrote it.
+    pub framework: Option<String>,
+    /// Its numbers.
+    pub metrics: BTreeMap<String, f64>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The versions that it was made from.
+    pub parents: Vec<String>,
+    /// The run that made it.
+    pub run: Option<String>,
+    /// The digests of the data that made it, by role.
+    pub data: BTreeMap<String, String>,
+    /// The code that made it.
+    pub code: Option<String>,
+    /// The profile that its inputs are compared with.
+    pub baseline: Option<String>,
+    /// Its files.
+    pub files: BTreeMap<String, CardFile>,
+}
+
+/// One file of a model card.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CardFile {
+    /// Its format.
+    pub format: Format,
+    /// Its length.
+    pub size_bytes: u64,
+    /// Its digest.
+    pub sha256: String,
+}
+
+impl Snapshot {
+    /// The card of a version.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such version.
+    pub fn card(&self, id: &ModelVersion) -> Result<ModelCard> {
+        let model = self.model(&id.name)?;
+        let version = self.version(id)?;
+        let record = &version.record;
+        let pointing = model.aliases.iter().filter(|(_, alias)| alias.version == Some(id.version));
+        let file = |file: &crate::FileRecord| CardFile {
+            format: file.format,
+            size_bytes: file.size_bytes,
+            sha256: file.sha256.to_string(),
+        };
+        Ok(ModelCard {
+            id: id.clone(),
+            model_description: model.description.clone(),
+            description: record.description.clone(),
+            registered: version.registered.clone(),
+            approval: version.approval,
+            reviews: version.reviews.clone(),
+            stage: version.stage.clone(),
+            aliases: pointing.map(|(name, _)| name.clone()).collect(),
+            signature: record.signature.to_string(),
+            framework: record.framework.clone(),
+            metrics: version.metrics.clone(),
+            tags: version.tags.clone(),
+            parents: record.parents.iter().map(ToString::to_string).collect(),
+            run: record.run.clone(),
+            data: record.data.iter().map(|(role, digest)| (role.clone(), digest.to_string())).collect(),
+            code: record.code.clone(),
+            baseline: record.baseline.clone(),
+            files: record.files.iter().map(|(name, found)| (name.clone(), file(found))).collect(),
+        })
+    }
+}
+
+impl ModelCard {
+    /// The card as a Markdown page. Recorded text is escaped: it cannot add markup, links or HTML.
+    pub fn to_markdown(&self) -> String {
+        let mut page = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut page);
+        page
+    }
+
+    fn write(&self, page: &mut String) -> fmt::Result {
+        writeln!(page, "# {}\n", Plain(&self.id.to_string()))?;
+        for text in [&self.model_description, &self.description] {
+            if !text.is_empty() {
+                writeln!(page, "{}\n", Plain(text))?;
+            }
+        }
+        let by = |stamp: &Stamp| format!("{} on {}: {}", stamp.actor, stamp.time, stamp.reason);
+        let facts = [
+            ("Registered by", Some(by(&self.registered))),
+            ("Approval", Some(self.approval.to_string())),
+            ("Stage", self.stage.clone()),
+            ("Aliases", (!self.aliases.is_empty()).then(|| self.aliases.join(", "))),
+            ("Framework", self.framework.clone()),
+            ("Signature", Some(self.signature.clone())),
+            ("Run", self.run.clone()),
+            ("Code", self.code.clone()),
+            ("Parents", (!self.parents.is_empty()).then(|| self.parents.join(", "))),
+            ("Baseline", self.baseline.clone()),
+        ];
+        writeln!(page, "| | |\n|---|---|")?;
+        for (name, value) in facts.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            writeln!(page, "| {name} | {} |", Plain(value))?;
+        }
+        let mut table = |title: &str, rows: Vec<(&str, String)>| -> fmt::Result {
+            if rows.is_empty() {
+                return Ok(());
+            }
+            writeln!(page, "\n## {title}\n\n| | |\n|---|---|")?;
+            rows.iter().try_for_each(|(name, value)| writeln!(page, "| {} | {} |", Plain(name), Plain(value)))
+        };
+        let text = |map: &'_ BTreeMap<String, String>| -> Vec<(String, String)> {
+            map.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        table(
+            "Metrics",
+            self.metrics.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect(),
+        )?;
+        table("Reviews", {
+            let said = |review: &Review| format!("{} ({})", review.verdict, by(&review.by));
+            self.reviews.iter().map(|review| (review.by.actor.as_str(), said(review))).collect()
+        })?;
+        let (data, tags) = (text(&self.data), text(&self.tags));
+        table("Data", data.iter().map(|(role, digest)| (role.as_str(), digest.clone())).collect())?;
+        table("Tags", tags.iter().map(|(name, value)| (name.as_str(), value.clone())).collect())?;
+        let files = self.files.iter().map(|(name, file)| {
+            (name.as_str(), format!("{}, {} bytes, sha256 {}", file.format, file.size_bytes, file.sha256))
+        });
+        table("Files", files.collect())
+    }
+}
+
+/// Text that stays text in Markdown.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '&' => f.write_str("&amp;")?,
+                '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' | '~' => {
+                    f.write_char('\\')?;
+                    f.write_char(c)?;
+                }
+                c if c.is_control() => f.write_char(' ')?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}

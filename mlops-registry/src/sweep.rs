@@ -1,0 +1,56 @@
+//! Garbage collection: removes uploads that no version refers to.
+
+use std::time::Duration;
+
+use mlops_core::Result;
+
+use crate::{Change, Draft, Registry, Snapshot, UploadId};
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// How many uploads it removed.
+    pub uploads: u64,
+    /// How many bytes they had.
+    pub bytes: u64,
+}
+
+impl Registry {
+    /// Removes the uploads that no version refers to: those of purged versions, and the orphans of writers that
+    /// died before their commit.
+    ///
+    /// Safe at any time, beside any writers, with any clock: before anything is removed, a watermark in the log
+    /// forbids new references to what may be removed. A writer whose upload is older uploads it again. `grace`
+    /// is a kindness to slow writers alone: uploads younger than that are left, by the clocks of the machines
+    /// that made them. Interrupted, it is simply run again.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit); `Unsupported` if the storage does not let it delete.
+    pub async fn sweep(&self, actor: &str, reason: &str, grace: Duration) -> Result<Swept> {
+        let state = self.refresh().await?;
+        let blobs = self.blobs();
+        let oldest_ms =
+            self.clock().now().as_micros() / 1000 - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let watermark = UploadId::floor(u64::try_from(oldest_ms).unwrap_or(0)).max(state.watermark());
+        let listed = blobs.list().await?;
+        let is_orphan = |state: &Snapshot, (sha256, upload, _): &(_, UploadId, _)| {
+            *upload < watermark && state.upload(sha256) != Some(*upload)
+        };
+        if !listed.iter().any(|upload| is_orphan(&state, upload)) {
+            return Ok(Swept::default());
+        }
+        if state.watermark() < watermark {
+            self.commit(Draft::new(actor, reason).change(Change::Watermark { upload: watermark })).await?;
+        }
+        // From here on nobody can refer to them anew: what this state does not need, no later one does.
+        let state = self.snapshot();
+        let mut swept = Swept::default();
+        for upload in listed.iter().filter(|upload| is_orphan(&state, upload)) {
+            blobs.delete(&upload.0, upload.1).await?;
+            swept.uploads += 1;
+            swept.bytes += upload.2;
+        }
+        Ok(swept)
+    }
+}

@@ -1,0 +1,274 @@
+//! Rules of a model, deletion and sweeping, and what is told of a version.
+
+use std::time::Duration;
+
+use mlops_core::{
+    Digest, ElementType, ErrorKind, ManualClock, ModelSignature, ModelVersion, TensorSpec, Timestamp,
+};
+use mlops_registry::blocking::Registry;
+use mlops_registry::{Approval, Change, Draft, Expect, Gate, NewVersion, Policy, Query, Stages};
+
+use crate::support::{open, register, tree};
+
+fn refused(registry: &Registry, draft: Draft, part: &str) {
+    let error = registry.commit(draft).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
+fn approvals_follow_the_policy() {
+    let registry = Registry::open("memory:").unwrap();
+    let mut policy = Policy::default();
+    policy.approvals_min = 2;
+    policy.four_eyes = true;
+    policy.reviewers = ["ann", "bob", "trainer"].map(String::from).into();
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy.clone())).unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    refused(
+        &registry,
+        Draft::new("eve", "me too").approve(&id),
+        "`eve` is no reviewer of shop/1: ask ann or bob",
+    );
+    refused(&registry, Draft::new("trainer", "mine").approve(&id), "four eyes");
+    let approval = || registry.state().version(&id).unwrap().approval;
+    registry.commit(Draft::new("ann", "good").approve(&id)).unwrap();
+    registry.commit(Draft::new("ann", "still good").approve(&id)).unwrap();
+    assert_eq!(approval(), Approval::Pending, "one person approves once");
+    registry.commit(Draft::new("bob", "good").approve(&id)).unwrap();
+    assert_eq!(approval(), Approval::Approved);
+    registry.commit(Draft::new("bob", "take it back").review(&id, Approval::Pending)).unwrap();
+    assert_eq!(approval(), Approval::Pending);
+    // A changed policy weighs the same verdicts anew.
+    policy.approvals_min = 1;
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy.clone())).unwrap();
+    assert_eq!(approval(), Approval::Approved);
+    policy.approvals_min = 9;
+    let error = registry.commit(Draft::new("lead", "rules").policy("shop", policy)).unwrap_err();
+    assert!(error.to_string().contains("wants 9 approvals of 3 reviewers"), "{error}");
+}
+
+#[test]
+fn gates_are_checked_inside_the_commit() {
+    let registry = Registry::open("memory:").unwrap();
+    let mut policy = Policy::default();
+    let better =
+        Gate::Better { name: "auc".into(), than: "champion".into(), higher_is_better: true, margin: 0.01 };
+    let gates = vec![
+        Gate::metric_at_least("auc", 0.8),
+        better,
+        Gate::metric_at_most("bias.dpl", 0.1),
+        Gate::metric_at_most("drift.psi", 0.25),
+        Gate::Approved,
+        Gate::Signature,
+        Gate::SameSignature { alias: "champion".into() },
+        Gate::Lineage,
+        Gate::Baseline,
+        Gate::Tag { name: "card".into(), value: "read".into() },
+    ];
+    policy.gates.insert("champion".into(), gates);
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy)).unwrap();
+    let bare = register(&registry, "shop", "bare").unwrap();
+    refused(
+        &registry,
+        Draft::new("ann", "go").alias("champion", &bare, None),
+        "auc is missing, wanted at least 0.8; bias.dpl is missing, wanted at most 0.1; drift.psi is missing, wanted \
+         at most 0.25; approval is pending; signature is () -> (); lineage lacks [run, data, code]; baseline is \
+         missing; tag card is \"\", wanted \"read\"",
+    );
+    // The alias has no gates of another alias.
+    registry.commit(Draft::new("ann", "try").alias("challenger", &bare, None)).unwrap();
+    let full = |auc: f64| {
+        let version = NewVersion::new("shop")
+            .file("model.bin", auc.to_string())
+            .metric("auc", auc)
+            .metric("bias.dpl", 0.05)
+            .signature(ModelSignature {
+                inputs: vec![TensorSpec::batch("x", ElementType::F32, 2)],
+                outputs: vec![TensorSpec::batch("y", ElementType::F32, 1)],
+            })
+            .run("r")
+            .data("train", Digest::of("rows"))
+            .code("c")
+            .baseline("b")
+            .tag("card", "read");
+        let receipt = registry.commit(Draft::new("trainer", "full").register(version)).unwrap();
+        let id = receipt.version().unwrap().clone();
+        registry.commit(Draft::new("monitor", "last week").measure(&id, "drift.psi", 0.1)).unwrap();
+        id
+    };
+    let first = full(0.9);
+    // An approval earlier in the same commit counts.
+    registry.commit(Draft::new("ann", "go").approve(&first).alias("champion", &first, None)).unwrap();
+    let second = full(0.905);
+    let promote = |id| Draft::new("ann", "go").approve(id).alias("champion", id, Expect::Any);
+    refused(&registry, promote(&second), "auc is 0.905, that of shop/2 is 0.9, wanted a gain of 0.01");
+    assert_eq!(registry.state().version(&second).unwrap().approval, Approval::Pending, "all or none");
+    let third = full(0.95);
+    registry.commit(promote(&third)).unwrap();
+    let dry: Vec<_> = registry.state().gates("shop", "champion", second.version).unwrap();
+    assert_eq!(dry.iter().filter(|gate| !gate.passed).count(), 2);
+    // Back to one that served already is always possible.
+    registry
+        .commit(Draft::new("ann", "third is slow").alias("champion", &first, Expect::Version(4)))
+        .unwrap();
+    let draft = Draft::new("m", "x").measure(&first, "auc", 1.0);
+    refused(&registry, draft, "was recorded when it was registered");
+}
+
+#[test]
+fn stages_follow_their_table() {
+    let registry = Registry::open("memory:").unwrap();
+    let mut policy = Policy::default();
+    policy.stages = Some(Stages::new("dev").allow("dev", "staging").allow("staging", "production"));
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy)).unwrap();
+    register(&registry, "shop", "1").unwrap();
+    let step = |from: &str, to: &str| {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        Draft::new("ann", "on").change(Change::MoveStage { model: "shop".into(), version: 1, from, to })
+    };
+    refused(
+        &registry,
+        step("dev", "production"),
+        "stage `production` cannot follow on `dev`: it leads to [staging]",
+    );
+    registry.commit(step("dev", "staging")).unwrap();
+    refused(&registry, step("dev", "staging"), "is in stage `staging`, expected was `dev`");
+    assert_eq!(registry.state().search(&Query::new().stage("staging")).len(), 1);
+}
+
+#[test]
+fn purged_files_are_swept_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    let blobs = || tree(folder.path()).into_iter().filter(|path| path.starts_with("blob/")).count();
+    let (first, second) =
+        (register(&registry, "a", "one").unwrap(), register(&registry, "a", "two").unwrap());
+    let same = register(&registry, "b", "two").unwrap();
+    let day = Duration::from_secs(86_400);
+    let sweep = |grace| registry.sweep("ann", "disk", grace).unwrap();
+    assert_eq!(sweep(Duration::ZERO).uploads, 0);
+    refused(&registry, Draft::new("ann", "x").purge(&first), "is not deleted: delete it first");
+    for id in [&first, &second] {
+        registry.commit(Draft::new("ann", "old").delete(id).purge(id)).unwrap();
+    }
+    refused(&registry, Draft::new("ann", "x").restore(&first), "was purged by ann (old)");
+    assert_eq!(sweep(day).uploads, 0, "too young");
+    let swept = sweep(Duration::ZERO);
+    assert_eq!((swept.uploads, swept.bytes), (1, 3));
+    assert_eq!(blobs(), 1, "two is still needed");
+    assert_eq!(registry.fetch(&same).unwrap().read("model.bin").unwrap(), "two");
+    let error = registry.fetch(&first).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("ann purged it (old)"), "{error}");
+    assert_eq!(
+        registry.state().version(&first).unwrap().registered.actor,
+        "trainer",
+        "what is recorded stays"
+    );
+    // What was swept can be registered again.
+    let again = register(&registry, "a", "one").unwrap();
+    assert_eq!(open(folder.path()).fetch(&again).unwrap().read("model.bin").unwrap(), "one");
+}
+
+#[test]
+fn a_clock_set_back_a_year_after_a_sweep_stops_nobody() {
+    let clock = std::sync::Arc::new(ManualClock::new("2026-05-01T00:00:00Z".parse().unwrap()));
+    let registry =
+        Registry::open_with(mlops_registry::Registry::builder().clock(clock.clone()), "memory:").unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    registry.commit(Draft::new("ann", "old").delete(&id).purge(&id)).unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(registry.sweep("ann", "disk", Duration::ZERO).unwrap().uploads, 1);
+    clock.set("2025-05-01T00:00:00Z".parse().unwrap());
+    let id = register(&registry, "shop", "1").unwrap();
+    assert_eq!(registry.sweep("ann", "disk", Duration::ZERO).unwrap().uploads, 0);
+    assert_eq!(registry.fetch(&id).unwrap().read("model.bin").unwrap(), "1");
+}
+
+#[test]
+fn versions_are_found_by_what_is_known_of_them() {
+    let clock = std::sync::Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let registry =
+        Registry::open_with(mlops_registry::Registry::builder().clock(clock.clone()), "memory:").unwrap();
+    for (model, auc, market) in
+        [("shop", 0.9, "eu"), ("shop", 0.8, "us"), ("shop/small", 0.7, "eu"), ("fraud", 0.6, "eu")]
+    {
+        clock.advance(Duration::from_secs(10));
+        let version = NewVersion::new(model)
+            .file("model.bin", market)
+            .metric("auc", auc)
+            .tag("market", market)
+            .run(format!("run {auc}"))
+            .description(format!("For the {market} Market"))
+            .data("train", Digest::of(market));
+        registry.commit(Draft::new(format!("trainer-{market}"), "x").register(version)).unwrap();
+    }
+    let parent = ModelVersion::new("shop", 1);
+    let child = NewVersion::new("shop").file("model.bin", "child").parent(parent.clone());
+    registry.commit(Draft::new("t", "x").register(child)).unwrap();
+    registry.commit(Draft::new("t", "x").alias("champion", &parent, None).approve(&parent)).unwrap();
+    registry.commit(Draft::new("t", "x").delete(&ModelVersion::new("shop", 2))).unwrap();
+    let state = registry.snapshot();
+    let check = |query: Query, expect: &[&str]| {
+        let found: Vec<_> = state.search(&query).iter().map(|version| version.id().to_string()).collect();
+        assert_eq!(found, expect, "{query:?}");
+    };
+    let second = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+    check(Query::new(), &["fraud/1", "shop/1", "shop/3", "shop/small/1"]);
+    check(Query::new().with_deleted().model("shop"), &["shop/1", "shop/2", "shop/3"]);
+    check(Query::new().model_prefix("shop").tag("market", "eu"), &["shop/1", "shop/small/1"]);
+    check(Query::new().tagged("market").metric("auc", ..0.65), &["fraud/1"]);
+    check(Query::new().metric("auc", f64::NAN..), &[]);
+    check(Query::new().registered(second(30)..second(40)), &["shop/small/1"]);
+    check(Query::new().alias("champion"), &["shop/1"]);
+    check(Query::new().approval(Approval::Approved), &["shop/1"]);
+    check(Query::new().actor("trainer-eu").newest_first().limit(2), &["fraud/1", "shop/small/1"]);
+    check(Query::new().parent(parent.clone()), &["shop/3"]);
+    check(Query::new().run("run 0.6"), &["fraud/1"]);
+    check(Query::new().data(Digest::of("us")).with_deleted(), &["shop/2"]);
+    check(Query::new().file(Digest::of("child")), &["shop/3"]);
+    check(Query::new().text("EU market").best_first("auc", false), &["fraud/1", "shop/small/1", "shop/1"]);
+    check(Query::new().best_first("auc", true), &["shop/1", "shop/small/1", "fraud/1", "shop/3"]);
+    check(Query::new().model("../etc"), &[]);
+}
+
+#[test]
+fn lineage_and_card_tell_what_is_recorded_and_nothing_else() {
+    let registry = Registry::open("memory:").unwrap();
+    let base = register(&registry, "base", "1").unwrap();
+    let middle = NewVersion::new("shop")
+        .file("model.bin", "2")
+        .parent(base.clone())
+        .run("<script>alert(1)</script>")
+        .data("train", Digest::of("rows"))
+        .metric("auc", 0.9)
+        .description("# not a heading | [not a link](x)");
+    let middle = registry.commit(Draft::new("t", "x").register(middle)).unwrap().version().unwrap().clone();
+    let leaf = NewVersion::new("leaf").file("model.bin", "3").parent(middle.clone());
+    let leaf = registry.commit(Draft::new("t", "x").register(leaf)).unwrap().version().unwrap().clone();
+    registry.commit(Draft::new("ann", "fine").approve(&middle).alias("champion", &middle, None)).unwrap();
+    let state = registry.snapshot();
+    let lineage = state.lineage(&middle).unwrap();
+    assert_eq!(lineage.ancestors, [base.clone()].into());
+    assert_eq!(lineage.descendants, [leaf.clone()].into());
+    assert_eq!(state.lineage(&base).unwrap().descendants, [leaf, middle.clone()].into());
+    let drawing = lineage.to_mermaid();
+    assert!(drawing.contains("<b>shop/1</b>") && !drawing.contains("<script>"), "{drawing}");
+
+    let card = state.card(&middle).unwrap();
+    assert_eq!(card.aliases, ["champion"]);
+    let page = card.to_markdown();
+    for part in [
+        "# shop/1\n",
+        "| Approval | approved |",
+        "| auc | 0.9 |",
+        "| ann | approved (ann on",
+        "\\# not a heading \\| \\[not a link\\]",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("<script>"));
+    let json = serde_json::to_value(&card).unwrap();
+    assert_eq!(json["metrics"]["auc"], 0.9);
+}
