@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`FnRuntime`] | a plain Rust closure |
 //! | [`NativeRuntime`] (feature `native`) | linear models, trees, small networks: the fastest for them |
+//! | [`OrtRuntime`] (feature `ort`) | every ONNX model, by Microsoft's ONNX Runtime, loaded when asked for |
 //!
 //! ```
 //! use mlops_core::{ElementType, ModelSignature, TensorSpec};
@@ -41,6 +42,8 @@ mod ext;
 mod function;
 #[cfg(feature = "native")]
 mod native;
+#[cfg(feature = "ort")]
+mod ort;
 
 use std::fmt;
 use std::sync::Arc;
@@ -52,6 +55,8 @@ pub use ext::RuntimeExt;
 pub use function::FnRuntime;
 #[cfg(feature = "native")]
 pub use native::NativeRuntime;
+#[cfg(feature = "ort")]
+pub use ort::{OrtLibrary, OrtOptions, OrtRuntime};
 
 use crate::Result;
 use crate::tensor::{TensorBuf, TensorView};
@@ -66,14 +71,14 @@ use crate::tensor::{TensorBuf, TensorView};
 /// Contract for implementers: check names, types, ranks and sizes of the inputs before computing
 /// ([`SignatureCheck`] does it without allocating) and give an error, never a panic. `run` may be called
 /// from many threads at once. The same input gives the same output. If [`Capabilities::rows_independent`]
-/// is set, a row's answer does not depend on the other rows, bit for bit, so that requests may be batched.
+/// is set, a row's answer does not depend on the other rows but for rounding, so that requests may be batched.
 /// Do not spawn threads that outlive the runtime; free everything when dropped.
 ///
 /// Errors: `Invalid` if the inputs do not fit the signature, `Unavailable` if memory or another resource ran
 /// out, `Data` if the model itself is wrong.
 #[diagnostic::on_unimplemented(note = "wrap a closure in `mlops_serve::runtime::FnRuntime`")]
 pub trait Runtime: fmt::Debug + Send + Sync + 'static {
-    /// What computes, with its version: `native`, `onnxruntime 1.31.1`.
+    /// What computes, as precisely as it is known: `native`, `onnxruntime 6af1a93`.
     fn engine(&self) -> &str;
 
     /// What the model takes and gives.

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "tests say what must hold")]
 
 mod endpoint;
+#[cfg(feature = "native")]
 mod golden;
 mod models;
 #[cfg(feature = "native")]
 mod native;
+#[cfg(all(feature = "native", feature = "ort"))]
+mod ort;
 mod rollout;
