@@ -49,6 +49,18 @@ impl Decision for bool {
     }
 }
 
+/// A gate's verdict: it says which rules failed, and why.
+impl Decision for crate::evaluation::Verdict {
+    fn passed(&self) -> bool {
+        Self::passed(self)
+    }
+
+    fn reason(&self) -> String {
+        let reasons: Vec<&str> = self.failures().map(|failure| failure.reason.as_str()).collect();
+        if reasons.is_empty() { "every rule holds".into() } else { reasons.join("; ") }
+    }
+}
+
 /// One way of a condition is wired; the other one, or none, comes next.
 #[derive(Debug)]
 pub struct Branch<'p, D, R> {
