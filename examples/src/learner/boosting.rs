@@ -62,7 +62,7 @@ pub fn train_boosted_trees(
 }
 
 fn convert(tree: &ForustTree) -> Tree {
-    let node = |node: &forust_ml::node::Node| {
+    let nodes = tree.nodes.iter().map(|node| {
         if node.is_leaf {
             return TreeNode::Leaf { value: f64::from(node.weight_value) };
         }
@@ -73,6 +73,6 @@ fn convert(tree: &ForustTree) -> Tree {
             not_below: node.right_child,
             missing: node.missing_node,
         }
-    };
-    Tree::new(tree.nodes.iter().map(node).collect())
+    });
+    Tree::new(nodes.collect())
 }

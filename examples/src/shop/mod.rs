@@ -64,7 +64,7 @@ pub struct Month {
 }
 
 /// Where months of traffic come from.
-pub trait Traffic {
+pub trait Traffic: std::fmt::Debug + Send + Sync {
     /// What the source is, for people.
     fn describe(&self) -> String;
 

@@ -1,0 +1,158 @@
+//! What came of it, in numbers.
+
+use mlops_core::evaluation::MetricState;
+use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
+use mlops_core::{Event, ModelVersion, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The whole story as data: what `--json` writes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Where the sessions came from.
+    pub source: String,
+    /// The seed of the run.
+    pub seed: u64,
+    /// Requests that were answered.
+    pub requests_answered: u64,
+    /// Requests that got an error instead of an answer.
+    pub requests_failed: u64,
+    /// Requests that the champion answered in place of a challenger that could not.
+    pub requests_fallback: u64,
+    /// The months that were served, in order.
+    pub months: Vec<MonthSummary>,
+    /// Versions that were registered.
+    pub versions: Vec<Registered>,
+    /// Challengers that became champion.
+    pub promotions: Vec<Move>,
+    /// Challengers that did not.
+    pub roll_backs: Vec<Move>,
+    /// Retrainings whose model the gate refused, with its reasons.
+    pub refusals: Vec<String>,
+}
+
+/// One month of serving.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MonthSummary {
+    /// The year, from 1.
+    pub year: usize,
+    /// The month.
+    pub month: String,
+    /// Its sessions.
+    pub sessions: usize,
+    /// The share of them that bought.
+    pub conversion: f64,
+    /// Which version was champion at its end.
+    pub champion: u64,
+    /// The loop's answers.
+    #[serde(rename = "loop")]
+    pub of_loop: Quality,
+    /// The answers of the champion of the year's start.
+    pub frozen: Quality,
+    /// The mean time from a call to its answer, in microseconds.
+    pub latency_us: f64,
+    /// What was told at its end.
+    pub alerts: Vec<Event>,
+    /// Why a new model was trained at its end, if one was.
+    pub retrained: Option<String>,
+}
+
+/// How good answers were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// The area under the ROC curve; absent if all sessions had the same outcome.
+    pub roc_auc: Option<f64>,
+    /// The mean log loss.
+    pub log_loss: Option<f64>,
+    /// The share of buyers among the fifth of sessions with the highest scores: what an offer to them meets.
+    pub conversion_of_top_fifth: f64,
+}
+
+/// A version that was registered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The version.
+    pub version: ModelVersion,
+    /// Why it was trained.
+    pub reason: String,
+}
+
+/// A challenger whose trial ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Move {
+    /// When.
+    pub time: Timestamp,
+    /// The challenger.
+    pub challenger: ModelVersion,
+    /// Why.
+    pub reason: String,
+}
+
+/// The loop beside the frozen champion over some months: means weighted by sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Months compared.
+    pub months: usize,
+    /// The loop's log loss.
+    pub log_loss: f64,
+    /// The frozen champion's.
+    pub frozen_log_loss: f64,
+    /// The loop's area under the ROC curve.
+    pub roc_auc: f64,
+    /// The frozen champion's.
+    pub frozen_roc_auc: f64,
+    /// Whether the loop has the lower log loss and the larger area.
+    pub loop_is_better: bool,
+}
+
+impl Quality {
+    /// The quality of these answers.
+    ///
+    /// # Errors
+    /// `Data` if a score is no probability.
+    pub fn of(labels: &[bool], scores: &[f64]) -> Result<Self> {
+        let mut metrics = BinaryMetrics::new(BinarySettings::default())?;
+        for (label, score) in labels.iter().zip(scores) {
+            metrics.push(&BinaryRow::new(*label, *score))?;
+        }
+        let curve = metrics.curve();
+        let conversion = labels.iter().filter(|label| **label).count() as f64 / labels.len().max(1) as f64;
+        Ok(Self {
+            roc_auc: curve.roc_auc(),
+            log_loss: metrics.losses().log_loss(),
+            conversion_of_top_fifth: curve.lift(0.2).map_or(0.0, |lift| lift * conversion),
+        })
+    }
+}
+
+impl Summary {
+    /// The months of the last year from the first with a drift alert on.
+    pub fn drifted_months(&self) -> &[MonthSummary] {
+        let year = self.months.last().map_or(0, |month| month.year);
+        let is_drifted = |month: &MonthSummary| month.year == year && !month.alerts.is_empty();
+        let first = self.months.iter().position(is_drifted).unwrap_or(self.months.len());
+        &self.months[first..]
+    }
+
+    /// The loop beside the frozen champion over [`drifted_months`](Self::drifted_months).
+    pub fn over_drifted_months(&self) -> Comparison {
+        let months = self.drifted_months();
+        let sessions: f64 = months.iter().map(|month| month.sessions as f64).sum();
+        let mean = |value: &dyn Fn(&MonthSummary) -> Option<f64>| -> f64 {
+            months.iter().map(|month| value(month).unwrap_or(0.0) * month.sessions as f64).sum::<f64>()
+                / sessions.max(1.0)
+        };
+        let log_loss = mean(&|month| month.of_loop.log_loss);
+        let frozen_log_loss = mean(&|month| month.frozen.log_loss);
+        let roc_auc = mean(&|month| month.of_loop.roc_auc);
+        let frozen_roc_auc = mean(&|month| month.frozen.roc_auc);
+        let loop_is_better = log_loss < frozen_log_loss && roc_auc > frozen_roc_auc;
+        Comparison {
+            months: months.len(),
+            log_loss,
+            frozen_log_loss,
+            roc_auc,
+            frozen_roc_auc,
+            loop_is_better,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A challenger's trial, and how the registry tells of it.
+
+use mlops_core::{ModelVersion, Result, Timestamp};
+use mlops_registry::blocking::Registry;
+use mlops_registry::{Draft, Expect};
+use mlops_serve::rollout::{Guardrail, Metric, Plan, Proof, Rollout, Status};
+use mlops_serve::{CHALLENGER, CHAMPION};
+
+use super::month::Ended;
+use super::training::MODEL;
+
+/// How much more log loss the challenger has than the champion would have had on the same session.
+pub(super) const EXCESS_LOSS: &str = "excess_log_loss";
+
+/// Thirty per cent, then half of the sessions, a day each at least; promoted once it is shown to be no worse
+/// than the champion by a margin, given up after two months.
+fn plan() -> Plan {
+    const DAY_S: u64 = 24 * 3600;
+    Plan::canary([0.3, 0.5], DAY_S, 30)
+        .guardrail(Guardrail::FailureRatio { max: 2.0 })
+        .guardrail(Guardrail::ShareMismatch)
+        .guardrail(Metric::new(EXCESS_LOSS).lower_is_better().margin(0.03).outcomes_min(30))
+        .proof(Proof::NotWorse, Some(60 * DAY_S))
+}
+
+/// Approves a version, makes it the challenger, and begins its trial.
+pub(super) fn begin(
+    registry: &Registry,
+    champion: &ModelVersion,
+    challenger: &ModelVersion,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Rollout> {
+    let draft = Draft::new("model owner", format!("the gate passed it; on trial: {reason}"))
+        .key(format!("trial of {challenger}"))
+        .approve(challenger)
+        .alias(CHALLENGER, challenger, Expect::Absent);
+    registry.commit(draft)?;
+    Rollout::new(plan(), champion.clone(), challenger.clone(), now)
+}
+
+/// Moves the aliases as the trial ended: both in one commit, and only if nobody else moved them.
+pub(super) fn conclude(registry: &Registry, ended: &Ended) -> Result<()> {
+    let (champion, challenger) = (ended.rollout.champion(), ended.rollout.challenger());
+    let draft = Draft::new("rollout controller", ended.decision.to_string())
+        .key(format!("end of the trial of {challenger}"))
+        .remove_alias(MODEL, CHALLENGER, Expect::from(Some(challenger.version)));
+    let draft = if ended.rollout.status() == Status::Promoted {
+        draft.alias(CHAMPION, challenger, Expect::from(Some(champion.version)))
+    } else {
+        draft.reject(challenger)
+    };
+    registry.commit(draft).map(drop)
+}
