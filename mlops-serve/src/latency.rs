@@ -111,6 +111,12 @@ impl AtomicLatencies {
         self.0[bin(ns)].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What was recorded so far.
+    pub(crate) fn read(&self) -> Latencies {
+        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        counts.into()
+    }
+
     /// Takes out what was recorded since the last call.
     pub(crate) fn take(&self) -> Latencies {
         let mut taken = Latencies::default();

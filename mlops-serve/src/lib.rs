@@ -2,15 +2,20 @@
 // `forbid`, but for the calls into code that is compiled for AVX2 and AVX-512: see `runtime::native::simd`.
 #![deny(unsafe_code)]
 
+pub mod batch;
 pub mod capture;
 pub mod endpoint;
+pub mod isolation;
 pub mod rollout;
 pub mod runtime;
 pub mod tensor;
 
+mod background;
 mod latency;
 mod split;
+mod sync;
 
+pub use background::Background;
 pub use latency::Latencies;
 pub use mlops_core::{Error, ErrorKind, Result};
 pub use split::Split;

@@ -52,6 +52,7 @@
 mod admin;
 mod answer;
 mod deployment;
+mod follow;
 mod golden;
 mod isolate;
 mod loader;
@@ -61,8 +62,9 @@ mod scratch;
 pub use admin::{ArmTraffic, Endpoint};
 pub use answer::{Answer, Request};
 pub use deployment::{ArmSpec, Origin};
+pub use follow::Follower;
 pub use golden::Golden;
 pub use loader::Loader;
 pub use model::{Head, Model};
 
-use isolate::isolate;
+pub(crate) use isolate::isolate;

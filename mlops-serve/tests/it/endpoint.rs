@@ -1,18 +1,19 @@
 //! An endpoint under change and under faults.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
 use mlops_core::record::RecordSchema;
 use mlops_core::{
-    Clock, Digest, ErrorKind, ManualClock, ModelFile, ModelPackage, ModelVersion, RequestId, SystemClock,
-    Timestamp,
+    BoxFuture, Clock, Digest, Error, ErrorKind, ManualClock, ModelFile, ModelPackage, ModelRef, ModelSource,
+    ModelVersion, RequestId, SystemClock, Timestamp,
 };
 use mlops_serve::capture::{Capture, CaptureSettings};
-use mlops_serve::endpoint::{ArmSpec, Endpoint, Golden, Loader, Model, Request};
+use mlops_serve::endpoint::{ArmSpec, Endpoint, Follower, Golden, Loader, Model, Request};
 use mlops_serve::rollout::{Guardrail, Plan, Rollout};
 
 use crate::models::{function, model, signature};
@@ -324,4 +325,106 @@ fn three_arms_share_the_traffic() {
     let twice = ArmSpec::new("b", model(1, |x| x), 1.0);
     assert!(endpoint.set_arms(vec![twice.clone(), twice]).is_err());
     assert_eq!(endpoint.arms().len(), 3);
+}
+
+/// Versions of `shop` by number, and where `shop@champion` points.
+#[derive(Debug, Default)]
+struct Shelf {
+    packages: Mutex<BTreeMap<u64, ModelPackage>>,
+    champion: AtomicUsize,
+    fetched: AtomicUsize,
+}
+
+impl ModelSource for Shelf {
+    fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion, Error>> {
+        Box::pin(async move {
+            match self.champion.load(Ordering::SeqCst) as u64 {
+                0 => Err(Error::not_found(format!("no `{model}`"))),
+                version => Ok(ModelVersion::new("shop", version)),
+            }
+        })
+    }
+
+    fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage, Error>> {
+        Box::pin(async {
+            self.fetched.fetch_add(1, Ordering::SeqCst);
+            // Gives way once, as a network would.
+            let mut polled = false;
+            std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            let packages = self.packages.lock().unwrap();
+            packages.get(&version.version).cloned().ok_or_else(|| Error::unavailable("the shelf is away"))
+        })
+    }
+}
+
+impl Shelf {
+    fn put(&self, version: u64, addend: f32, golden: Option<&Golden>) {
+        let mut package = package(addend, golden);
+        package.id.version = version;
+        self.packages.lock().unwrap().insert(version, package);
+    }
+}
+
+#[test]
+fn a_follower_deploys_what_the_alias_points_at() {
+    let shelf = Arc::new(Shelf::default());
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    assert!(Follower::new(loader(), Arc::clone(&source), "shop/3".parse().unwrap()).is_err());
+    let follower = Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap();
+    let score = || endpoint.score(id(1), &row()).unwrap().score;
+
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap_err().kind(), ErrorKind::NotFound);
+    shelf.put(1, 0.5, None);
+    shelf.champion.store(1, Ordering::SeqCst);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), Some(ModelVersion::new("shop", 1)));
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!(score(), 1.5);
+
+    // A version that does not give its golden scores costs one attempt and changes nothing.
+    let mut golden = Golden::new(0.0);
+    golden.push(&row(), 9.0);
+    shelf.put(2, 0.25, Some(&golden));
+    shelf.champion.store(2, Ordering::SeqCst);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap_err().kind(), ErrorKind::Data);
+    let fetched = shelf.fetched.load(Ordering::SeqCst);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!((shelf.fetched.load(Ordering::SeqCst), score()), (fetched, 1.5));
+
+    // A source that is away is asked again.
+    shelf.champion.store(3, Ordering::SeqCst);
+    assert!(follower.poll_blocking(&endpoint).unwrap_err().is_retryable());
+    shelf.put(3, 2.0, None);
+    assert!(follower.poll_blocking(&endpoint).unwrap().is_some());
+    assert_eq!(score(), 3.0);
+}
+
+#[test]
+fn a_follower_in_the_background_ends_with_its_handle() {
+    let shelf = Arc::new(Shelf::default());
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let endpoint = Arc::new(Endpoint::new("shop", SystemClock::new()));
+    let follower = Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap();
+    let failures = Arc::new(AtomicUsize::new(0));
+    let failed = Arc::clone(&failures);
+    let handle = follower
+        .spawn(Arc::clone(&endpoint), Duration::from_micros(200), move |_| {
+            failed.fetch_add(1, Ordering::SeqCst);
+        })
+        .unwrap();
+    while failures.load(Ordering::SeqCst) < 2 {
+        std::thread::yield_now();
+    }
+    shelf.put(1, 0.5, None);
+    shelf.champion.store(1, Ordering::SeqCst);
+    while !endpoint.is_ready() {
+        std::thread::yield_now();
+    }
+    assert!(!handle.is_finished());
+    drop(handle);
+    assert_eq!(Arc::strong_count(&endpoint), 1);
 }

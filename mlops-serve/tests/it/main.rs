@@ -1,9 +1,11 @@
 //! Integration tests of `mlops-serve`: one binary, a module a subject.
 #![allow(clippy::unwrap_used, reason = "tests say what must hold")]
 
+mod batch;
 mod endpoint;
 #[cfg(feature = "native")]
 mod golden;
+mod isolation;
 mod models;
 #[cfg(feature = "native")]
 mod native;

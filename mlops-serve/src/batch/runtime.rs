@@ -1,0 +1,533 @@
+//! A runtime that computes for its concurrent callers together.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mlops_core::{Clock, Dimension, Error, ModelSignature, Result};
+
+use super::combiner::{Combiner, Entry, Leadership, Outcome, Ticket};
+use super::cost::CostCurve;
+use super::settings::{BatchSettings, BatchStats, Call, Cancelling};
+use crate::endpoint::isolate;
+use crate::latency::AtomicLatencies;
+use crate::runtime::{Capabilities, Runtime, SignatureCheck};
+use crate::sync::Arc;
+use crate::tensor::{TensorBuf, TensorView};
+
+/// A runtime whose concurrent callers are answered together. See the [module](super).
+#[derive(Debug)]
+pub struct BatchRuntime {
+    runtime: Box<dyn Runtime>,
+    check: SignatureCheck,
+    settings: BatchSettings,
+    clock: Box<dyn Clock>,
+    leaders_max: usize,
+    combiner: Arc<Combiner<Job, Finished>>,
+    cost: Mutex<CostCurve>,
+    /// Buffers between calls.
+    pool: Mutex<Vec<Buffers>>,
+    counters: Counters,
+}
+
+/// The rows of a call that waits.
+#[derive(Debug)]
+struct Job {
+    buffers: Buffers,
+    rows: usize,
+    deadline_ns: Option<u64>,
+    caller: u64,
+    queued_ns: u64,
+}
+
+type Finished = (Buffers, Result<()>);
+type Follower = (Job, Arc<Ticket<Job, Finished>>);
+
+#[derive(Debug, Default)]
+struct Buffers {
+    inputs: Vec<TensorBuf>,
+    outputs: Vec<TensorBuf>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    direct_calls: AtomicU64,
+    waited_calls: AtomicU64,
+    batches: AtomicU64,
+    batches_by_rows_log2: [AtomicU64; 32],
+    waits: AtomicLatencies,
+    turned_away: AtomicU64,
+    too_late: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+/// A call that waits, to be called off.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    combiner: Arc<Combiner<Job, Finished>>,
+    ticket: Arc<Ticket<Job, Finished>>,
+}
+
+impl Waiting {
+    pub(super) fn cancel(&self) {
+        self.combiner.cancel(&self.ticket);
+    }
+}
+
+/// Of the calls that find the runtime idle, one in so many is timed.
+const TIMED_ONE_IN: u64 = 8;
+/// More buffers than this are given back to the allocator.
+const POOL_MAX: usize = 64;
+
+impl BatchRuntime {
+    /// Batches the calls of this runtime.
+    ///
+    /// # Errors
+    /// `Unsupported` if the runtime's rows depend on each other, or an input or output does not have the
+    /// rows as its first axis.
+    pub fn new(runtime: impl Runtime, settings: BatchSettings, clock: impl Clock) -> Result<Self> {
+        let signature = runtime.signature();
+        if !runtime.capabilities().rows_independent {
+            return Err(Error::unsupported(format!(
+                "{} computes whole batches: rows of several calls cannot share one",
+                runtime.engine()
+            )));
+        }
+        let specs = || signature.inputs.iter().chain(&signature.outputs);
+        let rows = signature.inputs.first().and_then(|spec| spec.shape.first());
+        let by_rows = |spec: &mlops_core::TensorSpec| {
+            matches!(rows, Some(Dimension::Symbol(_)))
+                && spec.shape.first() == rows
+                && !spec.shape[1..].iter().any(|axis| Some(axis) == rows)
+        };
+        if let Some(spec) = specs().find(|spec| !by_rows(spec)) {
+            return Err(Error::unsupported(format!(
+                "`{spec}` does not have the rows of a batch as its first axis"
+            )));
+        }
+        let processors = || std::thread::available_parallelism().ok();
+        let leaders = settings.parallel.or(runtime.capabilities().parallel_calls).or_else(processors);
+        let leaders_max = leaders.map_or(1, NonZeroUsize::get);
+        Ok(Self {
+            check: SignatureCheck::new(signature.clone())?,
+            runtime: Box::new(runtime),
+            settings,
+            clock: Box::new(clock),
+            leaders_max,
+            combiner: Arc::new(Combiner::new(leaders_max)),
+            cost: Mutex::default(),
+            pool: Mutex::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Computes as [`Runtime::run`] does, as the call asks.
+    ///
+    /// # Errors
+    /// As [`Runtime::run`]; `Unavailable` if too many wait, the deadline cannot be met, or the call was
+    /// called off.
+    pub fn run_call(
+        &self,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [TensorBuf],
+        call: Call<'_>,
+    ) -> Result<()> {
+        if let Some(leadership) = self.combiner.try_lead() {
+            return self.run_direct(&leadership, inputs, outputs);
+        }
+        let rows = self.check.inputs(inputs)?;
+        self.check.buffers(outputs)?;
+        if rows >= self.settings.rows_max.get() {
+            return self.runtime.run(inputs, outputs);
+        }
+        self.run_queued(inputs, outputs, rows, call)
+    }
+
+    /// What it did so far.
+    pub fn stats(&self) -> BatchStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        let (batch_ns, row_ns) = self.cost().coefficients();
+        BatchStats {
+            direct_calls: read(&counters.direct_calls),
+            waited_calls: read(&counters.waited_calls),
+            batches: read(&counters.batches),
+            batches_by_rows_log2: counters.batches_by_rows_log2.iter().map(read).collect(),
+            waits: counters.waits.read(),
+            turned_away: read(&counters.turned_away),
+            too_late: read(&counters.too_late),
+            cancelled: read(&counters.cancelled),
+            batch_ns,
+            row_ns,
+        }
+    }
+
+    /// The number of calls that wait.
+    pub fn waiting(&self) -> usize {
+        self.combiner.waiting()
+    }
+
+    #[inline]
+    fn run_direct(
+        &self,
+        _leads: &Leadership<'_, Job, Finished>,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [TensorBuf],
+    ) -> Result<()> {
+        let calls = self.counters.direct_calls.fetch_add(1, Ordering::Relaxed);
+        if !calls.is_multiple_of(TIMED_ONE_IN) {
+            return self.runtime.run(inputs, outputs);
+        }
+        self.run_timed(inputs, outputs)
+    }
+
+    fn run_timed(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
+        let start_ns = self.clock.monotonic_ns();
+        self.runtime.run(inputs, outputs)?;
+        let ns = self.clock.monotonic_ns().saturating_sub(start_ns);
+        let rows = inputs.first().map_or(1, TensorView::rows);
+        self.cost().observe(rows, ns);
+        Ok(())
+    }
+
+    fn run_queued(
+        &self,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [TensorBuf],
+        rows: usize,
+        call: Call<'_>,
+    ) -> Result<()> {
+        let now_ns = self.clock.monotonic_ns();
+        let mut buffers = self.pool().pop().unwrap_or_default();
+        buffers.inputs.resize_with(inputs.len(), TensorBuf::default);
+        for (buffer, input) in buffers.inputs.iter_mut().zip(inputs) {
+            buffer.assign(input)?;
+        }
+        let Call { deadline_ns, caller, cancel } = call;
+        let job = Job { buffers, rows, deadline_ns, caller, queued_ns: now_ns };
+        let entry = self.combiner.enqueue(job, |ahead| self.admit(ahead, rows, deadline_ns, now_ns));
+        let ticket = match entry {
+            Ok(Entry::Lead(leadership, job)) => return self.lead(leadership, job, outputs),
+            Ok(Entry::Queued(ticket)) => ticket,
+            Err((error, job)) => {
+                self.give_back(job.buffers);
+                self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+                return Err(error);
+            }
+        };
+        if let Some(cancel) = cancel {
+            let waiting = Waiting { combiner: Arc::clone(&self.combiner), ticket: Arc::clone(&ticket) };
+            if let Cancelling::Cancelled = cancel.set(Cancelling::Waiting(waiting)) {
+                self.combiner.cancel(&ticket);
+            }
+        }
+        let patience =
+            deadline_ns.map(|deadline_ns| Duration::from_nanos(deadline_ns.saturating_sub(now_ns)));
+        let outcome = self.combiner.wait(&ticket, patience);
+        let called_off =
+            cancel.is_some_and(|cancel| matches!(cancel.set(Cancelling::Idle), Cancelling::Cancelled));
+        match outcome {
+            Outcome::Lead(leadership, job) => self.lead(leadership, job, outputs),
+            Outcome::Done((mut buffers, result)) => {
+                if result.is_ok() {
+                    // Sized by the signature, as the caller's are.
+                    outputs.swap_with_slice(&mut buffers.outputs);
+                }
+                self.give_back(buffers);
+                result
+            }
+            Outcome::Left if called_off => {
+                self.counters.cancelled.fetch_add(1, Ordering::Relaxed);
+                Err(Error::unavailable("the call was called off while it waited"))
+            }
+            Outcome::Left => Err(self.too_late()),
+        }
+    }
+
+    /// Whether a call may wait behind so many others.
+    fn admit(&self, ahead: usize, rows: usize, deadline_ns: Option<u64>, now_ns: u64) -> Result<()> {
+        if ahead >= self.settings.waiting_max {
+            return Err(Error::unavailable(format!(
+                "{ahead} calls wait already, at most {ahead} may: try again later"
+            )));
+        }
+        let Some(deadline_ns) = deadline_ns else { return Ok(()) };
+        let (batch_ns, row_ns) = self.cost().coefficients();
+        // What waits is taken to be of the size of this call. One batch runs, then those ahead, then ours.
+        let rows_ahead = ahead.saturating_mul(rows) as f64;
+        let batches = (rows_ahead / self.settings.rows_max.get() as f64).ceil() + 1.0;
+        let wait_ns = (batches * batch_ns + rows_ahead * row_ns) / self.leaders_max as f64;
+        let need_ns = wait_ns + batch_ns + row_ns * rows as f64;
+        let have_ns = deadline_ns.saturating_sub(now_ns) as f64;
+        if need_ns <= have_ns {
+            return Ok(());
+        }
+        let (need_us, have_us) = (need_ns / 1e3, have_ns / 1e3);
+        Err(Error::unavailable(format!(
+            "an answer would take about {need_us:.0} us behind {ahead} calls, the deadline leaves {have_us:.0} us"
+        )))
+    }
+
+    /// Computes the job and what it can take along, then hands on.
+    fn lead(
+        &self,
+        leadership: Leadership<'_, Job, Finished>,
+        job: Job,
+        outputs: &mut [TensorBuf],
+    ) -> Result<()> {
+        let now_ns = self.clock.monotonic_ns();
+        if job.deadline_ns.is_some_and(|deadline_ns| deadline_ns < now_ns) {
+            drop(leadership);
+            self.give_back(job.buffers);
+            return Err(self.too_late());
+        }
+        let cost = *self.cost();
+        let taken = leadership.take(|jobs| pick(&job, jobs, self.settings.rows_max.get(), cost, now_ns));
+        let mut followers = Followers(taken);
+        let rows = job.rows + followers.0.iter().map(|(job, _)| job.rows).sum::<usize>();
+        self.counters.batch(rows);
+        for job in std::iter::once(&job).chain(followers.0.iter().map(|(job, _)| job)) {
+            self.counters.waited_calls.fetch_add(1, Ordering::Relaxed);
+            self.counters.waits.record(now_ns.saturating_sub(job.queued_ns));
+        }
+        if followers.0.is_empty() {
+            let inputs: Vec<TensorView<'_>> = job.buffers.inputs.iter().map(TensorBuf::view).collect();
+            let result = self.run_timed(&inputs, outputs);
+            drop(leadership);
+            drop(inputs);
+            self.give_back(job.buffers);
+            return result;
+        }
+        let mut batch = self.pool().pop().unwrap_or_default();
+        let ran = isolate(self.runtime.engine(), || self.run_together(&job, &followers, rows, &mut batch));
+        let result = match ran {
+            Ok(()) => {
+                // The next leader wakes while this one deals out the answers.
+                drop(leadership);
+                self.deal_out(&batch, job.rows, &mut followers, outputs)
+            }
+            // One bad row must not cost the others their answer: each call by itself.
+            Err(_) => {
+                for (job, ticket) in followers.0.drain(..) {
+                    let Job { mut buffers, .. } = job;
+                    let result = isolate(self.runtime.engine(), || self.run_alone(&mut buffers));
+                    ticket.finish((buffers, result));
+                }
+                let inputs: Vec<TensorView<'_>> = job.buffers.inputs.iter().map(TensorBuf::view).collect();
+                self.runtime.run(&inputs, outputs)
+            }
+        };
+        self.give_back(batch);
+        self.give_back(job.buffers);
+        result
+    }
+
+    fn run_together(&self, job: &Job, followers: &Followers, rows: usize, batch: &mut Buffers) -> Result<()> {
+        let Buffers { inputs, outputs } = batch;
+        inputs.resize_with(job.buffers.inputs.len(), TensorBuf::default);
+        self.size_outputs(outputs);
+        for (index, input) in inputs.iter_mut().enumerate() {
+            input.assign(&job.buffers.inputs[index].view())?;
+            for (follower, _) in &followers.0 {
+                input.append_rows(&follower.buffers.inputs[index].view())?;
+            }
+        }
+        let inputs: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
+        self.run_timed(&inputs, outputs)?;
+        match outputs.iter().find(|output| output.view().shape().is_empty() || output.view().rows() != rows) {
+            None => Ok(()),
+            Some(output) => {
+                let engine = self.runtime.engine();
+                Err(Error::data(format!("{engine} gave {:?} for {rows} rows", output.view())))
+            }
+        }
+    }
+
+    fn run_alone(&self, buffers: &mut Buffers) -> Result<()> {
+        let Buffers { inputs, outputs } = buffers;
+        self.size_outputs(outputs);
+        let inputs: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
+        self.runtime.run(&inputs, outputs)
+    }
+
+    /// Cuts the outputs of a batch apart.
+    fn deal_out(
+        &self,
+        batch: &Buffers,
+        own_rows: usize,
+        followers: &mut Followers,
+        outputs: &mut [TensorBuf],
+    ) -> Result<()> {
+        let cut = |range: std::ops::Range<usize>, outputs: &mut [TensorBuf]| {
+            let mut whole = batch.outputs.iter().zip(outputs);
+            whole.try_for_each(|(whole, part)| part.assign(&whole.view().slice_rows(range.clone())?))
+        };
+        let mut start = own_rows;
+        for (job, ticket) in followers.0.drain(..) {
+            let Job { mut buffers, rows, .. } = job;
+            self.size_outputs(&mut buffers.outputs);
+            let result = cut(start..start + rows, &mut buffers.outputs);
+            start += rows;
+            ticket.finish((buffers, result));
+        }
+        cut(0..own_rows, outputs)
+    }
+
+    fn size_outputs(&self, outputs: &mut Vec<TensorBuf>) {
+        outputs.resize_with(self.check.signature().outputs.len(), TensorBuf::default);
+    }
+
+    fn give_back(&self, buffers: Buffers) {
+        let mut pool = self.pool();
+        if pool.len() < POOL_MAX {
+            pool.push(buffers);
+        }
+    }
+
+    #[cold]
+    fn too_late(&self) -> Error {
+        self.counters.too_late.fetch_add(1, Ordering::Relaxed);
+        Error::unavailable("the deadline passed while the call waited")
+    }
+
+    fn cost(&self) -> MutexGuard<'_, CostCurve> {
+        self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Vec<Buffers>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Runtime for BatchRuntime {
+    fn engine(&self) -> &str {
+        self.runtime.engine()
+    }
+
+    fn signature(&self) -> &ModelSignature {
+        self.runtime.signature()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::row_function()
+    }
+
+    fn memory_usage(&self) -> usize {
+        let buffers = |buffers: &Buffers| {
+            buffers.inputs.iter().chain(&buffers.outputs).map(TensorBuf::memory_usage).sum::<usize>()
+        };
+        self.runtime.memory_usage() + self.pool().iter().map(buffers).sum::<usize>()
+    }
+
+    #[inline]
+    fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
+        self.run_call(inputs, outputs, Call::default())
+    }
+}
+
+impl Counters {
+    fn batch(&self, rows: usize) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        let log2 = rows.max(1).ilog2() as usize;
+        self.batches_by_rows_log2[log2.min(31)].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Callers who get an error rather than wait for ever, should their leader not come to answer them.
+#[derive(Debug)]
+struct Followers(Vec<Follower>);
+
+impl Drop for Followers {
+    fn drop(&mut self) {
+        for (job, ticket) in self.0.drain(..) {
+            let error = Error::internal("the caller that computed the batch panicked");
+            ticket.finish((job.buffers, Err(error)));
+        }
+    }
+}
+
+/// Which of the waiting calls go with the leader's: the callers take turns until the batch is full or a
+/// deadline would be missed. Gives places in ascending order.
+fn pick(
+    lead: &Job,
+    jobs: &mut dyn Iterator<Item = &Job>,
+    rows_max: usize,
+    cost: CostCurve,
+    now_ns: u64,
+) -> Vec<usize> {
+    let mut turns: HashMap<u64, usize> = HashMap::new();
+    turns.insert(lead.caller, 1);
+    let mut order: Vec<(usize, usize, &Job)> = Vec::new();
+    for (place, job) in jobs.enumerate() {
+        if fits(lead, job) {
+            let turn = turns.entry(job.caller).or_default();
+            order.push((*turn, place, job));
+            *turn += 1;
+        }
+    }
+    order.sort_unstable_by_key(|(turn, place, _)| (*turn, *place));
+    let (mut rows, mut deadline_ns) = (lead.rows, lead.deadline_ns.unwrap_or(u64::MAX));
+    let mut places = Vec::with_capacity(order.len());
+    for (_, place, job) in order {
+        let joint = deadline_ns.min(job.deadline_ns.unwrap_or(u64::MAX));
+        let end_ns = now_ns.saturating_add(cost.predict_ns((rows + job.rows) as f64) as u64);
+        if rows + job.rows <= rows_max && end_ns <= joint {
+            rows += job.rows;
+            deadline_ns = joint;
+            places.push(place);
+        }
+    }
+    places.sort_unstable();
+    places
+}
+
+/// Whether two calls can share a batch: their rows have the same shapes.
+fn fits(one: &Job, other: &Job) -> bool {
+    let same = |(one, other): (&TensorBuf, &TensorBuf)| one.view().shape()[1..] == other.view().shape()[1..];
+    one.buffers.inputs.iter().zip(&other.buffers.inputs).all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(caller: u64, rows: usize, deadline_ns: Option<u64>, width: usize) -> Job {
+        let mut input = TensorBuf::default();
+        input.reset::<f32>([rows, width]).unwrap();
+        let buffers = Buffers { inputs: vec![input], outputs: Vec::new() };
+        Job { buffers, rows, deadline_ns, caller, queued_ns: 0 }
+    }
+
+    fn picked(lead: &Job, jobs: &[Job], rows_max: usize) -> Vec<usize> {
+        let mut cost = CostCurve::default();
+        (0..20).for_each(|rows| cost.observe(1 + rows, 1000 + 100 * (1 + rows as u64)));
+        pick(lead, &mut jobs.iter(), rows_max, cost, 0)
+    }
+
+    #[test]
+    fn callers_take_turns_when_not_all_fit() {
+        let mut jobs: Vec<Job> = (0..6).map(|_| job(7, 1, None, 1)).collect();
+        jobs.push(job(8, 1, None, 1));
+        jobs.push(job(9, 1, None, 1));
+        assert_eq!(picked(&job(1, 1, None, 1), &jobs, 4), [0, 6, 7]);
+        // The leader's own caller had its turn.
+        assert_eq!(picked(&job(7, 1, None, 1), &jobs, 4), [0, 6, 7]);
+        assert_eq!(picked(&job(7, 1, None, 1), &jobs, 3), [6, 7]);
+        assert_eq!(picked(&job(1, 1, None, 1), &jobs, 100), Vec::from_iter(0..8));
+    }
+
+    #[test]
+    fn deadlines_and_shapes_limit_the_batch() {
+        let jobs = [job(1, 1, None, 1), job(2, 1, None, 2), job(3, 5, None, 1), job(4, 1, Some(1500), 1)];
+        assert_eq!(
+            picked(&job(0, 1, None, 1), &jobs, 100),
+            [0, 2],
+            "the fourth would be late in a batch of 8"
+        );
+        assert_eq!(picked(&job(0, 1, Some(1250), 1), &jobs, 100), [0], "the leader would be late");
+        assert_eq!(picked(&job(0, 1, None, 2), &jobs, 100), [1], "rows of other shapes");
+    }
+}

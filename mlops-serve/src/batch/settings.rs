@@ -1,0 +1,143 @@
+//! How batches are formed, and what one call asks for.
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::runtime::Waiting;
+use crate::Latencies;
+
+/// How batches are formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BatchSettings {
+    /// The most rows in a batch. Calls with at least as many run beside the queue. Default 256.
+    pub rows_max: NonZeroUsize,
+    /// The most calls that wait; further ones are turned away at once. Default 4096.
+    pub waiting_max: usize,
+    /// How many batches run at once. Default: as many as the runtime says, or one for each processor.
+    pub parallel: Option<NonZeroUsize>,
+}
+
+const ROWS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self { rows_max: ROWS_MAX, waiting_max: 4096, parallel: None }
+    }
+}
+
+impl BatchSettings {
+    /// Sets the most rows in a batch.
+    #[must_use]
+    pub fn rows_max(mut self, rows: NonZeroUsize) -> Self {
+        self.rows_max = rows;
+        self
+    }
+
+    /// Sets the most calls that wait.
+    #[must_use]
+    pub fn waiting_max(mut self, calls: usize) -> Self {
+        self.waiting_max = calls;
+        self
+    }
+
+    /// Sets how many batches run at once.
+    #[must_use]
+    pub fn parallel(mut self, batches: NonZeroUsize) -> Self {
+        self.parallel = Some(batches);
+        self
+    }
+}
+
+/// What one call asks of a [`BatchRuntime`](super::BatchRuntime).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    pub(super) deadline_ns: Option<u64>,
+    pub(super) caller: u64,
+    pub(super) cancel: Option<&'a Cancel>,
+}
+
+impl<'a> Call<'a> {
+    /// Must be answered before the clock's [`monotonic_ns`](mlops_core::Clock::monotonic_ns) shows this.
+    ///
+    /// A call that cannot make it is turned away at once, as far as the learned cost tells; one that did not
+    /// make it in the queue gives up in time; and a batch takes no more rows than its deadlines allow.
+    #[must_use]
+    pub fn deadline_ns(mut self, deadline_ns: u64) -> Self {
+        self.deadline_ns = Some(deadline_ns);
+        self
+    }
+
+    /// Who calls. When not all that wait fit into a batch, callers take turns, so that one who sends a
+    /// thousand rows does not push the others back.
+    #[must_use]
+    pub fn caller(mut self, caller: u64) -> Self {
+        self.caller = caller;
+        self
+    }
+
+    /// Lets another thread call it off.
+    #[must_use]
+    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+}
+
+/// Calls off one call that waits. Once its batch runs, it is too late: the call is answered.
+#[derive(Debug, Default)]
+pub struct Cancel(Mutex<Cancelling>);
+
+#[derive(Debug, Default)]
+pub(super) enum Cancelling {
+    #[default]
+    Idle,
+    Waiting(Waiting),
+    Cancelled,
+}
+
+impl Cancel {
+    /// Calls off the call that waits with this, or the next one that would.
+    pub fn cancel(&self) {
+        if let Cancelling::Waiting(waiting) = self.set(Cancelling::Cancelled) {
+            waiting.cancel();
+        }
+    }
+
+    pub(super) fn set(&self, to: Cancelling) -> Cancelling {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *state {
+            Cancelling::Cancelled => Cancelling::Cancelled,
+            _ => std::mem::replace(&mut *state, to),
+        }
+    }
+}
+
+/// What a [`BatchRuntime`](super::BatchRuntime) did so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct BatchStats {
+    /// Calls that ran at once, alone, without a copy.
+    pub direct_calls: u64,
+    /// Calls that waited and were answered.
+    pub waited_calls: u64,
+    /// Batches that answered them, and the calls of one caller that found nobody to take along.
+    pub batches: u64,
+    /// Batches by size: at index `i` those with at least `2^i` and fewer than `2^(i+1)` rows.
+    pub batches_by_rows_log2: Vec<u64>,
+    /// How long the calls waited before their batch began.
+    pub waits: Latencies,
+    /// Calls turned away because too many waited, or because their deadline could not be met.
+    pub turned_away: u64,
+    /// Calls whose deadline passed while they waited.
+    pub too_late: u64,
+    /// Calls that were called off.
+    pub cancelled: u64,
+    /// What a batch costs by itself, in nanoseconds, as learned.
+    pub batch_ns: f64,
+    /// What each of its rows adds, in nanoseconds, as learned.
+    pub row_ns: f64,
+}

@@ -1,0 +1,132 @@
+//! Models from where they are kept: fetched once, or followed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mlops_core::{Error, ModelRef, ModelSource, ModelVersion, Result, Selector};
+
+use super::{Endpoint, Loader, Model};
+
+impl Loader {
+    /// Fetches and loads what the reference points at now.
+    ///
+    /// Loading computes for a while without giving way: in an async service, run it on a blocking thread, or
+    /// call [`fetch_blocking`](Self::fetch_blocking) from a thread of your own.
+    ///
+    /// # Errors
+    /// What the source gives, and as [`load`](Self::load).
+    pub async fn fetch(&self, source: &dyn ModelSource, model: &ModelRef) -> Result<Arc<Model>> {
+        let version = source.resolve(model).await?;
+        let package = source.fetch(&version).await?;
+        self.load(&package)
+    }
+
+    /// As [`fetch`](Self::fetch), for callers without an async runtime: waits on the calling thread. The
+    /// source must not need a runtime of its own kind around it; sources on local disks and in memory do not.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub fn fetch_blocking(&self, source: &dyn ModelSource, model: &ModelRef) -> Result<Arc<Model>> {
+        block_on(self.fetch(source, model))
+    }
+}
+
+/// Keeps an endpoint's champion at what a reference points at.
+///
+/// The host calls [`poll`](Self::poll) as often as it likes, from a timer or after a notice of the registry.
+/// A version that failed to load is not tried again until the reference has moved on, so that a poisoned
+/// model costs one attempt; out-of-reach sources are tried every time.
+#[derive(Debug)]
+pub struct Follower {
+    loader: Loader,
+    source: Arc<dyn ModelSource>,
+    model: ModelRef,
+    refused: Mutex<Option<ModelVersion>>,
+}
+
+impl Follower {
+    /// Follows what this reference points at.
+    ///
+    /// # Errors
+    /// `Invalid` if the reference names a version: it never moves.
+    pub fn new(loader: Loader, source: Arc<dyn ModelSource>, model: ModelRef) -> Result<Self> {
+        if let Selector::Version(_) = model.selector {
+            return Err(Error::invalid(format!("`{model}` never moves: follow an alias, or deploy it once")));
+        }
+        Ok(Self { loader, source, model, refused: Mutex::default() })
+    }
+
+    /// Looks where the reference points. If that is another version than the champion's, loads and deploys
+    /// it and gives it; the endpoint answers with the old one meanwhile, and if anything fails.
+    ///
+    /// # Errors
+    /// What the source gives, and as [`Loader::load`]; of a version that failed, once.
+    pub async fn poll(&self, endpoint: &Endpoint) -> Result<Option<ModelVersion>> {
+        let version = self.source.resolve(&self.model).await?;
+        let deployed = endpoint.arms().first().map(|arm| arm.model.version().clone());
+        if deployed.as_ref() == Some(&version) || self.refused().as_ref() == Some(&version) {
+            return Ok(None);
+        }
+        let package = self.source.fetch(&version).await?;
+        match self.loader.load(&package) {
+            Ok(model) => {
+                endpoint.deploy(model)?;
+                Ok(Some(version))
+            }
+            Err(error) => {
+                if !error.is_retryable() {
+                    *self.refused() = Some(version);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`poll`](Self::poll), for callers without an async runtime. See [`Loader::fetch_blocking`].
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn poll_blocking(&self, endpoint: &Endpoint) -> Result<Option<ModelVersion>> {
+        block_on(self.poll(endpoint))
+    }
+
+    /// Follows in a thread of its own, which ends when the handle is dropped. Errors go to `failed`.
+    ///
+    /// # Errors
+    /// `Unavailable` if the system gives no thread.
+    pub fn spawn(
+        self,
+        endpoint: Arc<Endpoint>,
+        interval: Duration,
+        failed: impl Fn(&Error) + Send + 'static,
+    ) -> Result<crate::Background> {
+        crate::Background::spawn("mlops-follow", interval, move || {
+            if let Err(error) = self.poll_blocking(&endpoint) {
+                failed(&error);
+            }
+        })
+    }
+
+    fn refused(&self) -> std::sync::MutexGuard<'_, Option<ModelVersion>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a future on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let mut future = std::pin::pin!(future);
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}

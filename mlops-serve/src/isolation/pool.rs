@@ -1,0 +1,213 @@
+//! Threads that compute, and are left behind when they hang.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mlops_core::{Error, Result};
+
+use crate::endpoint::isolate;
+use crate::runtime::Runtime;
+use crate::tensor::{TensorBuf, TensorView};
+
+/// The tensors of one call, on their way to a thread and back.
+#[derive(Debug, Default)]
+pub(super) struct Tensors {
+    pub(super) inputs: Vec<TensorBuf>,
+    pub(super) outputs: Vec<TensorBuf>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    runtime: Arc<dyn Runtime>,
+    state: Mutex<State>,
+    work: Condvar,
+    threads: usize,
+    hung_max: usize,
+    waiting_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<(Tensors, Arc<Task>)>,
+    /// Threads that compute or look for work; not those left behind.
+    live: usize,
+    idle: usize,
+    hung: usize,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Task {
+    state: Mutex<TaskState>,
+    done: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum TaskState {
+    #[default]
+    Queued,
+    Running,
+    Done(Tensors, Result<()>),
+    /// The caller waits no more.
+    Left,
+}
+
+impl Pool {
+    pub(super) fn new(
+        runtime: Arc<dyn Runtime>,
+        threads: usize,
+        hung_max: usize,
+        waiting_max: usize,
+    ) -> Arc<Self> {
+        let (state, work) = (Mutex::default(), Condvar::new());
+        Arc::new(Self { runtime, state, work, threads, hung_max, waiting_max })
+    }
+
+    /// Computes on a thread of the pool.
+    pub(super) fn call(self: &Arc<Self>, tensors: Tensors, limit: Duration) -> Result<Tensors> {
+        let task = Arc::new(Task::default());
+        let mut state = self.state();
+        if state.live == 0 && state.hung >= self.hung_max {
+            return Err(self.all_hang(state.hung));
+        }
+        let free = state.idle + self.threads.saturating_sub(state.live);
+        if state.queue.len() >= self.waiting_max.saturating_add(free) {
+            let (engine, busy) = (self.runtime.engine(), state.live);
+            return Err(Error::unavailable(format!(
+                "all {busy} threads of {engine} are busy: try again later"
+            )));
+        }
+        state.queue.push_back((tensors, Arc::clone(&task)));
+        if state.queue.len() > state.idle && state.live < self.threads {
+            self.spawn(&mut state)?;
+        }
+        drop(state);
+        self.work.notify_one();
+        self.wait(&task, limit)
+    }
+
+    /// The number of threads that were left behind and still hang.
+    pub(super) fn hung(&self) -> usize {
+        self.state().hung
+    }
+
+    /// The number of calls that wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// Ends the threads that do not hang; those that do end when they come back.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.work.notify_all();
+    }
+
+    fn wait(self: &Arc<Self>, task: &Task, limit: Duration) -> Result<Tensors> {
+        let running = |state: &mut TaskState| matches!(state, TaskState::Queued | TaskState::Running);
+        let guard = task.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = task.done.wait_timeout_while(guard, limit, running);
+        let (mut guard, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *guard, TaskState::Left) {
+            TaskState::Done(tensors, result) => return result.map(|()| tensors),
+            // Before the thread can see that it was left, or it would count itself back first.
+            TaskState::Running => self.leave_behind(),
+            TaskState::Queued | TaskState::Left => {}
+        }
+        drop(guard);
+        let (engine, limit) = (self.runtime.engine(), limit.as_micros() as f64 / 1e3);
+        Err(Error::unavailable(format!("{engine} gave no answer within {limit} ms")))
+    }
+
+    /// A thread hangs: another takes its place, if so many may.
+    fn leave_behind(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.live -= 1;
+        state.hung += 1;
+        if !state.queue.is_empty() && state.live < self.threads && state.hung < self.hung_max {
+            // Without a thread the queued calls run into their limits, which is what they ask for.
+            let _ = self.spawn(&mut state);
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, state: &mut State) -> Result<()> {
+        let pool = Arc::clone(self);
+        let name = format!("mlops-{}", self.runtime.engine());
+        // A name with a zero byte is no name for a thread.
+        let name = name.replace('\0', "");
+        let spawned = std::thread::Builder::new().name(name).spawn(move || pool.work());
+        match spawned {
+            Ok(_) => {
+                state.live += 1;
+                Ok(())
+            }
+            Err(error) => {
+                Err(Error::unavailable("the system gives no thread to compute on").with_source(error))
+            }
+        }
+    }
+
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            let Some((mut tensors, task)) = state.queue.pop_front() else {
+                if state.closed {
+                    state.live -= 1;
+                    return;
+                }
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+                continue;
+            };
+            drop(state);
+            let begun = task.advance(TaskState::Running, |state| matches!(state, TaskState::Queued));
+            let kept = !begun || {
+                let result = isolate(self.runtime.engine(), || self.run(&mut tensors));
+                let done = TaskState::Done(tensors, result);
+                let kept = task.advance(done, |state| matches!(state, TaskState::Running));
+                task.done.notify_one();
+                kept
+            };
+            state = self.state();
+            if !kept {
+                // Its caller has left it behind, and another thread may have taken its place.
+                state.hung -= 1;
+                if state.live >= self.threads || state.closed {
+                    return;
+                }
+                state.live += 1;
+            }
+        }
+    }
+
+    fn run(&self, tensors: &mut Tensors) -> Result<()> {
+        let Tensors { inputs, outputs } = tensors;
+        let inputs: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
+        self.runtime.run(&inputs, outputs)
+    }
+
+    #[cold]
+    fn all_hang(&self, hung: usize) -> Error {
+        let engine = self.runtime.engine();
+        Error::unavailable(format!(
+            "{engine} hangs in {hung} threads, as many as may: take it out of service"
+        ))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Task {
+    /// Goes to the next state, if it is in the one before.
+    fn advance(&self, next: TaskState, from: impl FnOnce(&TaskState) -> bool) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = from(&state);
+        if fits {
+            *state = next;
+        }
+        fits
+    }
+}
