@@ -21,7 +21,11 @@
 //! | [`regression`] | numbers: errors, explained variance, quantile loss, residuals |
 //! | [`ranking`] | lists: NDCG, MAP, MRR with the presets of three tools, group AUC, coverage, novelty, diversity |
 //! | [`bias`] | SageMaker Clarify's bias metrics and fairlearn's gaps from one contingency pass |
-//! | [`Slices`] | any of these on parts of the rows |
+//! | [`business`] | click-through and conversion rates, revenue per user, with the delta method |
+//! | [`Slices`], [`SliceSearch`] | any of these on parts of the rows; the parts where the loss stands out |
+//! | [`interval`] | Wilson and other intervals of shares, the bootstrap, the mergeable Poisson bootstrap |
+//! | [`paired`] | two models on the same rows: DeLong, McNemar, paired t |
+//! | [`calibration`] | isotonic regression and Platt's scaling, to fit here and to apply when serving |
 //! | [`Evaluation`] | the results: a plain value that travels with a model version |
 //! | [`Gate`] | rules over an evaluation, absolute or against another model, with a verdict that says why |
 //!
@@ -30,7 +34,11 @@
 
 pub mod bias;
 pub mod binary;
+pub mod business;
+pub mod calibration;
+pub mod interval;
 pub mod multiclass;
+pub mod paired;
 pub mod ranking;
 pub mod regression;
 
@@ -40,6 +48,7 @@ mod metric;
 mod moments;
 mod quantile;
 mod report;
+mod slice_search;
 mod slices;
 mod sum;
 
@@ -47,5 +56,6 @@ pub use error::MetricError;
 pub use gate::{Against, Check, Evidence, Gate, Outcome, Reference, Rule, Status, Verdict};
 pub use metric::{Interval, Metric, MetricState, Metrics};
 pub use report::{Evaluation, SliceEvaluation};
+pub use slice_search::{SliceSearch, WeakSlice};
 pub use slices::{Goal, Slice, Slices};
 pub use sum::{Mean, Sum};

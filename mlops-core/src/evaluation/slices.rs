@@ -105,7 +105,8 @@ impl<S: MetricState> Slices<S> {
     /// The slices of at least `min_rows` rows by how badly they do in a metric, the worst first, with its value.
     ///
     /// Slices where the metric is undefined are left out. Empty if [`Goal::of`] does not know the metric.
-    /// Small slices do badly by chance too: read the standard error beside the value.
+    /// Small slices do badly by chance too: read the standard error beside the value, or use
+    /// [`SliceSearch`](super::SliceSearch), which tests.
     pub fn worst(&self, metric: &str, min_rows: u64) -> Vec<(&Slice, super::Metric)> {
         let Some(goal) = Goal::of(metric) else { return Vec::new() };
         let value = |(slice, state): (_, &S)| Some((slice, *state.metrics().get(metric)?));
@@ -192,6 +193,9 @@ const HIGHER: &[&str] = &[
     "coverage",
     "demographic_parity_ratio",
     "diversity",
+    "entropy",
+    "epc",
+    "equal_opportunity_ratio",
     "equalized_odds_ratio",
     "explained_variance",
     "f_beta",
@@ -204,9 +208,11 @@ const HIGHER: &[&str] = &[
     "mrr",
     "ndcg",
     "novelty",
+    "personalization",
     "precision",
     "r2",
     "recall",
+    "revenue_per_impression",
     "revenue_per_user",
     "roc_auc",
     "rows",
@@ -215,6 +221,7 @@ const HIGHER: &[&str] = &[
 ];
 
 const LOWER: &[&str] = &[
+    "accuracy_difference",
     "brier",
     "demographic_parity_difference",
     "ece",

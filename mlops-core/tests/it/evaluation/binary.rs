@@ -133,6 +133,25 @@ fn lift_and_ks_read_off_the_curve() {
     assert!((tied.lift(0.3).unwrap() - 1.0).abs() < 1e-12);
 }
 
+#[test]
+fn weighted_rows_agree_with_scikit_learn() {
+    for case in cases("binary_weighted") {
+        on_rows(&case, |rows| {
+            let (curve, losses, matrix) = (rows.curve(), rows.losses().unwrap(), matrix(&case, rows));
+            case.expect_field("roc_auc", curve.roc_auc());
+            case.expect_field("average_precision", curve.average_precision());
+            case.expect_field("log_loss", losses.log_loss());
+            case.expect_field("brier", losses.brier());
+            case.expect_field("mcc", matrix.mcc());
+            case.expect_field("kappa", matrix.kappa());
+            case.expect_field("f2", matrix.f_beta(2.0));
+            case.expect_field("f0.5", matrix.f_beta(0.5));
+            case.expect_field("balanced_accuracy", matrix.balanced_accuracy());
+        });
+    }
+    check("ks", |_, rows| rows.curve().ks().map(|(gap, _)| gap));
+}
+
 /// Probabilities from a coarse grid, so that ties are common.
 fn rows() -> impl Strategy<Value = Vec<BinaryRow>> {
     let row = (any::<bool>(), 0_u32..=20).prop_map(|(label, p)| BinaryRow::new(label, f64::from(p) / 20.0));

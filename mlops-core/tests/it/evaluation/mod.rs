@@ -7,8 +7,13 @@
 mod bad_input;
 mod bias;
 mod binary;
+mod business;
+mod calibration;
 mod gate;
+mod interval;
 mod multiclass;
 mod oracle;
+mod paired;
 mod ranking;
 mod regression;
+mod slices;

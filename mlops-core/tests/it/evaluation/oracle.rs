@@ -12,9 +12,12 @@ pub(crate) struct Case {
 /// own, as `multiclass:mcc`.
 pub(crate) fn cases(family: &str) -> Vec<Case> {
     let (several, family) = family.split_once(':').map_or((false, family), |(_, family)| (true, family));
-    let text = include_str!("../../../../testdata/evaluation/metrics.json");
-    let file: Value = serde_json::from_str(text).unwrap();
-    let all = file["cases"].as_array().unwrap().iter();
+    let texts = [
+        include_str!("../../../../testdata/evaluation/metrics.json"),
+        include_str!("../../../../testdata/evaluation/more.json"),
+    ];
+    let files = texts.map(|text| serde_json::from_str::<Value>(text).unwrap());
+    let all = files.iter().flat_map(|file| file["cases"].as_array().unwrap());
     let suited = all.filter(|case| (case["suite"] == "multiclass") == several);
     let named = suited.filter(|case| case["name"].as_str().unwrap().split('/').next() == Some(family));
     let found: Vec<Case> = named

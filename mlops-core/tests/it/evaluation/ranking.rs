@@ -43,6 +43,16 @@ fn ndcg_agrees_with_scikit_learn() {
 }
 
 #[test]
+fn long_tied_lists_agree_with_scikit_learn() {
+    for case in cases("ndcg") {
+        let (relevance, scores) = (matrix(&rows(&case.input["rel"])), matrix(&rows(&case.input["score"])));
+        let k = case.input["k"].as_u64().unwrap() as usize;
+        let values = ndcg_rows(&relevance.view(), &scores.view(), k, Conventions::sklearn()).unwrap();
+        case.expect(Some(values.iter().sum::<f64>() / values.len() as f64));
+    }
+}
+
+#[test]
 fn label_ranking_agrees_with_scikit_learn() {
     for case in cases("sklearn_lrap") {
         let pairs = rows(&case.input["rel"]).into_iter().zip(rows(&case.input["score"]));

@@ -42,6 +42,23 @@ fn metrics_agree_with_scikit_learn() {
 }
 
 #[test]
+fn weighted_rows_agree_with_scikit_learn() {
+    for case in cases("regression_weighted") {
+        let (truth, predicted) = (case.numbers("y_true"), case.numbers("y_pred"));
+        let weights = case.numbers("sample_weight");
+        let rows = Predicted::new(&truth, &predicted).unwrap().weighted(&weights).unwrap();
+        let metrics = rows.metrics(0.1).unwrap();
+        case.expect_field("r2", metrics.r2());
+        case.expect_field("explained_variance", metrics.explained_variance());
+        case.expect_field("mape", metrics.mape());
+        case.expect_field("pinball_0.1", metrics.pinball_loss());
+        case.expect_field("median_ae", rows.median_absolute_error());
+        case.expect_field("d2_abs", rows.d2_pinball(0.5).unwrap());
+        case.expect_field("d2_pinball_0.9", rows.d2_pinball(0.9).unwrap());
+    }
+}
+
+#[test]
 fn residuals_are_summarised() {
     let residuals =
         Predicted::new(&[1.0, 2.0, 3.0, 4.0, 5.0], &[1.0, 1.0, 1.0, 1.0, 1.0]).unwrap().residuals();
