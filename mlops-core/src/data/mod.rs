@@ -6,8 +6,6 @@
 //! - [`ValidationReport`]: what breaks the schema, where and how often.
 //! - [`Value`] and [`Cells`]: single cells, for requests and row-wise code.
 
-#[cfg(feature = "ipc")]
-mod artifact;
 mod cells;
 mod dataset;
 mod file;

@@ -153,60 +153,6 @@ impl<B: Into<Bytes>> From<B> for Blob {
     }
 }
 
-/// An Arrow batch as an artifact: written as an Arrow IPC stream.
-///
-/// Two tables with the same rows, types and names have the same digest; what lies under missing cells
-/// counts too.
-#[cfg(feature = "ipc")]
-#[derive(Clone, Debug, PartialEq)]
-pub struct Table(pub arrow_array::RecordBatch);
-
-#[cfg(feature = "ipc")]
-impl Artifact for Table {
-    fn format() -> Cow<'static, str> {
-        "arrow ipc stream, one batch".into()
-    }
-
-    fn encode(&self, out: &mut dyn Write) -> Result<()> {
-        let mut writer = arrow_ipc::writer::StreamWriter::try_new(out, self.0.schema_ref())?;
-        writer.write(&self.0)?;
-        writer.finish()?;
-        Ok(())
-    }
-
-    fn decode(bytes: Bytes) -> Result<Self> {
-        let mut reader = arrow_ipc::reader::StreamReader::try_new(bytes.reader(), None)?;
-        match (reader.next().transpose()?, reader.next().transpose()?) {
-            (Some(batch), None) => Ok(Self(batch)),
-            (None, _) => Err(Error::data("an Arrow stream without a batch is not a table")),
-            (Some(_), Some(_)) => Err(Error::data("an Arrow stream of several batches is not one table")),
-        }
-    }
-}
-
-#[cfg(feature = "ipc")]
-impl Deref for Table {
-    type Target = arrow_array::RecordBatch;
-
-    fn deref(&self) -> &arrow_array::RecordBatch {
-        &self.0
-    }
-}
-
-#[cfg(feature = "ipc")]
-impl Borrow<arrow_array::RecordBatch> for Table {
-    fn borrow(&self) -> &arrow_array::RecordBatch {
-        &self.0
-    }
-}
-
-#[cfg(feature = "ipc")]
-impl From<arrow_array::RecordBatch> for Table {
-    fn from(batch: arrow_array::RecordBatch) -> Self {
-        Self(batch)
-    }
-}
-
 /// A list of artifacts: what a [`map`](super::Pipeline::map) runs over, and what a step gets when a
 /// `Vec<Handle<T>>` is wired into it.
 ///
@@ -317,7 +263,7 @@ pub fn digest<T: Artifact>(value: &T) -> Result<Digest> {
     Ok(digester.finish())
 }
 
-fn unwritable(error: std::io::Error) -> Error {
+pub(super) fn unwritable(error: std::io::Error) -> Error {
     Error::unavailable("cannot write the artifact").with_source(error)
 }
 
@@ -392,23 +338,5 @@ mod tests {
             let list = Many::from(list);
             assert_eq!(round_trip(&list), list);
         }
-    }
-
-    #[cfg(feature = "ipc")]
-    #[test]
-    fn tables_round_trip() {
-        use arrow_array::{Float64Array, RecordBatch, StringArray};
-        let batch = RecordBatch::try_from_iter([
-            ("x", Arc::new(Float64Array::from(vec![Some(1.5), None, Some(f64::INFINITY)])) as _),
-            ("s", Arc::new(StringArray::from(vec!["a", "", "c"])) as _),
-        ])
-        .unwrap();
-        for table in [Table(batch.clone()), Table(batch.slice(1, 1)), Table(batch.slice(0, 0))] {
-            assert_eq!(round_trip(&table), table);
-        }
-        assert_eq!(
-            Table::decode(Bytes::from_static(b"no arrow")).unwrap_err().kind(),
-            crate::ErrorKind::Data
-        );
     }
 }

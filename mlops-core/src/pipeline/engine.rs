@@ -92,6 +92,23 @@ impl From<Error> for Halt {
     }
 }
 
+/// What is done with an execution that is due.
+pub(super) enum Mode<'a> {
+    /// It is found or computed.
+    Run,
+    /// It is found, or this says that it is not.
+    Plan(&'a mut dyn FnMut(&Unit<'_>) -> Result<Option<Done>, Halt>),
+}
+
+impl Mode<'_> {
+    fn obtain(&mut self, unit: &Unit<'_>) -> Result<Option<Done>, Halt> {
+        match self {
+            Self::Run => unit.obtain(),
+            Self::Plan(foresee) => foresee(unit),
+        }
+    }
+}
+
 /// What a node finds where its input should be.
 pub(super) enum Found<T> {
     Value(T),
@@ -272,7 +289,7 @@ impl<'a> Engine<'a> {
     /// Does what is to be done at this node; all earlier ones are settled.
     pub(super) fn settle(&self, index: usize) -> Result<(), Halt> {
         let node = &self.pipeline.nodes[index];
-        let settled = self.settled_as(node, &mut |unit| unit.obtain())?;
+        let settled = self.settled_as(node, &mut Mode::Run)?;
         if !self.scope.observers.is_empty() && !matches!(node.work, Work::Param(_) | Work::Input) {
             self.scope.notify(&Notice::StepDone(&self.record(node, Some(&settled))));
         }
@@ -281,12 +298,8 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// How the node ends, if its executions end as `obtain` says.
-    pub(super) fn settled_as(
-        &self,
-        node: &Node,
-        obtain: &mut dyn FnMut(&Unit<'_>) -> Result<Option<Done>, Halt>,
-    ) -> Result<Settled, Halt> {
+    /// How the node ends.
+    pub(super) fn settled_as(&self, node: &Node, mode: &mut Mode<'_>) -> Result<Settled, Halt> {
         let places = node.first..node.first + node.outputs.len();
         if !places.is_empty() && places.clone().all(|slot| self.given.contains_key(&slot)) {
             let values = places.filter_map(|slot| self.given.get(&slot));
@@ -325,12 +338,13 @@ impl<'a> Engine<'a> {
             Work::Require(_) => Done::with(StepState::Computed, Vec::new()),
             Work::Approval => return self.ask(node),
             Work::Call(call) => {
-                match obtain(&Unit { engine: self, node, place: None, call, inputs: &inputs })? {
+                let unit = Unit { engine: self, node, place: None, call, inputs: &inputs };
+                match mode.obtain(&unit)? {
                     Some(done) => done,
                     None => return Ok(Settled::Waits),
                 }
             }
-            Work::Each(each) => match self.each(node, each, &inputs, obtain)? {
+            Work::Each(each) => match self.each(node, each, &inputs, mode)? {
                 Some(done) => done,
                 None => return Ok(Settled::Waits),
             },
@@ -399,35 +413,34 @@ impl<'a> Engine<'a> {
         node: &Node,
         each: &Each,
         inputs: &[Value],
-        obtain: &mut dyn FnMut(&Unit<'_>) -> Result<Option<Done>, Halt>,
+        mode: &mut Mode<'_>,
     ) -> Result<Option<Done>, Halt> {
         let Some((list, shared)) = inputs.split_first() else {
             return Err(Error::internal(format!("map `{}` is wired to nothing", node.name)).into());
         };
-        let mut values = Vec::new();
-        let mut parts = Vec::new();
-        let mut state = StepState::Cached;
-        let mut waits = false;
-        for (place, item) in (each.items)(&list.erased)?.into_iter().enumerate() {
+        let mut rows = Vec::new();
+        for item in (each.items)(&list.erased)? {
             let mut digester = Digester::new();
             (each.item.encode)(&item, &mut digester)?;
-            let mut inputs = vec![Value { erased: item, digest: digester.finish() }];
-            inputs.extend_from_slice(shared);
-            let unit = Unit { engine: self, node, place: Some(place), call: &each.call, inputs: &inputs };
-            match obtain(&unit)? {
-                Some(mut done) => {
-                    if done.state == StepState::Computed {
-                        state = StepState::Computed;
-                    }
-                    values.extend(done.values.pop());
-                    parts.push(unit.record(&done));
-                }
-                None => waits = true,
+            let mut row = vec![Value { erased: item, digest: digester.finish() }];
+            row.extend_from_slice(shared);
+            rows.push(row);
+        }
+        let unit = |place: usize| {
+            let call = &each.call;
+            Unit { engine: self, node, place: Some(place), call, inputs: &rows[place] }
+        };
+        let items = match mode {
+            Mode::Run => super::parallel::each(self, rows.len(), &|place| unit(place).obtain())?,
+            Mode::Plan(_) => {
+                (0..rows.len()).map(|place| mode.obtain(&unit(place))).collect::<Result<_, Halt>>()?
             }
-        }
-        if waits {
-            return Ok(None);
-        }
+        };
+        let Some(items) = items.into_iter().collect::<Option<Vec<Done>>>() else { return Ok(None) };
+        let computed = items.iter().any(|item| item.state == StepState::Computed);
+        let state = if computed { StepState::Computed } else { StepState::Cached };
+        let parts = items.iter().enumerate().map(|(place, done)| unit(place).record(done)).collect();
+        let values: Vec<Value> = items.into_iter().flat_map(|done| done.values).collect();
         let erased: Vec<Erased> = values.iter().map(|value| value.erased.clone()).collect();
         let digest = list_digest(values.iter().map(|value| value.digest));
         let list = Value { erased: (each.gather)(&erased)?, digest };

@@ -68,6 +68,28 @@
 //! * The [`Run`](crate::run::Run) record holds parameters, metrics, and the digest of every artifact with
 //!   its [lineage](crate::run::Run::lineage).
 //!
+//! # For people who know SageMaker Pipelines
+//!
+//! | there | here |
+//! |---|---|
+//! | pipeline parameter | [`Pipeline::param`], set by [`Request::param`] |
+//! | Processing, Training step | [`Pipeline::step`]; several outputs: [`Pipeline::split`] |
+//! | Tuning step | [`Pipeline::map`] over the settings, then a step that takes the best of [`Many`] |
+//! | Transform step | [`Pipeline::map`] over parts of the data |
+//! | Model, RegisterModel step | a step that is [`always`](Step::always) run, with [`Context::operation_id`] |
+//! | Condition step (Eq, Gt, Gte, Lt, Lte, In, Not, Or) | a step that gives `bool` or a [`Decision`], then [`Pipeline::when`]; its two ways [rejoin](Branch::otherwise) |
+//! | Fail step | [`Pipeline::require`], or a step that returns an error |
+//! | Callback step, approval | [`Pipeline::approval`], answered by [`Store::decide`] |
+//! | QualityCheck, ClarifyCheck step | a step that gives a [`Verdict`](crate::evaluation::Verdict), then [`Pipeline::require`] |
+//! | Lambda, EMR, Notebook step | a step, whose function does it |
+//! | property references, `DependsOn` | handles |
+//! | cache with `ExpireAfter` | on with a [`Store`]; [`Step::expires_after`] |
+//! | retry policies by exception, backoff, attempts or expiry | [`Step::retry_on`] with a [`Retry`] |
+//! | selective execution | [`Request::only`], with [`Request::inject`] for what is not to run |
+//! | `ParallelismConfiguration` | [`Runner::with_threads`] |
+//! | execution, its status and its lineage | [`Run`](crate::run::Run), [`RunStatus`](crate::run::RunStatus) |
+//! | EventBridge schedules and rules | a trigger, see below |
+//!
 //! # What it does not do
 //! It does not see into functions: raise [`Step::version`] when one computes something else. It does not
 //! kill threads: timeouts and cancellation are asked for at [`Context::checkpoint`]. It keeps the values of a
@@ -77,6 +99,7 @@ mod approval;
 mod artifact;
 mod branch;
 mod context;
+mod diagram;
 mod engine;
 mod handle;
 mod key;
@@ -91,11 +114,11 @@ mod retry;
 mod runner;
 mod step;
 pub mod store;
+#[cfg(feature = "ipc")]
+mod table;
 mod unit;
 
 pub use approval::Approval;
-#[cfg(feature = "ipc")]
-pub use artifact::Table;
 pub use artifact::{Artifact, Blob, Many, digest};
 pub use branch::{Branch, Decision};
 pub use context::{CancelToken, Context, Secret};
@@ -109,3 +132,5 @@ pub use retry::Retry;
 pub use runner::{Execution, Runner};
 pub use step::{Step, StepFn};
 pub use store::Store;
+#[cfg(feature = "ipc")]
+pub use table::Table;

@@ -1,7 +1,7 @@
 //! Independent steps at the same time.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
@@ -10,8 +10,7 @@ use super::handle::Source;
 
 /// Settles all needed nodes, each after those that it takes values from.
 ///
-/// The caller's thread works too; helpers come when a node is ready and nobody is free, and are told of the
-/// end.
+/// The caller's thread works too; a helper comes when a node is ready and nobody is free.
 pub(super) fn settle_all(engine: &Engine<'_>) -> Result<(), Halt> {
     let nodes = &engine.pipeline.nodes;
     let mut board = Board { open: vec![0; nodes.len()], ..Board::default() };
@@ -30,11 +29,66 @@ pub(super) fn settle_all(engine: &Engine<'_>) -> Result<(), Halt> {
         }
     }
     let crew = Crew { engine, followers, board: Mutex::new(board), changed: Condvar::new() };
-    thread::scope(|scope| crew.work(scope));
+    thread::scope(|scope| crew.work(scope, true));
     match crew.board.into_inner().unwrap_or_else(PoisonError::into_inner).halt {
         Some(halt) => Err(halt),
         None => Ok(()),
     }
+}
+
+/// Does `work` for every place from 0 and gives what it gave, in order; after an error nothing new starts.
+pub(super) fn each<T: Send>(
+    engine: &Engine<'_>,
+    count: usize,
+    work: &(dyn Fn(usize) -> Result<T, Halt> + Sync),
+) -> Result<Vec<T>, Halt> {
+    if count < 2 || engine.permits.load(Ordering::SeqCst) == 0 {
+        return (0..count).map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(BTreeMap::new());
+    let turn = || {
+        while let place = next.fetch_add(1, Ordering::SeqCst)
+            && place < count
+        {
+            let result = work(place);
+            if result.is_err() {
+                next.store(count, Ordering::SeqCst);
+            }
+            results.lock().unwrap_or_else(PoisonError::into_inner).insert(place, result);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..count {
+            if !call_helper(engine, scope, turn) {
+                break;
+            }
+        }
+        turn();
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Starts a thread, if one more is allowed. One that cannot be had is no error: the others do the work.
+fn call_helper<'scope>(
+    engine: &'scope Engine<'_>,
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() + Send + 'scope,
+) -> bool {
+    let permits = &engine.permits;
+    let take = |free: usize| free.checked_sub(1);
+    if permits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
+        return false;
+    }
+    let work = move || {
+        work();
+        permits.fetch_add(1, Ordering::SeqCst);
+    };
+    let started = thread::Builder::new().name("pipeline".to_owned()).spawn_scoped(scope, work).is_ok();
+    if !started {
+        permits.fetch_add(1, Ordering::SeqCst);
+    }
+    started
 }
 
 #[derive(Default)]
@@ -43,7 +97,8 @@ struct Board {
     open: Vec<usize>,
     ready: BTreeSet<usize>,
     left: usize,
-    idle: usize,
+    /// Whether the caller's thread has nothing to do.
+    caller_waits: bool,
     halt: Option<Halt>,
 }
 
@@ -55,17 +110,22 @@ struct Crew<'e> {
 }
 
 impl<'e> Crew<'e> {
-    fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+    /// Settles what is ready. With nothing ready a helper leaves, so that its place is free for the items of
+    /// a map; the caller's thread stays to the end.
+    fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, is_caller: bool) {
         let mut board = self.lock();
         while board.left > 0 && board.halt.is_none() {
             let Some(index) = board.ready.pop_first() else {
-                board.idle += 1;
+                if !is_caller {
+                    return;
+                }
+                board.caller_waits = true;
                 board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
-                board.idle -= 1;
+                board.caller_waits = false;
                 continue;
             };
-            if !board.ready.is_empty() && board.idle == 0 {
-                self.call_helper(scope);
+            if !board.ready.is_empty() && !board.caller_waits {
+                call_helper(self.engine, scope, || self.work(scope, false));
             }
             drop(board);
             let settled = self.engine.settle(index);
@@ -83,18 +143,6 @@ impl<'e> Crew<'e> {
                 Err(halt) => board.halt = board.halt.take().or(Some(halt)),
             }
             self.changed.notify_all();
-        }
-    }
-
-    fn call_helper<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        let permits = &self.engine.permits;
-        let take = |free: usize| free.checked_sub(1);
-        if permits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
-            // A thread that cannot be had is no error: those that there are do the work.
-            let helper = thread::Builder::new().name("pipeline".to_owned());
-            if helper.spawn_scoped(scope, || self.work(scope)).is_err() {
-                permits.fetch_add(1, Ordering::SeqCst);
-            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::engine::{Done, Engine, Found, Halt, Settled};
+use super::engine::{Done, Engine, Found, Halt, Mode, Settled};
 use super::handle::Source;
 use super::node::{Node, Work};
 use super::unit::{Miss, Unit};
@@ -134,8 +134,8 @@ pub(super) fn plan(engine: &Engine<'_>) -> Result<Plan> {
             continue;
         }
         let mut missed = None;
-        let mut obtain = |unit: &Unit<'_>| foresee(unit, &mut steps, &mut missed);
-        let settled = match engine.settled_as(node, &mut obtain) {
+        let mut foresee = |unit: &Unit<'_>| foresee(unit, &mut steps, &mut missed);
+        let settled = match engine.settled_as(node, &mut Mode::Plan(&mut foresee)) {
             Ok(settled) => settled,
             Err(Halt::Broken(error) | Halt::Failed { error, .. }) => return Err(error),
             Err(Halt::Cancelled) => Settled::Waits,

@@ -88,7 +88,8 @@ impl Request {
     }
 
     /// Gives the value of an input or of a step from outside: the step does not run, and neither do those
-    /// that only it needs.
+    /// that only it needs. A [`split`](super::Pipeline::split) of which some parts alone are given runs for
+    /// the others.
     #[must_use]
     pub fn inject<T: Artifact>(mut self, handle: Handle<T>, value: T) -> Self {
         self.claim(handle.pipeline);

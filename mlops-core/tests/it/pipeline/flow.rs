@@ -32,6 +32,51 @@ fn tuples_lists_and_maps_carry_values() {
 }
 
 #[test]
+fn a_picture_shows_steps_values_and_conditions() {
+    let mut p = Pipeline::new("p");
+    let large = p.param("large", false);
+    let model = p.when(large, |p| p.step("a", || Ok(1_u32), ())).otherwise(|p| p.step("b", || Ok(2_u32), ()));
+    p.require("gate", large);
+    p.approval("release", model);
+    let mermaid = p.to_mermaid();
+    for line in [
+        "n0([\"large\"])",
+        "n0 -. yes .-> n1",
+        "n0 -. no .-> n2",
+        "n1 --> n3",
+        "n4{\"gate\"}",
+        "n5{{\"release\"}}",
+        "n4 -. yes .-> n5",
+    ] {
+        assert!(mermaid.contains(line), "{line} in {mermaid}");
+    }
+    assert!(p.to_dot().contains("n0 -> n1 [label=\"yes\", style=dotted];"));
+}
+
+#[test]
+fn events_tell_what_people_should_hear() {
+    use mlops_core::pipeline::EventObserver;
+    use mlops_core::{EventLog, Severity};
+    use std::sync::Arc;
+    let (bench, log) = (Bench::new(), Arc::new(EventLog::default()));
+    let mut p = Pipeline::new("p");
+    p.step(Step::new("down").retry(Retry::times(1)), || Err::<u32, _>(Error::unavailable("no route")), ());
+    let observer = EventObserver::new(log.clone(), bench.clock.clone());
+    bench.bare().with_observer(observer).run(&p, "1").unwrap_err();
+    let events: Vec<_> =
+        log.take().iter().map(|e| (e.severity, e.subject.clone(), e.message.clone())).collect();
+    let want = |severity, subject: &str, message: &str| (severity, subject.to_owned(), message.to_owned());
+    assert_eq!(
+        events,
+        [
+            want(Severity::Warning, "step `down`", "attempt 1 failed, next in 1s: no route"),
+            want(Severity::Critical, "step `down`", "attempt 2 failed, it was the last: no route"),
+            want(Severity::Critical, "pipeline `p`", "`down` failed: no route"),
+        ]
+    );
+}
+
+#[test]
 fn a_branch_runs_one_way_and_rejoins() {
     let mut p = Pipeline::new("p");
     let large = p.param("large", false);

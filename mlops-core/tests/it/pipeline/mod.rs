@@ -3,6 +3,7 @@
 mod cache;
 mod crash;
 mod flow;
+mod laws;
 mod wiring;
 
 use std::collections::BTreeMap;
