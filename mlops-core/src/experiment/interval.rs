@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::mixture::Sides;
 use crate::{Error, Result};
 
 /// Which departures from the null count as evidence, and so which ends of the interval are finite.
@@ -17,6 +18,24 @@ pub enum Alternative {
     Greater,
     /// The truth is below the null: the lower end is open.
     Less,
+}
+
+impl Alternative {
+    /// How far the estimate lies from the null, toward the side that counts.
+    pub(super) fn toward(self, estimate: f64, null: f64) -> f64 {
+        match self {
+            Self::Less => null - estimate,
+            Self::TwoSided | Self::Greater => estimate - null,
+        }
+    }
+
+    /// How many sides count.
+    pub(super) fn sides(self) -> Sides {
+        match self {
+            Self::TwoSided => Sides::Two,
+            Self::Greater | Self::Less => Sides::One,
+        }
+    }
 }
 
 /// A closed interval; an open end is infinite, and is `null` when serialised.
@@ -49,6 +68,11 @@ impl Interval {
             return Ok(Self { lower, upper });
         }
         Err(Error::invalid(format!("no interval reaches from {lower} to {upper}: give the lower end first")))
+    }
+
+    /// From one end to the other; the ends are numbers, in any order.
+    pub(super) fn spanning(a: f64, b: f64) -> Self {
+        Self { lower: a.min(b), upper: a.max(b) }
     }
 
     /// What lies within `radius` of `center`, open on the side that the alternative does not ask about.

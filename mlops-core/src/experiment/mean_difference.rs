@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::{Comparison, p_value};
 use super::interval::{Alternative, Interval};
-use super::mixture::{NormalMixture, Sides, best_rho};
+use super::mixture::{Sides, best_rho, log_e_value_and_radius};
 use super::moments::Moments;
 use super::settings::{check_alpha, check_finite, check_open};
 use super::two_arm::{Outcomes, TwoArm};
@@ -128,10 +128,7 @@ impl MeanDifference {
         else {
             return Ok(answer);
         };
-        let toward = match self.alternative {
-            Alternative::Less => self.null - estimate,
-            Alternative::TwoSided | Alternative::Greater => estimate - self.null,
-        };
+        let toward = self.alternative.toward(estimate, self.null);
         let evidence = match self.allocation {
             Allocation::Adaptive => self.adaptive(control, treatment, toward)?,
             Allocation::Fixed => self.fixed(control, treatment, toward)?,
@@ -162,21 +159,17 @@ impl MeanDifference {
 
     /// The log e-value and the radius with shares fixed in advance; `None` if there is no variance.
     fn fixed(&self, c: ArmVariance, t: ArmVariance, toward: f64) -> Result<Option<(f64, f64)>> {
-        let sides = self.sides();
+        let sides = self.alternative.sides();
         let of_mean = c.of_mean + t.of_mean;
         let mixed = match self.scale {
             Scale::Rows(rows) => (c.of_row + t.of_row) / (rows * best_rho(self.alpha, sides)?),
             Scale::Effect(effect) => effect * effect,
         };
-        // In units of the mixture the intrinsic time is v and the sum z sqrt(v): no square overflows.
         let v = mixed / of_mean;
         if !usable(v) {
             return Ok(None);
         }
-        let unit = (of_mean / v).sqrt();
-        let mixture = NormalMixture::new(1.0, sides)?;
-        let s = (toward / unit).clamp(-1e150, 1e150);
-        Ok(Some((mixture.log_mixture(s, v)?, mixture.bound(v, self.alpha)? * unit)))
+        log_e_value_and_radius(v, of_mean, toward, self.alpha, sides).map(Some)
     }
 
     /// The log e-value and the radius with shares that may follow the outcomes; `None` if there is no variance.
@@ -196,13 +189,6 @@ impl MeanDifference {
         let toward = if self.alternative == Alternative::TwoSided { toward } else { toward.max(0.0) };
         let z = toward / spread.sqrt();
         Ok(Some((0.5 * z * z - price, (2.0 * spread * (price - self.alpha.ln())).sqrt())))
-    }
-
-    fn sides(&self) -> Sides {
-        match self.alternative {
-            Alternative::TwoSided => Sides::Two,
-            Alternative::Greater | Alternative::Less => Sides::One,
-        }
     }
 }
 

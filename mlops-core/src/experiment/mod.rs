@@ -26,11 +26,13 @@
 //! |---|---|---|
 //! | is the mean of one arm different, better, not worse? | [`MeanDifference`] | at any time |
 //! | is the rate of a rare event (an error) different, exactly? | [`RateDifference`] | at any time |
+//! | what is the mean or the rate of one arm? | [`sequence`] | at any time |
 //! | did the units split as planned? | [`SampleRatio`] | at any time, or once |
 //! | which of many small p-values stand? | [`correction`] | |
 
 pub mod correction;
 pub mod mixture;
+pub mod sequence;
 
 mod comparison;
 mod interval;

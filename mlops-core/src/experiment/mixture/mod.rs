@@ -18,7 +18,7 @@ mod poly_stitching;
 pub use gamma_exponential::GammaExponentialMixture;
 pub(super) use multinomial::log_multinomial_mixture;
 pub use normal::NormalMixture;
-pub(super) use normal::best_rho;
+pub(super) use normal::{best_rho, log_e_value_and_radius};
 pub use poly_stitching::PolyStitching;
 
 use serde::{Deserialize, Serialize};

@@ -96,6 +96,23 @@ impl NormalMixture {
     }
 }
 
+/// The log e-value and the radius of a mean of variance `of_mean` that lies `toward` from its null, when its
+/// standard error is `1 / sqrt(v)` of the standard deviation of the mixture.
+///
+/// In units of the mixture no square overflows.
+pub(in crate::experiment) fn log_e_value_and_radius(
+    v: f64,
+    of_mean: f64,
+    toward: f64,
+    alpha: f64,
+    sides: Sides,
+) -> Result<(f64, f64)> {
+    let unit = (of_mean / v).sqrt();
+    let mixture = NormalMixture::new(1.0, sides)?;
+    let s = (toward / unit).clamp(-1e150, 1e150);
+    Ok((mixture.log_mixture(s, v)?, mixture.bound(v, alpha)? * unit))
+}
+
 /// `rho / v_opt` of the nearly narrowest bound.
 pub(in crate::experiment) fn best_rho(alpha: f64, sides: Sides) -> Result<f64> {
     let doubled = match sides {

@@ -1,6 +1,9 @@
 //! The claim of the name: 10 000 A/A experiments, each peeked at after every observation.
 
 use mlops_core::Seed;
+use mlops_core::experiment::sequence::{
+    AsymptoticMean, Betting, Bounded, PredictableMixture, RateSequence, Sequence,
+};
 use mlops_core::experiment::{
     Allocation, Alternative, Arm, MeanDifference, Moments, Proportion, RateDifference, SampleRatio, Scale,
     TwoArm,
@@ -114,4 +117,62 @@ fn exact_rates_with_adaptive_allocation() {
         });
         assert!(rate <= test.alpha, "{alternative:?} {rate}");
     }
+}
+
+/// Whether a sequence ever rejects the true mean of a value that is mostly small and sometimes 1.
+fn sequence_errs(mut sequence: impl Sequence, rows: usize, rng: &mut dyn Rng) -> bool {
+    (0..rows).any(|_| {
+        sequence.push(if rng.random::<f64>() < 0.1 { 1.0 } else { 0.1 * rng.random::<f64>() }).unwrap();
+        sequence.compare(0.145).unwrap().rejects()
+    })
+}
+
+#[test]
+fn bounded_sequences() {
+    let settings = Bounded::default();
+    let empirical = PredictableMixture::empirical_bernstein(settings).unwrap();
+    let hoeffding = PredictableMixture::hoeffding(settings).unwrap();
+    for (name, sequence) in [("empirical-Bernstein", empirical), ("Hoeffding", hoeffding)] {
+        let rate = ever_rejected(name, |rng| sequence_errs(sequence, 150, rng));
+        assert!(rate <= settings.alpha, "{name} {rate}");
+    }
+}
+
+/// Twenty steps: .145 lies between two candidates, so the claim includes the rounding to the grid.
+#[test]
+fn betting() {
+    for alternative in [Alternative::TwoSided, Alternative::Greater] {
+        let settings = Bounded { alternative, ..Default::default() };
+        let sequence = Betting::new(settings, 20).unwrap();
+        let rate = ever_rejected("betting", |rng| sequence_errs(sequence.clone(), 60, rng));
+        assert!(rate <= settings.alpha, "{alternative:?} {rate}");
+    }
+}
+
+#[test]
+fn rates() {
+    let test = RateSequence { narrowest_at: 50.0, ..Default::default() };
+    let rate = ever_rejected("rates", |rng| {
+        let mut counts = Proportion::new();
+        (0..60).any(|_| {
+            counts.push(rng.random::<f64>() < 0.2);
+            !test.interval(&counts).unwrap().contains(0.2)
+        })
+    });
+    assert!(rate <= test.alpha, "{rate}");
+    assert!(rate > 0.1 * test.alpha, "{rate}");
+}
+
+#[test]
+fn asymptotic_means() {
+    let test = AsymptoticMean { null: 2.0, ..AsymptoticMean::narrowest_at(60.0, 0.05).unwrap() };
+    let rate = ever_rejected("asymptotic", |rng| {
+        let mut rows = Moments::new();
+        (0..200).any(|_| {
+            rows.push(noise(rng)).unwrap();
+            test.compare(&rows).unwrap().rejects()
+        })
+    });
+    assert!(rate <= test.alpha, "{rate}");
+    assert!(rate > 0.2 * test.alpha, "{rate}");
 }

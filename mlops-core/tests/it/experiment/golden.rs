@@ -1,9 +1,14 @@
 //! Answers of independent implementations.
 
 use mlops_core::experiment::mixture::{GammaExponentialMixture, NormalMixture, PolyStitching, Sides};
-use mlops_core::experiment::{Allocation, MeanDifference, Moments, SampleRatio, Scale, TwoArm, correction};
+use mlops_core::experiment::sequence::{
+    AsymptoticMean, Betting, Bounded, PredictableMixture, RateSequence, Sequence,
+};
+use mlops_core::experiment::{
+    Allocation, MeanDifference, Moments, Proportion, SampleRatio, Scale, TwoArm, correction,
+};
 
-use super::{close, confseq_cases, counts, fixed_case, numbers};
+use super::{close, confseq_cases, confseq_intervals, counts, fixed_case, numbers};
 
 /// `key=value,...` as numbers.
 fn arguments<const N: usize>(text: &str) -> [f64; N] {
@@ -75,4 +80,51 @@ fn other_bounds_match_confseq() {
         let bound = PolyStitching::default().bound(v.parse().unwrap(), 0.05).unwrap();
         close(bound, expected.as_f64().unwrap(), 1e-12);
     }
+}
+
+#[test]
+fn rate_sequences_match_confseq() {
+    for (at, expected) in confseq_cases("bernoulli_confidence_interval") {
+        let (successes, trials) = at.split_once('/').unwrap();
+        let counts = Proportion::of(successes.parse().unwrap(), trials.parse().unwrap()).unwrap();
+        let interval = RateSequence::default().interval(&counts).unwrap();
+        let expected = numbers(expected);
+        // confseq bisects to 40 bits of the bracket.
+        close(interval.lower(), expected[0], 1e-11);
+        close(interval.upper(), expected[1], 1e-11);
+    }
+}
+
+#[test]
+fn bounded_sequences_match_confseq() {
+    let settings = Bounded::default();
+    matches(PredictableMixture::empirical_bernstein(settings).unwrap(), "predmix_empbern_cs");
+    matches(PredictableMixture::hoeffding(settings).unwrap(), "predmix_hoeffding_cs");
+    matches(Betting::new(settings, 1000).unwrap(), "betting_cs");
+}
+
+/// The stream and the looks are those that the name of the case says.
+fn matches(mut sequence: impl Sequence, name: &str) {
+    let mut expected = confseq_intervals(name).into_iter();
+    let stream = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0];
+    for n in 1..=100 {
+        sequence.push(stream[(n - 1) % 10]).unwrap();
+        if [10, 50, 100].contains(&n) {
+            let expected = expected.next().unwrap();
+            close(sequence.interval().lower(), expected[0], 1e-12);
+            close(sequence.interval().upper(), expected[1], 1e-12);
+        }
+    }
+    assert!(expected.next().is_none());
+}
+
+#[test]
+fn asymptotic_sequence_matches_the_formula() {
+    let case = fixed_case("asymptotic_confidence_sequence");
+    let number = |name: &str| case["input"][name].as_f64().unwrap();
+    let moments = Moments::of(numbers(&case["input"]["x"])).unwrap();
+    let test = AsymptoticMean { alpha: number("alpha"), rho: number("rho"), ..Default::default() };
+    let answer = test.compare(&moments).unwrap();
+    close(answer.estimate.unwrap(), case["expected"]["mean"].as_f64().unwrap(), 1e-12);
+    close(0.5 * answer.interval.width(), case["expected"]["radius"].as_f64().unwrap(), 1e-12);
 }

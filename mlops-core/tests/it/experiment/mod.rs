@@ -3,6 +3,7 @@
 mod always_valid;
 mod golden;
 mod laws;
+mod sequences;
 
 use std::sync::OnceLock;
 
@@ -18,14 +19,22 @@ fn fixed_case(name: &str) -> &'static Value {
     case.unwrap_or_else(|| panic!("no case `{name}`"))
 }
 
-/// The cases that confseq answered.
-fn confseq_cases(prefix: &str) -> &'static serde_json::Map<String, Value> {
+/// What confseq answered to the cases of this name.
+fn confseq(prefix: &str) -> &'static Value {
     static CASES: OnceLock<Value> = OnceLock::new();
     let cases = CASES.get_or_init(|| {
         serde_json::from_str(include_str!("../../../../testdata/experiment/confseq.json")).unwrap()
     });
     let found = cases["cases"].as_object().unwrap().iter().find(|(name, _)| name.starts_with(prefix));
-    found.unwrap_or_else(|| panic!("no cases `{prefix}`")).1.as_object().unwrap()
+    found.unwrap_or_else(|| panic!("no cases `{prefix}`")).1
+}
+
+fn confseq_cases(prefix: &str) -> &'static serde_json::Map<String, Value> {
+    confseq(prefix).as_object().unwrap()
+}
+
+fn confseq_intervals(prefix: &str) -> Vec<Vec<f64>> {
+    confseq(prefix).as_array().unwrap().iter().map(numbers).collect()
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
