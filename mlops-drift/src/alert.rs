@@ -73,7 +73,7 @@ impl AlertPolicy {
                 return true;
             }
             seen.hits = 0;
-            seen.misses += 1;
+            seen.misses = seen.misses.saturating_add(1);
             seen.misses < self.clear_after
         });
         let mut tell: BTreeMap<String, bool> = BTreeMap::new();

@@ -62,6 +62,7 @@ mod correction;
 mod float;
 mod random;
 mod sample;
+mod sort;
 
 pub use correction::Correction;
 pub use mlops_core::{Error, ErrorKind, Result};

@@ -5,6 +5,7 @@ use arrow_array::types::Float64Type;
 use arrow_array::{Array, Float64Array};
 use arrow_schema::DataType;
 
+use crate::sort::sort;
 use crate::{Error, Result};
 
 /// At least one number, none NaN, in ascending order.
@@ -36,7 +37,7 @@ impl Sample {
         if let Some(index) = values.iter().position(|value| value.is_nan()) {
             return Err(Error::data(format!("value {index} is NaN: drop missing values before testing")));
         }
-        Self::from_ordered(values)
+        Self::from_unsorted(values)
     }
 
     /// A sample of the cells of a numeric Arrow array; null and NaN cells are left out and counted.
@@ -49,7 +50,7 @@ impl Sample {
         let array = numbers(array)?;
         let values: Vec<f64> = array.iter().flatten().filter(|value| !value.is_nan()).collect();
         let left_out = array.len() - values.len();
-        Ok((Self::from_ordered(values)?, left_out))
+        Ok((Self::from_unsorted(values)?, left_out))
     }
 
     /// The numbers in ascending order.
@@ -63,12 +64,11 @@ impl Sample {
         self.sorted.len()
     }
 
-    fn from_ordered(mut values: Vec<f64>) -> Result<Self> {
+    fn from_unsorted(values: Vec<f64>) -> Result<Self> {
         if values.is_empty() {
             return Err(Error::data("a sample needs at least one number, got none"));
         }
-        values.sort_unstable_by(f64::total_cmp);
-        Ok(Self { sorted: values })
+        Ok(Self { sorted: sort(values) })
     }
 }
 

@@ -308,7 +308,7 @@ impl Histogram {
             && (1..=64).contains(&rows)
             && self.buckets.len() == rows * self.room
             && self.lengths.iter().all(|length| usize::from(*length) < self.room)
-            && (rows == 1 || self.lengths[rows - 1] > 0)
+            && (rows == 1 || !self.lengths.contains(&0))
             && counted == self.width
     }
 }

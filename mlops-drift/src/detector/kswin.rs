@@ -69,7 +69,7 @@ pub struct Kswin {
     random: Random,
     /// Whether the place is drawn, by place.
     drawn: Vec<bool>,
-    /// The places of the older values, in the order that the draws left them.
+    /// Room for the draws to work in.
     pool: Vec<u16>,
     distance: f64,
     signal: Signal,
@@ -173,11 +173,8 @@ impl Kswin {
             |index: usize| if oldest + index < window { oldest + index } else { oldest + index - window };
         match &mut self.random {
             Random::SplitMix(random) => {
-                if self.pool.len() != older {
-                    self.pool.clear();
-                    self.pool.extend(0..older as u16);
-                }
-                // Any order of the pool is a fair start for the next partial shuffle.
+                self.pool.clear();
+                self.pool.extend(0..older as u16);
                 for chosen in 0..recent {
                     let other = chosen + random.below((older - chosen) as u64) as usize;
                     self.pool.swap(chosen, other);
@@ -269,7 +266,6 @@ impl Detector for Kswin {
     fn reset(&mut self) {
         self.clear();
         self.random = Random::new(&self.settings);
-        self.pool.clear();
         self.distance = 0.0;
         self.signal = Signal::Stable;
     }

@@ -15,6 +15,9 @@
 //! update, faults included. A drift flag stays for one update; the next one starts over first.
 
 mod adwin;
+mod any;
+mod bank;
+pub mod calibrate;
 mod cusum;
 mod ddm;
 mod ecdd;
@@ -36,6 +39,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 pub use adwin::{Adwin, AdwinBound, AdwinSettings};
+pub use any::AnyDetector;
+pub use bank::DdmBank;
+pub use calibrate::{Calibrated, Calibration, DetectorKind, Stationary};
 pub use cusum::{Cusum, CusumSettings, Gma, GmaSettings};
 pub use ddm::{Ddm, DdmSettings};
 pub use ecdd::{Ecdd, EcddSettings};

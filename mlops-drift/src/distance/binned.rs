@@ -58,13 +58,68 @@ pub fn jensen_shannon_distance_base2(p: &[f64], q: &[f64]) -> Result<f64> {
     Ok((jensen_shannon_divergence_nats(p, q)? / std::f64::consts::LN_2).sqrt())
 }
 
+/// The root of the divergence in nats, in 0..=sqrt(ln 2): SciPy's `jensenshannon`.
+///
+/// # Errors
+/// `Invalid` if the lists have different lengths or are no weights.
+pub fn jensen_shannon_distance_nats(p: &[f64], q: &[f64]) -> Result<f64> {
+    Ok(jensen_shannon_divergence_nats(p, q)?.sqrt())
+}
+
+/// The divergence in bits, in 0..=1: TensorFlow Data Validation's.
+///
+/// # Errors
+/// `Invalid` if the lists have different lengths or are no weights.
+pub fn jensen_shannon_divergence_bits(p: &[f64], q: &[f64]) -> Result<f64> {
+    Ok(jensen_shannon_divergence_nats(p, q)? / std::f64::consts::LN_2)
+}
+
+/// The Kullback-Leibler divergence of p from q in nats, sum of p ln(p / q): 0..=infinity, not symmetric;
+/// infinite if a bucket of p is empty in q (S. Kullback, R. Leibler, 1951).
+///
+/// # Errors
+/// `Invalid` if the lists have different lengths or are no weights.
+pub fn kullback_leibler_nats(p: &[f64], q: &[f64]) -> Result<f64> {
+    Ok(sum(p, q, |p, q| if p > 0.0 { p * (p / q).ln() } else { 0.0 })?.max(0.0))
+}
+
+/// The Hellinger distance, |sqrt p - sqrt q| / sqrt 2: a metric in 0..=1 (E. Hellinger, 1909).
+///
+/// # Errors
+/// `Invalid` if the lists have different lengths or are no weights.
+pub fn hellinger(p: &[f64], q: &[f64]) -> Result<f64> {
+    Ok((0.5 * sum(p, q, |p, q| (p.sqrt() - q.sqrt()).powi(2))?).sqrt().min(1.0))
+}
+
+/// The total variation distance, half the sum of |p - q|: the share of values that changed their bucket, in
+/// 0..=1.
+///
+/// # Errors
+/// `Invalid` if the lists have different lengths or are no weights.
+pub fn total_variation(p: &[f64], q: &[f64]) -> Result<f64> {
+    Ok((0.5 * sum(p, q, |p, q| (p - q).abs())?).min(1.0))
+}
+
+/// The largest |p - q|, in 0..=1.
+///
+/// # Errors
+/// `Invalid` if the lists have different lengths or are no weights.
+pub fn l_infinity(p: &[f64], q: &[f64]) -> Result<f64> {
+    let mut largest = 0.0f64;
+    sum(p, q, |p, q| {
+        largest = largest.max((p - q).abs());
+        0.0
+    })?;
+    Ok(largest)
+}
+
 /// Counts with half an observation added to each bucket (H. Jeffreys, 1946), so that an empty bucket is
 /// rare, not impossible: one unseen value among 100 000 then adds next to nothing to [`psi`].
 pub fn smoothed(counts: &[u64]) -> Vec<f64> {
     counts.iter().map(|count| *count as f64 + 0.5).collect()
 }
 
-fn sum(p: &[f64], q: &[f64], term: impl Fn(f64, f64) -> f64) -> Result<f64> {
+fn sum(p: &[f64], q: &[f64], mut term: impl FnMut(f64, f64) -> f64) -> Result<f64> {
     if p.len() != q.len() {
         return Err(Error::invalid(format!("{} buckets cannot be compared with {}", p.len(), q.len())));
     }

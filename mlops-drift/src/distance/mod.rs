@@ -1,8 +1,14 @@
-//! How far apart are two distributions over the same buckets?
+//! How far apart are two distributions?
 //!
-//! All take weights: counts or shares, non-negative and finite, with a positive sum; they are normalised
-//! first. Buckets that are empty in both change nothing.
+//! [`wasserstein`], [`wasserstein_normed`] and [`energy`] take samples. All others take weights of the same
+//! buckets: counts or shares, non-negative and finite, with a positive sum; they are
+//! normalised first. Buckets that are empty in both change nothing.
 
 mod binned;
+mod samples;
 
-pub use binned::{jensen_shannon_distance_base2, jensen_shannon_divergence_nats, psi, smoothed};
+pub use binned::{
+    hellinger, jensen_shannon_distance_base2, jensen_shannon_distance_nats, jensen_shannon_divergence_bits,
+    jensen_shannon_divergence_nats, kullback_leibler_nats, l_infinity, psi, smoothed, total_variation,
+};
+pub use samples::{energy, wasserstein, wasserstein_normed};

@@ -146,6 +146,12 @@ impl TryFrom<Stored> for Baseline {
                 "the stored baseline has version {version}, this build reads {VERSION}"
             )));
         }
+        if let Some(column) = columns.iter().find(|column| !column.is_sound()) {
+            return Err(Error::data(format!(
+                "column `{}` of the stored baseline is damaged: its counts do not add up to its rows",
+                column.name
+            )));
+        }
         Self::assemble(options, columns)
     }
 }

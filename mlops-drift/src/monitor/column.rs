@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::binning::{Binning, bucket_counts};
 use crate::gap_count::{GapCounts, Reference};
 use crate::sample::numbers;
+use crate::sort::sort;
 use crate::{Error, Result};
 
 /// What is known of a column's reference.
@@ -33,6 +34,12 @@ pub(crate) struct Cells {
 impl Cells {
     pub(crate) fn present(self) -> u64 {
         self.rows - self.missing
+    }
+
+    /// Whether this many comparable values complete the rows.
+    fn complete(self, values: Option<u64>) -> bool {
+        let sum = values.and_then(|values| values.checked_add(self.missing)?.checked_add(self.non_finite));
+        sum == Some(self.rows)
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
@@ -77,10 +84,20 @@ impl ColumnReference {
             }
         }
         if let Values::Numbers(reference) = &mut self.values {
-            all.sort_unstable_by(f64::total_cmp);
-            *reference = reference.merge(&Reference::from_sorted(all.into_iter().map(|value| (value, 1))));
+            let sorted = Reference::from_sorted(sort(all).into_iter().map(|value| (value, 1)));
+            *reference = reference.merge(&sorted);
         }
         Ok(())
+    }
+
+    /// Whether stored parts fit together.
+    pub(crate) fn is_sound(&self) -> bool {
+        let values = match &self.values {
+            Values::Numbers(reference) => Some(reference.total()),
+            Values::Categories(counts) => sum(counts),
+        };
+        let numeric = matches!(self.kind, ColumnKind::Float | ColumnKind::Integer);
+        self.cells.complete(values) && numeric == matches!(self.values, Values::Numbers(_))
     }
 
     pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
@@ -166,6 +183,17 @@ impl LiveColumn {
                 read_categories(array, reference.kind, &mut self.cells, |text| count(counts, text))
             }
             _ => Err(wrong_kind(&reference.name)),
+        }
+    }
+
+    /// Whether stored parts fit together and belong to this grid.
+    pub(crate) fn is_sound(&self, grid: &Grid) -> bool {
+        match (&self.counts, grid) {
+            (LiveCounts::Numbers(counts), Grid::Numbers { points, .. }) => {
+                counts.belongs_to(points) && self.cells.complete(Some(counts.total()))
+            }
+            (LiveCounts::Categories(counts), Grid::Categories) => self.cells.complete(sum(counts)),
+            _ => false,
         }
     }
 
@@ -322,6 +350,10 @@ fn count(counts: &mut BTreeMap<String, u64>, text: &str) {
     } else {
         counts.insert(text.to_owned(), 1);
     }
+}
+
+fn sum(counts: &BTreeMap<String, u64>) -> Option<u64> {
+    counts.values().try_fold(0u64, |sum, count| sum.checked_add(*count))
 }
 
 fn wrong_kind(name: &str) -> Error {

@@ -16,4 +16,4 @@ mod window;
 pub use baseline::{Baseline, BaselineOptions};
 pub use options::{Bands, CheckOptions};
 pub use report::{ColumnReport, DriftReport, Measure, Problem};
-pub use window::Monitor;
+pub use window::{Monitor, MonitorState};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
 
 use super::baseline::{Baseline, Shared};
 use super::column::LiveColumn;
@@ -39,10 +40,18 @@ pub struct Monitor {
     columns: Vec<Watched>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Watched {
     live: LiveColumn,
     problem: Option<Problem>,
+}
+
+/// What a [`Monitor`] counted so far, to be stored apart from its baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MonitorState {
+    version: u32,
+    rows: u64,
+    columns: Vec<Watched>,
 }
 
 impl Monitor {
@@ -52,6 +61,34 @@ impl Monitor {
         let watch = |grid| Watched { live: LiveColumn::new(grid), problem: None };
         let columns = shared.grids.iter().map(watch).collect();
         Self { shared, rows: 0, columns }
+    }
+
+    /// A monitor that goes on where another one stopped.
+    ///
+    /// # Errors
+    /// `Unsupported` if the state has a version that this build does not read; `Data` if it does not fit the
+    /// baseline.
+    pub fn resume(baseline: &Baseline, state: MonitorState) -> Result<Self> {
+        let MonitorState { version, rows, columns } = state;
+        if version != VERSION {
+            return Err(Error::unsupported(format!(
+                "the stored monitor has version {version}, this build reads {VERSION}"
+            )));
+        }
+        let shared = baseline.shared().clone();
+        let fits = columns.len() == shared.grids.len()
+            && columns.iter().zip(&shared.grids).all(|(watched, grid)| watched.live.is_sound(grid));
+        if !fits {
+            return Err(Error::data(
+                "the stored monitor does not fit the baseline: it counted against another one",
+            ));
+        }
+        Ok(Self { shared, rows, columns })
+    }
+
+    /// What was counted so far.
+    pub fn state(&self) -> MonitorState {
+        MonitorState { version: VERSION, rows: self.rows, columns: self.columns.clone() }
     }
 
     /// Takes in a batch. A column that is absent or of the wrong type is skipped in this batch; the report
@@ -114,3 +151,5 @@ impl Monitor {
         Ok(judge(self.rows, columns, options))
     }
 }
+
+const VERSION: u32 = 1;

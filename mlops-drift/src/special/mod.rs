@@ -1,9 +1,11 @@
 //! The distributions that the tests need and `statrs` lacks.
 
 mod binomial;
+mod cramer;
 mod kolmogorov;
 mod tails;
 
 pub(crate) use binomial::hypergeometric;
+pub use cramer::cramer_von_mises_sf;
 pub use kolmogorov::{kolmogorov_sf, kstwo_sf, smirnov_sf};
 pub(crate) use tails::{chi_squared_quantile, chi_squared_sf, normal_sf};

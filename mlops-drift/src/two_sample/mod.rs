@@ -1,16 +1,37 @@
 //! Are two samples drawn from the same distribution?
+//!
+//! | test | takes | asks |
+//! |---|---|---|
+//! | [`kolmogorov_smirnov`] | samples | do the distribution functions differ anywhere |
+//! | [`cramer_von_mises`], [`anderson_darling`] | samples | do they differ on the whole, or in the tails |
+//! | [`mann_whitney`] | samples | does one tend to be larger |
+//! | [`welch_t`], [`student_t`] | samples | do the means differ |
+//! | [`epps_singleton`] | samples, discrete ones too | do the characteristic functions differ |
+//! | [`energy_test`], [`mmd_test`] | samples | does anything differ, by random relabelling |
+//! | [`chi_squared`], [`g_test`] | counts | do the shares of categories differ |
+//! | [`fisher_exact`], [`two_proportion_z`] | hits and trials | do two rates differ |
 
+mod counts;
 mod kolmogorov_smirnov;
+mod means;
+mod permutation;
 mod proportion;
+mod ranks;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use counts::{chi_squared, g_test};
 pub(crate) use kolmogorov_smirnov::{Gaps, p_value as kolmogorov_smirnov_p_value};
 pub use kolmogorov_smirnov::{kolmogorov_smirnov, kolmogorov_smirnov_with};
+pub(crate) use means::finite;
+pub use means::{epps_singleton, student_t, welch_t};
+pub use permutation::{energy_test, mmd_test};
 pub(crate) use proportion::compare_rates;
 pub use proportion::{fisher_exact, two_proportion_z};
+pub(crate) use ranks::{Tie, cramer_from_ties, from_ties as mann_whitney_from_ties};
+pub use ranks::{anderson_darling, cramer_von_mises, mann_whitney};
 
 /// Which differences count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

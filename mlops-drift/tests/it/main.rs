@@ -4,4 +4,5 @@
 mod batch;
 mod monitor;
 mod oracle;
+mod properties;
 mod streaming;

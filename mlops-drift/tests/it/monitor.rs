@@ -204,7 +204,9 @@ fn shards_merge_to_the_whole() {
         for batch in &batches {
             let mut monitor = Monitor::new(&whole);
             monitor.observe(batch);
-            merged.merge(&monitor).unwrap();
+            let json = serde_json::to_string(&monitor.state()).unwrap();
+            let resumed = Monitor::resume(&whole, serde_json::from_str(&json).unwrap()).unwrap();
+            merged.merge(&resumed).unwrap();
         }
         assert_eq!(merged.report(&options).unwrap(), whole.check(&batches, &options).unwrap());
     }
