@@ -4,8 +4,10 @@
 
 pub mod batch;
 pub mod capture;
+pub mod compose;
 pub mod endpoint;
 pub mod isolation;
+pub mod post;
 pub mod rollout;
 pub mod runtime;
 pub mod tensor;
@@ -25,3 +27,6 @@ pub const CHAMPION: &str = "champion";
 
 /// The arm that wants to take over.
 pub const CHALLENGER: &str = "challenger";
+
+/// The arm under which the answers of shadows are captured; nobody hears them.
+pub const SHADOW: &str = "shadow";

@@ -6,7 +6,7 @@ use mlops_core::{RequestId, Timestamp};
 
 /// Records in the order in which they came. Memory is kept when it is cleared.
 #[derive(Debug, Default)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     rows: Vec<Row>,
     cells: Vec<Cell>,
     outputs: Vec<f64>,
@@ -40,7 +40,7 @@ enum Cell {
 }
 
 impl Buffer {
-    pub(super) fn push(&mut self, record: &InferenceRecord<'_>) {
+    pub(crate) fn push(&mut self, record: &InferenceRecord<'_>) {
         let row = Row {
             id: record.id,
             time: record.time,
@@ -72,12 +72,12 @@ impl Buffer {
         self.outputs.extend_from_slice(record.outputs);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Bytes that the records take, names aside.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.rows.len() * size_of::<Row>()
             + self.cells.len() * size_of::<Cell>()
             + self.outputs.len() * size_of::<f64>()
@@ -85,7 +85,7 @@ impl Buffer {
     }
 
     /// Bytes that one more record would take.
-    pub(super) fn bytes_of(record: &InferenceRecord<'_>) -> usize {
+    pub(crate) fn bytes_of(record: &InferenceRecord<'_>) -> usize {
         let text = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
         size_of::<Row>()
             + (record.features.len() + record.candidates.len()) * size_of::<Cell>()
@@ -95,7 +95,7 @@ impl Buffer {
     }
 
     /// Calls `each` with every record, then forgets them.
-    pub(super) fn drain(&mut self, mut each: impl FnMut(&InferenceRecord<'_>)) {
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(&InferenceRecord<'_>)) {
         let (mut cells, mut outputs, mut text) =
             (self.cells.as_slice(), self.outputs.as_slice(), self.text.as_str());
         let (mut features, mut candidates): (Vec<Value<'_>>, Vec<&str>) = (Vec::new(), Vec::new());

@@ -44,6 +44,7 @@ mod writer;
 
 #[cfg(feature = "parquet")]
 pub use self::parquet::{ParquetSettings, ParquetSink};
+pub(crate) use buffer::Buffer;
 pub use queue::{Capture, CaptureCounts, CaptureSettings};
 pub use sink::{BatchSink, RecordSink};
 pub use writer::CaptureWriter;

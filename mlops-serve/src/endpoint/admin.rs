@@ -1,12 +1,13 @@
 //! Changing what answers, while it answers.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use mlops_core::{Clock, Error, Result};
+use mlops_core::{Clock, Error, ModelVersion, Result};
 
-use super::Model;
 use super::deployment::{ArmSpec, Counters, Deployment, Origin};
+use super::{HealthSettings, Model, Shadow};
 use crate::capture::Capture;
 use crate::rollout::{Rollout, Status, Traffic};
 use crate::{CHALLENGER, CHAMPION};
@@ -24,6 +25,9 @@ pub struct Endpoint {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timed: bool,
     pub(super) capture: Option<Arc<Capture>>,
+    pub(super) health: HealthSettings,
+    pub(super) default_score: Option<f64>,
+    keep_previous: bool,
     pub(super) current: ArcSwapOption<Deployment>,
     admin: Mutex<Admin>,
 }
@@ -36,6 +40,8 @@ struct Admin {
     ledgers: Vec<(Arc<Origin>, Arc<Counters>)>,
     /// What arms counted that are gone.
     settled: Vec<ArmTraffic>,
+    /// Versions that are not deployed again.
+    quarantine: BTreeSet<ModelVersion>,
 }
 
 /// What one arm answered while it had one propensity.
@@ -62,6 +68,9 @@ impl Endpoint {
             clock: Arc::new(clock),
             timed: true,
             capture: None,
+            health: HealthSettings::default(),
+            default_score: None,
+            keep_previous: false,
             current: ArcSwapOption::empty(),
             admin: Mutex::default(),
         }
@@ -79,6 +88,27 @@ impl Endpoint {
     #[must_use]
     pub fn with_capture(mut self, capture: Arc<Capture>) -> Self {
         self.capture = Some(capture);
+        self
+    }
+
+    /// Sets when a model that fails again and again is left alone.
+    #[must_use]
+    pub fn with_health(mut self, health: HealthSettings) -> Self {
+        self.health = health;
+        self
+    }
+
+    /// Keeps the model that was the champion before, to answer when the champion fails. Costs its memory.
+    #[must_use]
+    pub fn with_previous(mut self) -> Self {
+        self.keep_previous = true;
+        self
+    }
+
+    /// Answers with this score when no model can. Without it, that is an error.
+    #[must_use]
+    pub fn with_default_score(mut self, score: f64) -> Self {
+        self.default_score = Some(score);
         self
     }
 
@@ -195,6 +225,33 @@ impl Endpoint {
         })
     }
 
+    /// Sets the shadows, which see what is answered from now on.
+    ///
+    /// # Errors
+    /// `Invalid` if the endpoint has no arms yet.
+    pub fn set_shadows(&self, shadows: Vec<Arc<Shadow>>) -> Result<()> {
+        if !self.is_ready() {
+            return Err(self.no_arm(CHAMPION));
+        }
+        self.swap(Ok, Some(shadows))
+    }
+
+    /// The versions in quarantine: they failed in every try, and are not deployed again.
+    pub fn quarantined(&self) -> Vec<ModelVersion> {
+        let mut admin = self.admin();
+        self.see_quarantined(&mut admin);
+        admin.quarantine.iter().cloned().collect()
+    }
+
+    /// Takes a version out of quarantine.
+    pub fn release(&self, version: &ModelVersion) {
+        let mut admin = self.admin();
+        admin.quarantine.remove(version);
+        for arm in self.arms().iter().filter(|arm| arm.model.version() == version) {
+            arm.model.health.reset();
+        }
+    }
+
     /// Takes out what each arm answered since the last call: feed it to [`Rollout::add_traffic`].
     pub fn take_traffic(&self) -> Vec<ArmTraffic> {
         let mut admin = self.admin();
@@ -220,18 +277,56 @@ impl Endpoint {
     }
 
     fn change(&self, change: impl FnOnce(Vec<ArmSpec>) -> Result<Vec<ArmSpec>>) -> Result<()> {
+        self.swap(change, None)
+    }
+
+    fn swap(
+        &self,
+        change: impl FnOnce(Vec<ArmSpec>) -> Result<Vec<ArmSpec>>,
+        shadows: Option<Vec<Arc<Shadow>>>,
+    ) -> Result<()> {
         let mut admin = self.admin();
-        let arms = change(self.arms())?;
-        let next = if arms.is_empty() { None } else { Some(Arc::new(Deployment::new(&self.salt, arms)?)) };
+        self.see_quarantined(&mut admin);
+        let old = self.current.load_full();
+        let before = old.as_ref().map_or_else(Vec::new, |deployment| deployment.specs());
+        let arms = change(before.clone())?;
+        let is_new = |arm: &&ArmSpec| !before.iter().any(|old| Arc::ptr_eq(&old.model, &arm.model));
+        let versions = arms.iter().filter(is_new).map(|arm| arm.model.version());
+        if let Some(version) = versions.into_iter().find(|version| admin.quarantine.contains(version)) {
+            return Err(Error::invalid(format!(
+                "{version} is in quarantine after its failures: release it first"
+            )));
+        }
+        let shadows = shadows.or_else(|| old.as_ref().map(|old| old.shadows.clone())).unwrap_or_default();
+        let previous = match (&old, arms.first()) {
+            (Some(old), Some(first)) if self.keep_previous => {
+                match Arc::ptr_eq(&old.arms[0].model, &first.model) {
+                    true => old.previous.clone(),
+                    false => Some(Arc::clone(&old.arms[0].model)),
+                }
+            }
+            _ => None,
+        };
+        let next = match arms.is_empty() {
+            true => None,
+            false => Some(Arc::new(Deployment::new(&self.salt, arms, previous, shadows)?)),
+        };
         for slot in next.iter().flat_map(|deployment| &deployment.arms) {
             admin.ledgers.push((Arc::clone(&slot.origin), Arc::clone(&slot.counters)));
         }
+        drop((old, before));
         // Whoever still reads the old deployment owns a share of it when `swap` returns.
         admin.retired.extend(self.current.swap(next));
         let done = admin.settle();
         drop(admin);
         drop(done);
         Ok(())
+    }
+
+    fn see_quarantined(&self, admin: &mut Admin) {
+        let arms = self.arms();
+        let bad = arms.iter().filter(|arm| arm.model.health.is_quarantined(&self.health));
+        admin.quarantine.extend(bad.map(|arm| arm.model.version().clone()));
     }
 
     fn two_arms(&self, arms: &[ArmSpec], challenger: Arc<Model>, share: f64) -> Result<Vec<ArmSpec>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlops_core::data::Value;
 use mlops_core::record::InferenceRecord;
-use mlops_core::{Error, ErrorKind, RequestId, Result};
+use mlops_core::{Error, ErrorKind, ModelVersion, RequestId, Result};
 
 use super::deployment::{Deployment, Origin, Slot};
 use super::{Endpoint, Model, isolate};
@@ -78,10 +78,12 @@ impl Endpoint {
         let current = self.current.load();
         let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
         let slot = deployment.slot(&request);
-        let (score, origin, latency_ns) =
-            self.answer(deployment, slot, start_ns, |model| model.score(row))?;
-        let answer = Answer { score, origin: Arc::clone(origin), latency_us: to_us(latency_ns) };
-        self.record(&request, row, &answer);
+        let (score, origin, latency_ns) = self.answer(deployment, slot, start_ns, |source| match source {
+            Source::Model(model) => model.score(row),
+            Source::Default(score) => Ok(score),
+        })?;
+        let answer = Answer { score, origin, latency_us: to_us(latency_ns) };
+        self.record(deployment, &request, row, &answer);
         Ok(answer)
     }
 
@@ -100,9 +102,14 @@ impl Endpoint {
         let current = self.current.load();
         let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
         let slot = deployment.slot(&request.into());
-        let ((), origin, _) =
-            self.answer(deployment, slot, start_ns, |model| model.score_rows(rows, scores))?;
-        Ok(Arc::clone(origin))
+        let ((), origin, _) = self.answer(deployment, slot, start_ns, |source| match source {
+            Source::Model(model) => model.score_rows(rows, scores),
+            Source::Default(score) => {
+                scores.extend(rows.iter().map(|_| score));
+                Ok(())
+            }
+        })?;
+        Ok(origin)
     }
 
     /// Scores one row for each of many requests, arm by arm. A row that does not fit, or whose model fails
@@ -131,18 +138,18 @@ impl Endpoint {
             let mine: Vec<usize> = (0..rows.len()).filter(|index| arms[*index] == arm).collect();
             let picked: Vec<&[Value<'_>]> = mine.iter().map(|index| rows[*index]).collect();
             let mut scores = Vec::with_capacity(mine.len());
+            let score = |model: &Model| model.score_rows(&picked, &mut scores);
             // If the batch fails, the rows are scored one by one below.
-            if picked.is_empty()
-                || attempt(&slot.model, |model| model.score_rows(&picked, &mut scores)).is_err()
-            {
+            if picked.is_empty() || self.attempt(slot, arm == 0, score).is_err() {
                 continue;
             }
+            slot.model.health.succeeded();
             let latency_ns = self.latency_ns(start_ns);
             for (index, score) in mine.into_iter().zip(scores) {
                 slot.counters.answered(latency_ns, false);
                 let answer =
                     Answer { score, origin: Arc::clone(&slot.origin), latency_us: to_us(latency_ns) };
-                self.record(&requests[index], rows[index], &answer);
+                self.record(deployment, &requests[index], rows[index], &answer);
                 answers[index] = Some(answer);
             }
         }
@@ -153,52 +160,101 @@ impl Endpoint {
         Ok(answers.into_iter().enumerate().map(one_by_one).collect())
     }
 
-    /// Lets the arm's model answer, or the champion's if it fails, and counts.
+    /// Lets the arm's model answer, or what can in its place if it fails, and counts.
     #[inline]
-    fn answer<'d, T>(
+    fn answer<T>(
         &self,
-        deployment: &'d Deployment,
-        slot: &'d Slot,
+        deployment: &Deployment,
+        slot: &Slot,
         start_ns: Option<u64>,
-        mut score: impl FnMut(&Model) -> Result<T>,
-    ) -> Result<(T, &'d Arc<Origin>, Option<u64>)> {
-        match attempt(&slot.model, &mut score) {
+        mut score: impl FnMut(Source<'_>) -> Result<T>,
+    ) -> Result<(T, Arc<Origin>, Option<u64>)> {
+        let champion = std::ptr::eq(slot, &deployment.arms[0]);
+        match self.attempt(slot, champion, |model| score(Source::Model(model))) {
             Ok(value) => {
                 let latency_ns = self.latency_ns(start_ns);
                 slot.counters.answered(latency_ns, false);
-                Ok((value, &slot.origin, latency_ns))
+                slot.model.health.succeeded();
+                Ok((value, Arc::clone(&slot.origin), latency_ns))
             }
-            Err(error) => self.rescue(deployment, slot, start_ns, score, error),
+            Err(failure) => self.rescue(deployment, slot, start_ns, score, failure),
+        }
+    }
+
+    /// One try of the arm's own model.
+    #[inline]
+    fn attempt<T>(
+        &self,
+        slot: &Slot,
+        champion: bool,
+        score: impl FnOnce(&Model) -> Result<T>,
+    ) -> Result<T, Failure> {
+        let model = &*slot.model;
+        if model.health.allows(&self.health, champion, || self.clock.monotonic_ns()) {
+            isolate(model.version(), || score(model)).map_err(Failure::Error)
+        } else {
+            Err(Failure::LeftAlone)
         }
     }
 
     #[cold]
-    fn rescue<'d, T>(
+    fn rescue<T>(
         &self,
-        deployment: &'d Deployment,
-        slot: &'d Slot,
+        deployment: &Deployment,
+        slot: &Slot,
         start_ns: Option<u64>,
-        score: impl FnMut(&Model) -> Result<T>,
-        error: Error,
-    ) -> Result<(T, &'d Arc<Origin>, Option<u64>)> {
-        let champion = &deployment.arms[0];
-        let rescued = match std::ptr::eq(champion, slot) {
-            true => Err(error),
-            false => attempt(&champion.model, score),
+        mut score: impl FnMut(Source<'_>) -> Result<T>,
+        failure: Failure,
+    ) -> Result<(T, Arc<Origin>, Option<u64>)> {
+        let champion = &deployment.arms[0].model;
+        let others = [Some(champion), deployment.previous.as_ref()].into_iter().flatten();
+        let others = others.filter(|model| !Arc::ptr_eq(model, &slot.model));
+        let (asked, mut error) = match failure {
+            Failure::Error(error) => (true, error),
+            Failure::LeftAlone => {
+                let version = slot.model.version();
+                (false, Error::unavailable(format!("{version} is out of service after failures in a row")))
+            }
         };
+        let mut rescued = None;
+        for model in others {
+            match isolate(model.version(), || score(Source::Model(model))) {
+                Ok(value) => {
+                    rescued = Some((value, model.version().clone()));
+                    break;
+                }
+                Err(other) => error = other,
+            }
+        }
         let latency_ns = self.latency_ns(start_ns);
         // A request that no model takes is the caller's mistake and says nothing about the arm.
-        if !matches!(&rescued, Err(error) if error.kind() == ErrorKind::Invalid) {
-            slot.counters.answered(latency_ns, true);
+        if rescued.is_none() && error.kind() == ErrorKind::Invalid {
+            return Err(error);
         }
-        rescued.map(|value| (value, &slot.rescued, latency_ns))
+        slot.counters.answered(latency_ns, true);
+        if asked {
+            slot.model.health.failed(&self.health, self.clock.monotonic_ns());
+        }
+        let (value, version) = match (rescued, self.default_score) {
+            (Some(rescued), _) => rescued,
+            (None, Some(default)) => {
+                let nobody = ModelVersion::new(slot.model.version().name.clone(), 0);
+                (score(Source::Default(default))?, nobody)
+            }
+            (None, None) => return Err(error),
+        };
+        let origin = Origin { version, fallback: true, ..(*slot.origin).clone() };
+        Ok((value, Arc::new(origin), latency_ns))
     }
 
     #[inline]
-    fn record(&self, request: &Request<'_>, row: &[Value<'_>], answer: &Answer) {
-        let Some(capture) = &self.capture else { return };
+    fn record(&self, deployment: &Deployment, request: &Request<'_>, row: &[Value<'_>], answer: &Answer) {
+        let shadows = &deployment.shadows;
+        if self.capture.is_none() && shadows.is_empty() {
+            return;
+        }
         let Origin { arm, propensity, version, .. } = &*answer.origin;
-        capture.offer(&InferenceRecord {
+        let record = InferenceRecord {
             id: request.id,
             time: self.clock.now(),
             model: &version.name,
@@ -209,7 +265,11 @@ impl Endpoint {
             candidates: request.candidates,
             features: row,
             outputs: &[answer.score],
-        });
+        };
+        if let Some(capture) = &self.capture {
+            capture.offer(&record);
+        }
+        shadows.iter().for_each(|shadow| shadow.offer(&record));
     }
 
     #[inline]
@@ -243,9 +303,19 @@ impl Deployment {
     }
 }
 
-#[inline]
-fn attempt<T>(model: &Model, score: impl FnOnce(&Model) -> Result<T>) -> Result<T> {
-    isolate(model.version(), || score(model))
+/// What answers.
+enum Source<'a> {
+    Model(&'a Model),
+    /// No model can: this score is the answer.
+    Default(f64),
+}
+
+/// Why an arm's own model did not answer.
+enum Failure {
+    /// It was asked, and failed.
+    Error(Error),
+    /// It failed too often to be asked.
+    LeftAlone,
 }
 
 fn to_us(ns: Option<u64>) -> f64 {

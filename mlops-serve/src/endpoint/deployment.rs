@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mlops_core::{ModelVersion, Result};
 use serde::Serialize;
 
-use super::Model;
+use super::{Model, Shadow};
 use crate::Split;
 use crate::latency::AtomicLatencies;
 use crate::rollout::Traffic;
@@ -17,6 +17,9 @@ pub(super) struct Deployment {
     pub(super) split: Split,
     /// The first arm is the one that helps out when another fails.
     pub(super) arms: Vec<Slot>,
+    /// What helps out when the first arm fails.
+    pub(super) previous: Option<Arc<Model>>,
+    pub(super) shadows: Vec<Arc<Shadow>>,
 }
 
 /// One arm.
@@ -24,8 +27,6 @@ pub(super) struct Deployment {
 pub(super) struct Slot {
     pub(super) model: Arc<Model>,
     pub(super) origin: Arc<Origin>,
-    /// The origin of answers that the first arm gives in place of this one.
-    pub(super) rescued: Arc<Origin>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -37,9 +38,9 @@ pub struct Origin {
     pub arm: String,
     /// The probability with which it fell into that arm.
     pub propensity: f64,
-    /// The version that answered.
+    /// The version that answered; version 0 of the arm's model if it was the default score.
     pub version: ModelVersion,
-    /// Whether the arm's own model failed and the champion answered in its place.
+    /// Whether the arm's own model failed and something else answered in its place.
     pub fallback: bool,
 }
 
@@ -70,9 +71,13 @@ impl ArmSpec {
 }
 
 impl Deployment {
-    pub(super) fn new(salt: &str, arms: Vec<ArmSpec>) -> Result<Self> {
+    pub(super) fn new(
+        salt: &str,
+        arms: Vec<ArmSpec>,
+        previous: Option<Arc<Model>>,
+        shadows: Vec<Arc<Shadow>>,
+    ) -> Result<Self> {
         let split = Split::new(salt, arms.iter().map(|arm| (arm.name.as_str(), arm.weight)))?;
-        let champion = arms.first().map(|arm| arm.model.version().clone());
         let slot = |(index, ArmSpec { name, model, .. }): (usize, ArmSpec)| {
             let origin = Origin {
                 arm: name,
@@ -80,12 +85,10 @@ impl Deployment {
                 version: model.version().clone(),
                 fallback: false,
             };
-            let version = champion.clone().unwrap_or_else(|| origin.version.clone());
-            let rescued = Origin { version, fallback: true, ..origin.clone() };
-            Slot { model, origin: origin.into(), rescued: rescued.into(), counters: Arc::default() }
+            Slot { model, origin: origin.into(), counters: Arc::default() }
         };
         let arms = arms.into_iter().enumerate().map(slot).collect();
-        Ok(Self { split, arms })
+        Ok(Self { split, arms, previous, shadows })
     }
 
     /// What it was made of.

@@ -7,14 +7,15 @@ use mlops_core::features::Encoder;
 use mlops_core::{Dimension, ElementType, Error, ErrorKind, ModelPackage, Result};
 
 use super::{Golden, Head, Model};
+use crate::post::Calibration;
 use crate::runtime::{Runtime, RuntimeExt};
 use crate::tensor::{TensorBuf, TensorView};
 
 /// Makes models of packages.
 ///
 /// [`load`](Self::load) reads every file of the package and checks its digest, builds the runtime, adds the
-/// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)) and the head ([`HEAD_FILE`](Self::HEAD_FILE)) if the
-/// package has them, scores the golden rows ([`Golden::FILE`]), and warms up. What fails on the way never
+/// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)), the head ([`HEAD_FILE`](Self::HEAD_FILE)) and the
+/// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) if the package has them, scores the golden rows ([`Golden::FILE`]), and warms up. What fails on the way never
 /// reaches a caller.
 ///
 /// ```
@@ -48,6 +49,8 @@ impl Loader {
     pub const ENCODER_FILE: &str = "encoder.json";
     /// The name of the file in a package that holds the [`Head`] as JSON.
     pub const HEAD_FILE: &str = "head.json";
+    /// The name of the file in a package that holds the [`Calibration`] as JSON.
+    pub const CALIBRATION_FILE: &str = "calibration.json";
 
     /// A loader that builds runtimes with this function.
     pub fn new(build: impl Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync + 'static) -> Self {
@@ -79,6 +82,11 @@ impl Loader {
             let head: Head = serde_json::from_slice(&package.read(Self::HEAD_FILE)?)
                 .map_err(|error| Error::data("the bytes are no head in JSON").with_source(error))?;
             model = model.with_head(&head)?;
+        }
+        if package.files.contains_key(Self::CALIBRATION_FILE) {
+            let calibration: Calibration = serde_json::from_slice(&package.read(Self::CALIBRATION_FILE)?)
+                .map_err(|error| Error::data("the bytes are no calibration in JSON").with_source(error))?;
+            model = model.with_calibration(calibration);
         }
         let golden = match package.files.contains_key(Golden::FILE) {
             true => Some(Golden::from_json(&package.read(Golden::FILE)?)?),

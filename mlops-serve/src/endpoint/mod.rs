@@ -45,26 +45,33 @@
 //! # Ok::<(), mlops_serve::Error>(())
 //! ```
 //!
-//! A model that panics, gives an error, or answers with NaN never reaches the caller while the champion can
-//! answer in its place: the request counts as a failure of its arm, and the answer says
-//! [`fallback`](Origin::fallback).
+//! A model that panics, gives an error, or answers with NaN never reaches the caller while something else can
+//! answer: the champion, the champion before it ([`Endpoint::with_previous`]), a default
+//! ([`Endpoint::with_default_score`]). The request counts as a failure of its arm, and the answer says
+//! [`fallback`](Origin::fallback). A model that fails again and again is left alone ([`HealthSettings`]). One
+//! that may hang belongs into an [`IsolatedRuntime`](crate::isolation::IsolatedRuntime). A [`Shadow`] is asked
+//! everything and heard by nobody.
 
 mod admin;
 mod answer;
 mod deployment;
 mod follow;
 mod golden;
+mod health;
 mod isolate;
 mod loader;
 mod model;
 mod scratch;
+mod shadow;
 
 pub use admin::{ArmTraffic, Endpoint};
 pub use answer::{Answer, Request};
 pub use deployment::{ArmSpec, Origin};
 pub use follow::Follower;
 pub use golden::Golden;
+pub use health::HealthSettings;
 pub use loader::Loader;
 pub use model::{Head, Model};
+pub use shadow::{Shadow, ShadowStats};
 
 pub(crate) use isolate::isolate;

@@ -7,7 +7,9 @@ use mlops_core::features::Encoder;
 use mlops_core::{Dimension, ElementType, Error, ModelVersion, Result, TensorSpec};
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
 use super::scratch::{Scratch, with_scratch};
+use crate::post::Calibration;
 use crate::runtime::Runtime;
 use crate::tensor::{TensorBuf, TensorData, TensorView};
 
@@ -42,8 +44,10 @@ pub struct Model {
     version: ModelVersion,
     runtime: Arc<dyn Runtime>,
     encoder: Option<Encoder>,
+    calibration: Option<Calibration>,
     width: Result<usize, String>,
     score: Result<Score, String>,
+    pub(super) health: Health,
 }
 
 /// Which column of which output is the score.
@@ -83,7 +87,15 @@ impl Model {
         crate::runtime::SignatureCheck::new(runtime.signature().clone())?;
         let width = row_width(&runtime.signature().inputs);
         let score = score_of(&runtime.signature().outputs);
-        Ok(Self { version, runtime, encoder: None, width, score })
+        Ok(Self {
+            version,
+            runtime,
+            encoder: None,
+            calibration: None,
+            width,
+            score,
+            health: Health::default(),
+        })
     }
 
     /// Sets the encoder of the rows.
@@ -117,6 +129,13 @@ impl Model {
         }
         self.score = Ok(Score { output, column: Some(*column) });
         Ok(self)
+    }
+
+    /// Sets the calibration through which every score goes.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: Calibration) -> Self {
+        self.calibration = Some(calibration);
+        self
     }
 
     /// Which version it is.
@@ -209,7 +228,7 @@ impl Model {
         if columns * rows != data.len() || column >= columns || score.column.is_none() && columns > 2 {
             return Err(self.wrong_output(output, rows, score));
         }
-        let value = |row: usize| {
+        let raw = |row: usize| {
             let place = row * columns + column;
             Some(match data {
                 TensorData::F32(values) => f64::from(values[place]),
@@ -220,6 +239,8 @@ impl Model {
                 _ => return None,
             })
         };
+        let calibrated = |value: f64| self.calibration.as_ref().map_or(value, |map| map.apply(value));
+        let value = |row: usize| raw(row).map(calibrated);
         // Look before the first call of `each`, so that an answer is whole or none.
         for row in 0..rows {
             match value(row) {

@@ -247,6 +247,23 @@ fn loading_verifies_checks_and_names_what_is_wrong() {
     assert!(error.to_string().contains("want a number in column 3 a row"), "{error}");
 }
 
+#[test]
+fn a_package_brings_its_calibration() {
+    let mut package = package(0.5, None);
+    let mut add = |text: &'static str| {
+        package
+            .files
+            .insert(Loader::CALIBRATION_FILE.into(), (Digest::of(text), ModelFile::Bytes(text.into())));
+        loader().load(&package)
+    };
+    let model = add(r#"{"isotonic":{"knots":[[0.0,0.0],[3.0,1.0]]}}"#).unwrap();
+    assert_eq!(model.score(&row()).unwrap(), 0.5);
+    assert!(
+        format!("{:#}", add(r#"{"temperature":{"temperature":0}}"#).unwrap_err())
+            .contains("temperature is 0")
+    );
+}
+
 /// A model that counts how many of its kind are alive.
 fn counted(version: u64, alive: &Arc<AtomicUsize>) -> Arc<Model> {
     struct Alive(Arc<AtomicUsize>);

@@ -11,4 +11,5 @@ mod models;
 mod native;
 #[cfg(all(feature = "native", feature = "ort"))]
 mod ort;
+mod resilience;
 mod rollout;

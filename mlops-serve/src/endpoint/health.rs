@@ -1,0 +1,155 @@
+//! When a model that fails again and again is left alone.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// When a model that fails is taken out of service (circuit breaker), and when for good (quarantine).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct HealthSettings {
+    /// After so many failures in a row the model is not asked any more. Default 5.
+    pub failures_in_row_max: u32,
+    /// After so many microseconds one request tries it again. Default 1 000 000.
+    pub cool_down_us: u64,
+    /// After so many tries that failed, a model that is not the champion is in quarantine: not tried again,
+    /// and its version not deployed again, until it is released. Default 3.
+    pub tries_max: u32,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self { failures_in_row_max: 5, cool_down_us: 1_000_000, tries_max: 3 }
+    }
+}
+
+impl HealthSettings {
+    /// Sets the failures in a row.
+    #[must_use]
+    pub fn failures_in_row_max(mut self, failures: u32) -> Self {
+        self.failures_in_row_max = failures;
+        self
+    }
+
+    /// Sets the time between tries.
+    #[must_use]
+    pub fn cool_down_us(mut self, us: u64) -> Self {
+        self.cool_down_us = us;
+        self
+    }
+
+    /// Sets the number of tries.
+    #[must_use]
+    pub fn tries_max(mut self, tries: u32) -> Self {
+        self.tries_max = tries;
+        self
+    }
+}
+
+/// The failures of one model. Lock-free; a healthy model costs one load a request.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    failures_in_row: AtomicU32,
+    tries_failed: AtomicU32,
+    closed_until_ns: AtomicU64,
+}
+
+impl Health {
+    /// Whether the model may be asked now.
+    #[inline]
+    pub(super) fn allows(
+        &self,
+        settings: &HealthSettings,
+        champion: bool,
+        now_ns: impl FnOnce() -> u64,
+    ) -> bool {
+        self.failures_in_row.load(Ordering::Relaxed) < settings.failures_in_row_max
+            || self.allows_a_try(settings, champion, now_ns())
+    }
+
+    #[cold]
+    fn allows_a_try(&self, settings: &HealthSettings, champion: bool, now_ns: u64) -> bool {
+        if self.is_quarantined(settings) && !champion {
+            return false;
+        }
+        let until_ns = self.closed_until_ns.load(Ordering::Relaxed);
+        let next_ns = now_ns.saturating_add(settings.cool_down_us.saturating_mul(1000));
+        // Of many requests that come when the time is up, one tries.
+        now_ns >= until_ns
+            && self
+                .closed_until_ns
+                .compare_exchange(until_ns, next_ns, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    #[inline]
+    pub(super) fn succeeded(&self) {
+        if self.failures_in_row.load(Ordering::Relaxed) > 0 {
+            self.reset();
+        }
+    }
+
+    #[cold]
+    pub(super) fn failed(&self, settings: &HealthSettings, now_ns: u64) {
+        let failures = self.failures_in_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if failures < settings.failures_in_row_max {
+            return;
+        }
+        if failures > settings.failures_in_row_max {
+            self.tries_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        let next_ns = now_ns.saturating_add(settings.cool_down_us.saturating_mul(1000));
+        self.closed_until_ns.fetch_max(next_ns, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_quarantined(&self, settings: &HealthSettings) -> bool {
+        self.tries_failed.load(Ordering::Relaxed) >= settings.tries_max
+            && self.failures_in_row.load(Ordering::Relaxed) >= settings.failures_in_row_max
+    }
+
+    pub(super) fn reset(&self) {
+        self.failures_in_row.store(0, Ordering::Relaxed);
+        self.tries_failed.store(0, Ordering::Relaxed);
+        self.closed_until_ns.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_model_is_left_alone_tried_and_quarantined() {
+        let settings = HealthSettings::default().failures_in_row_max(2).cool_down_us(1).tries_max(2);
+        let health = Health::default();
+        let allows = |now_ns| health.allows(&settings, false, || now_ns);
+        assert!(allows(0));
+        health.failed(&settings, 0);
+        assert!(allows(0));
+        health.failed(&settings, 0);
+        assert!(!allows(999));
+        assert!(allows(1000), "one try");
+        assert!(!allows(1001), "one alone");
+        health.failed(&settings, 1001);
+        assert!(!health.is_quarantined(&settings));
+        assert!(allows(2001));
+        health.failed(&settings, 2002);
+        assert!(health.is_quarantined(&settings));
+        assert!(!allows(u64::MAX));
+        assert!(health.allows(&settings, true, || 1 << 40), "a champion is always tried again");
+        health.reset();
+        assert!(allows(0));
+    }
+
+    #[test]
+    fn a_success_forgives() {
+        let settings = HealthSettings::default().failures_in_row_max(2).cool_down_us(1);
+        let health = Health::default();
+        for round in 0..10 {
+            health.failed(&settings, round);
+            health.succeeded();
+        }
+        assert!(health.allows(&settings, false, || 0));
+    }
+}

@@ -1,0 +1,236 @@
+//! Bad models, and an endpoint that answers all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
+use mlops_core::record::RecordSchema;
+use mlops_core::{Error, ManualClock, ModelVersion, RequestId, SystemClock, Timestamp};
+use mlops_serve::capture::{Capture, CaptureSettings};
+use mlops_serve::endpoint::{Endpoint, HealthSettings, Model, Shadow};
+use mlops_serve::isolation::{IsolatedRuntime, IsolationSettings};
+use mlops_serve::runtime::FnRuntime;
+
+use crate::models::{function, model, signature};
+
+fn id(number: u32) -> RequestId {
+    RequestId::from_key(number.to_le_bytes())
+}
+
+fn row() -> [Value<'static>; 1] {
+    [Value::Float(1.0)]
+}
+
+#[test]
+fn a_champion_that_fails_is_replaced_by_the_one_before_and_then_by_the_default() {
+    let endpoint = Endpoint::new("shop", SystemClock::new()).with_previous().with_default_score(0.25);
+    let score = || endpoint.score(id(0), &row()).unwrap();
+    endpoint.deploy(model(1, |_| f32::NAN)).unwrap();
+    let answer = score();
+    assert_eq!((answer.score, answer.origin.version.version, answer.origin.fallback), (0.25, 0, true));
+    let mut scores = Vec::new();
+    let rows = [row(), row()];
+    let rows: Vec<&[Value<'_>]> = rows.iter().map(<[_; 1]>::as_slice).collect();
+    endpoint.score_rows(id(0), &rows, &mut scores).unwrap();
+    assert_eq!(scores, [0.25, 0.25]);
+
+    endpoint.deploy(model(2, |x| x)).unwrap();
+    endpoint.deploy(model(3, |_| panic!("third"))).unwrap();
+    // A change of the split keeps what was before.
+    endpoint.challenge(model(4, |_| f32::NAN), 0.5).unwrap();
+    for number in 0..10 {
+        let answer = endpoint.score(id(number), &row()).unwrap();
+        assert_eq!((answer.score, answer.origin.version.version, answer.origin.fallback), (1.0, 2, true));
+    }
+    // What no model takes is still the caller's mistake.
+    assert!(endpoint.score(id(0), &[]).is_err());
+}
+
+/// A model that fails while it is told to, and counts how often it was asked.
+fn moody(version: u64) -> (Arc<Model>, Arc<AtomicBool>, Arc<AtomicU32>) {
+    let (bad, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let (is_bad, counted) = (Arc::clone(&bad), Arc::clone(&asked));
+    let model = model(version, move |x| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        if is_bad.load(Ordering::SeqCst) { f32::NAN } else { x }
+    });
+    (model, bad, asked)
+}
+
+#[test]
+fn a_model_that_keeps_failing_is_left_alone_tried_and_quarantined() {
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let health = HealthSettings::default().failures_in_row_max(3).cool_down_us(1000).tries_max(2);
+    let endpoint = Endpoint::new("shop", Arc::clone(&clock)).with_health(health);
+    endpoint.deploy(model(1, |x| -x)).unwrap();
+    let (challenger, bad, asked) = moody(2);
+    endpoint.challenge(Arc::clone(&challenger), 1.0).unwrap();
+    let ask = |times: u32| {
+        (0..times).for_each(|number| assert!(endpoint.score(id(number), &row()).is_ok()));
+        asked.swap(0, Ordering::SeqCst)
+    };
+    assert_eq!(ask(50), 3);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(ask(50), 1, "one try after the cool-down");
+    bad.store(false, Ordering::SeqCst);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(ask(50), 50, "a try that succeeds brings it back");
+
+    bad.store(true, Ordering::SeqCst);
+    assert_eq!(ask(50), 3);
+    for _ in 0..2 {
+        assert!(endpoint.quarantined().is_empty());
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(ask(50), 1);
+    }
+    clock.advance(Duration::from_secs(1000));
+    assert_eq!(ask(50), 0);
+    let version = ModelVersion::new("shop", 2);
+    assert_eq!(endpoint.quarantined(), std::slice::from_ref(&version));
+    // Failures that were spared still count against the arm.
+    let traffic = endpoint.take_traffic();
+    assert_eq!((traffic[0].traffic.requests, traffic[0].traffic.failures), (350, 300));
+
+    endpoint.roll_back().unwrap();
+    let error = endpoint.challenge(moody(2).0, 0.1).unwrap_err();
+    assert_eq!(error.to_string(), "shop/2 is in quarantine after its failures: release it first");
+    endpoint.release(&version);
+    endpoint.challenge(moody(2).0, 0.1).unwrap();
+}
+
+#[test]
+fn a_champion_that_fails_alone_fails_at_once_and_is_tried_again_for_ever() {
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let health = HealthSettings::default().failures_in_row_max(1).cool_down_us(1000).tries_max(1);
+    let endpoint = Endpoint::new("shop", Arc::clone(&clock)).with_health(health);
+    let (champion, bad, asked) = moody(1);
+    endpoint.deploy(champion).unwrap();
+    for round in 1..10 {
+        endpoint.score(id(0), &row()).unwrap_err();
+        let error = endpoint.score(id(0), &row()).unwrap_err();
+        assert_eq!(error.to_string(), "shop/1 is out of service after failures in a row");
+        assert_eq!(asked.load(Ordering::SeqCst), round);
+        clock.advance(Duration::from_millis(1));
+    }
+    bad.store(false, Ordering::SeqCst);
+    assert_eq!(endpoint.score(id(0), &row()).unwrap().score, 1.0);
+}
+
+#[test]
+fn a_shadow_sees_everything_and_harms_nothing() {
+    let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let schema = RecordSchema::new(&table, ["score"]);
+    let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
+    let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
+    assert!(endpoint.set_shadows(Vec::new()).is_err(), "no arms yet");
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    let picky = model(2, |x| if x >= 90.0 { panic!("too large") } else { x + 0.5 });
+    let shadow = Shadow::new(picky, SystemClock::new()).with_capture(Arc::clone(&capture));
+    let shadow = Arc::new(shadow);
+    let full = Arc::new(Shadow::new(model(3, |x| x), SystemClock::new()).with_bytes_max(1000));
+    endpoint.set_shadows(vec![Arc::clone(&shadow), Arc::clone(&full)]).unwrap();
+    // Swaps keep the shadows.
+    endpoint.deploy(model(4, |x| x)).unwrap();
+    for number in 0..100 {
+        let row = [Value::Float(f64::from(number))];
+        assert_eq!(endpoint.score(id(number), &row).unwrap().score, f64::from(number));
+    }
+    shadow.work();
+    full.work();
+    let stats = shadow.stats();
+    assert_eq!((stats.scored, stats.failures, stats.dropped), (90, 10, 0));
+    assert_eq!(stats.difference.mean(), Some(0.5));
+    assert_eq!(stats.latencies.count(), 90);
+    let stats = full.stats();
+    assert!(stats.dropped > 0 && stats.scored + stats.dropped == 100, "{stats:?}");
+    assert_eq!(capture.drain().unwrap().unwrap().num_rows(), 190);
+
+    let handle = shadow.spawn(Duration::from_micros(100)).unwrap();
+    endpoint.score(id(0), &row()).unwrap();
+    while shadow.stats().scored < 91 {
+        std::thread::yield_now();
+    }
+    drop(handle);
+}
+
+/// Every fault there is, from many threads, while versions come and go.
+#[test]
+fn a_soak_with_faults_loses_no_answer_and_keeps_its_memory() {
+    let rounds = if cfg!(debug_assertions) { 12 } else { 200 };
+    let limit =
+        IsolationSettings::default().time_limit(Duration::from_millis(2)).hung_max(2.try_into().unwrap());
+    let release = Arc::new(AtomicBool::new(false));
+    let bad = |round: u64| -> Arc<Model> {
+        let version = ModelVersion::new("shop", 1000 + round);
+        let wrong = |result: fn() -> Result<(), Error>, rows: usize| {
+            FnRuntime::new("wrong", signature(), move |_, outputs| {
+                outputs[0].reset::<f32>([rows, 1])?.fill(0.0);
+                result()
+            })
+        };
+        let runtime = match round % 6 {
+            0 => Model::new(version, function(round, |_| panic!("soak"))),
+            1 => Model::new(version, function(round, |_| f32::NAN)),
+            2 => Model::new(version, wrong(|| Ok(()), 3).unwrap()),
+            3 => Model::new(version, wrong(|| Err(Error::unavailable("away")), 1).unwrap()),
+            4 => Model::new(version, wrong(|| Err(Error::data("broken")), 1).unwrap()),
+            _ => {
+                let release = Arc::clone(&release);
+                let hangs = function(round, move |x| {
+                    while !release.load(Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                    x
+                });
+                Model::new(version, IsolatedRuntime::new(hangs, limit).unwrap())
+            }
+        };
+        Arc::new(runtime.unwrap())
+    };
+    let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let settings = CaptureSettings::default().bytes_max(1 << 20);
+    let capture = Arc::new(Capture::new(RecordSchema::new(&table, ["score"]), settings).unwrap());
+    let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
+    endpoint.deploy(model(0, |x| x)).unwrap();
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::panic::set_hook(Box::new(|_| {}));
+    std::thread::scope(|scope| {
+        for thread in 0..3_u32 {
+            let (endpoint, stop, answered) = (&endpoint, &stop, &answered);
+            scope.spawn(move || {
+                let mut number = thread << 24;
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = endpoint.score(id(number), &row());
+                    assert_eq!(answer.map(|answer| answer.score).ok(), Some(1.0), "an answer was lost");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    number += 1;
+                }
+            });
+        }
+        for round in 0..rounds {
+            let before = answered.load(Ordering::Relaxed);
+            endpoint.challenge(bad(round), 0.5).unwrap();
+            while answered.load(Ordering::Relaxed) < before + 50 {
+                std::thread::yield_now();
+            }
+            capture.drain().unwrap();
+            if round % 2 == 0 { endpoint.roll_back() } else { endpoint.deploy(model(round, |x| x)) }.unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let _ = std::panic::take_hook();
+    release.store(true, Ordering::SeqCst);
+    assert_eq!(endpoint.reap(), 0, "nothing but the arms is left");
+    capture.drain().unwrap();
+    let counts = capture.counts();
+    assert_eq!((counts.captured + counts.dropped) as usize, answered.load(Ordering::Relaxed));
+    let traffic = endpoint.take_traffic();
+    let requests: u64 = traffic.iter().map(|arm| arm.traffic.requests).sum();
+    assert_eq!(requests as usize, answered.load(Ordering::Relaxed));
+    let failures = |arm: &str| -> u64 {
+        traffic.iter().filter(|traffic| traffic.arm == arm).map(|traffic| traffic.traffic.failures).sum()
+    };
+    assert_eq!(failures("champion"), 0);
+    assert!(failures("challenger") > rounds);
+}
