@@ -138,6 +138,30 @@ impl Blobs {
         Ok(found.into_stream().map_err(move |error| store::failed("read", &path, error)))
     }
 
+    /// What is wrong with the stored bytes of a file, read in constant memory; `None` if nothing is.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store is out of reach.
+    pub(crate) async fn fault(&self, file: &FileRecord) -> Result<Option<Error>> {
+        let read = async {
+            let mut digester = Digester::new();
+            let mut stream = std::pin::pin!(self.stream(file, 0).await?);
+            while let Some(bytes) = stream.try_next().await? {
+                digester.update(&bytes);
+            }
+            let (digest, path) = (digester.finish(), blob_path(&file.sha256, file.upload));
+            if digest == file.sha256 {
+                return Ok(());
+            }
+            Err(wrong_digest(&path, &digest))
+        };
+        match read.await {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == mlops_core::ErrorKind::Data => Ok(Some(error)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The bytes of a file, checked against its digest.
     pub(crate) async fn get(&self, file: &FileRecord) -> Result<Bytes> {
         let path = blob_path(&file.sha256, file.upload);
@@ -148,9 +172,7 @@ impl Blobs {
         let bytes = found.bytes().await.map_err(|error| store::failed("read", &path, error))?;
         let digest = Digest::of(&bytes);
         if digest != file.sha256 {
-            return Err(Error::data(format!(
-                "`{path}` of the registry is damaged: its digest is {digest}; restore it from a backup"
-            )));
+            return Err(wrong_digest(&path, &digest));
         }
         Ok(bytes)
     }
@@ -272,6 +294,13 @@ fn wrong_size(path: &Path, found: u64, file: &FileRecord) -> Error {
     let want = file.size_bytes;
     Error::data(format!(
         "`{path}` of the registry is damaged: it has {found} bytes, registered were {want}; restore it from a backup"
+    ))
+}
+
+#[cold]
+fn wrong_digest(path: &Path, found: &Digest) -> Error {
+    Error::data(format!(
+        "`{path}` of the registry is damaged: its digest is {found}; restore it from a backup"
     ))
 }
 

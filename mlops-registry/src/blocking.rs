@@ -22,6 +22,7 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use mlops_core::{BoxFuture, ModelPackage, ModelRef, ModelSource, ModelVersion, Result};
 
+use crate::log::Log;
 use crate::registry::Builder;
 use crate::{Commit, Draft, Receipt, Snapshot, Swept, Watch};
 
@@ -52,6 +53,25 @@ impl Registry {
         let driver = Driver::new()?;
         let inner = driver.block_on(builder.open(location))?;
         Ok(Self { inner, driver })
+    }
+
+    /// Opens a registry with a log and a blob store of the caller's.
+    ///
+    /// # Errors
+    /// As for [`Builder::open_with`].
+    pub fn open_parts(
+        builder: Builder,
+        log: Arc<dyn Log>,
+        blobs: Arc<dyn object_store::ObjectStore>,
+    ) -> Result<Self> {
+        let driver = Driver::new()?;
+        let inner = driver.block_on(builder.open_with(log, blobs))?;
+        Ok(Self { inner, driver })
+    }
+
+    /// Waits for any future of this registry, its log or its stores.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.driver.block_on(future)
     }
 
     /// The registry with futures behind this one.

@@ -39,7 +39,8 @@
 //! - [`Policy`], [`Gate`], [`Stages`]: rules as data, checked inside the commit.
 //! - [`Watch`]: follow the log; [`Registry::sweep`] removes what nobody needs.
 //! - [`Commit`], [`Change`]: the log that is the truth and the audit.
-//! - [`log`]: the trait of a back end.
+//! - [`log`]: the trait of a back end and what there is of them; [`doctor`] finds out whether one keeps its
+//!   promises and whether anything is damaged.
 //!
 //! # How it keeps its promises
 //! The registry is an append-only log of numbered entries on a storage that can create what is absent. A writer
@@ -52,12 +53,18 @@
 //! # Crate features
 //! | feature | what it adds |
 //! |---|---|
+//! | `conformance` | checks for a back end of your own |
 //! | `local` (default) | folders on a local disk |
 //! | `aws`, `azure`, `gcp` | cloud stores |
+//! | `postgres` | the log in PostgreSQL |
 //! | `runtime` | a thread for the I/O of the blocking face; the network back ends turn it on |
+//! | `sqlite` | the log in SQLite, built in |
 #![forbid(unsafe_code)]
 
 pub mod blocking;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod doctor;
 pub mod log;
 pub mod name;
 pub mod onnx;

@@ -16,7 +16,7 @@ use crate::blobs::{Blobs, Measured, measure};
 use crate::cache::Cache;
 use crate::draft::Step;
 use crate::ids::Ids;
-use crate::log::{Appended, Log, ObjectLog};
+use crate::log::{Appended, Capabilities, Log, ObjectLog};
 use crate::state::{Refusal, Request, checkpoint};
 use crate::{
     Change, Commit, Draft, Expect, FileRecord, Format, NewVersion, Receipt, Snapshot, UploadId, Version,
@@ -53,6 +53,8 @@ pub struct Builder {
     ids: Ids,
     options: Vec<(String, String)>,
     cache: Option<(PathBuf, u64)>,
+    artifacts: Option<String>,
+    name: Option<String>,
 }
 
 impl Builder {
@@ -68,6 +70,21 @@ impl Builder {
     #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
         self.ids = Ids::seeded(seed);
+        self
+    }
+
+    /// Where the files of versions go when the log is in a database: a folder or a cloud. With SQLite it is the
+    /// folder `<database>.artifacts` if it is not named.
+    #[must_use]
+    pub fn artifacts(mut self, location: impl Into<String>) -> Self {
+        self.artifacts = Some(location.into());
+        self
+    }
+
+    /// The name of the registry in a PostgreSQL database that holds several; `default` if it is not named.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -94,8 +111,71 @@ impl Builder {
     /// # Errors
     /// As for [`Registry::open`].
     pub async fn open(self, location: &str) -> Result<Registry> {
-        let store = store::open(location, &self.options)?;
-        self.open_parts(location, Arc::new(ObjectLog::new(store.clone())), store).await
+        match store::scheme(location) {
+            Some(("sqlite", path)) => {
+                let (log, artifacts) = self.sqlite(location, path)?;
+                self.open_parts(location, log, artifacts).await
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                let (log, artifacts, shown) = self.postgres(location).await?;
+                self.open_parts(&shown, log, artifacts).await
+            }
+            _ => {
+                if self.artifacts.is_some() {
+                    return Err(Error::invalid(format!(
+                        "`{location}` keeps its artifacts itself: leave out `Builder::artifacts`"
+                    )));
+                }
+                let (store, reach) = store::open(location, &self.options)?;
+                let log = ObjectLog::new(store.clone(), Capabilities::all(reach));
+                self.open_parts(location, Arc::new(log), store).await
+            }
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn sqlite(
+        &self,
+        location: &str,
+        path: &str,
+    ) -> Result<(Arc<dyn Log>, Arc<dyn object_store::ObjectStore>)> {
+        let path = store::local_path(path);
+        if path.is_empty() {
+            return Err(Error::invalid(format!(
+                "`{location}` names no file: want `sqlite:path/to/registry.db`"
+            )));
+        }
+        let log = crate::log::SqliteLog::open(path)?;
+        let artifacts = self.artifacts.clone().unwrap_or_else(|| format!("{path}.artifacts"));
+        Ok((Arc::new(log), store::open(&artifacts, &self.options)?.0))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    #[allow(clippy::unused_self, reason = "the same call with the feature")]
+    fn sqlite(&self, location: &str, _: &str) -> Result<(Arc<dyn Log>, Arc<dyn object_store::ObjectStore>)> {
+        Err(Error::unsupported(format!("`{location}`: build mlops-registry with its feature `sqlite`")))
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn postgres(
+        &self,
+        location: &str,
+    ) -> Result<(Arc<dyn Log>, Arc<dyn object_store::ObjectStore>, String)> {
+        let Some(artifacts) = &self.artifacts else {
+            return Err(Error::invalid(
+                "a registry in PostgreSQL needs a place for its artifacts: name it by `Builder::artifacts`",
+            ));
+        };
+        let name = self.name.as_deref().unwrap_or("default");
+        let log = crate::log::PostgresLog::connect(location, name).await?;
+        let shown = format!("postgres registry `{name}`");
+        Ok((Arc::new(log), store::open(artifacts, &self.options)?.0, shown))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[allow(clippy::unused_async, reason = "the same call with the feature")]
+    async fn postgres(&self, _: &str) -> Result<(Arc<dyn Log>, Arc<dyn object_store::ObjectStore>, String)> {
+        Err(Error::unsupported("`postgres:`: build mlops-registry with its feature `postgres`"))
     }
 
     /// Opens a registry with a log and a blob store of the caller's.
@@ -138,7 +218,9 @@ impl Registry {
     ///
     /// A path or `file:///path` is a folder, written through to the disk (feature `local`); `memory:` is a new
     /// registry that dies with the process; `s3://bucket/prefix`, `gs://bucket/prefix` and
-    /// `az://container/prefix` are clouds (features `aws`, `gcp`, `azure`).
+    /// `az://container/prefix` are clouds (features `aws`, `gcp`, `azure`); `sqlite:path` is a database file
+    /// (feature `sqlite`), `postgres://user@host/database` a database (feature `postgres`, with
+    /// [`Builder::artifacts`]).
     ///
     /// # Errors
     /// `Invalid` if the location is none, `Unsupported` if it needs another feature or right, `Data` if the log
@@ -149,7 +231,14 @@ impl Registry {
 
     /// What a registry is opened with: a clock, a seed, options of the store.
     pub fn builder() -> Builder {
-        Builder { clock: Arc::new(SystemClock::new()), ids: Ids::System, options: Vec::new(), cache: None }
+        Builder {
+            clock: Arc::new(SystemClock::new()),
+            ids: Ids::System,
+            options: Vec::new(),
+            cache: None,
+            artifacts: None,
+            name: None,
+        }
     }
 
     /// The state as it was last seen: no I/O, no lock, no allocation.
@@ -197,6 +286,13 @@ impl Registry {
     /// exist, `Invalid` if a name, a value or the reuse of a key is wrong, `Unsupported` if the storage cannot
     /// be written, `Unavailable` if it is out of reach or full, `Data` if the log is damaged.
     pub async fn commit(&self, draft: Draft) -> Result<Receipt> {
+        let capabilities = self.inner.log.capabilities();
+        if !capabilities.create_if_absent || !capabilities.read_after_write {
+            return Err(Error::unsupported(format!(
+                "`{}` can only be read: its storage cannot create an entry atomically",
+                self.inner.location
+            )));
+        }
         let prepared = prepare(&draft)?;
         let mut state = self.refresh().await?;
         let operation = match &draft.key {
@@ -284,6 +380,11 @@ impl Registry {
         Ok(())
     }
 
+    /// The log that it stands on.
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.inner.log
+    }
+
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.inner.blobs
     }
@@ -317,7 +418,7 @@ impl Registry {
         }
     }
 
-    fn fresh(&self, state: &Snapshot) -> Result<UploadId> {
+    pub(crate) fn fresh(&self, state: &Snapshot) -> Result<UploadId> {
         self.inner.ids.fresh(self.inner.clock.now(), state.watermark())
     }
 

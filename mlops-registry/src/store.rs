@@ -8,12 +8,14 @@ use mlops_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, memory::InMemory};
 
+use crate::log::Reach;
+
 /// The store at a location: `memory:`, a path or `file://`, `s3://`, `gs://`, `az://`.
-pub(crate) fn open(location: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+pub(crate) fn open(location: &str, options: &[(String, String)]) -> Result<(Arc<dyn ObjectStore>, Reach)> {
     match scheme(location) {
-        Some(("memory", _)) => Ok(Arc::new(InMemory::new())),
-        None | Some(("file", _)) => folder(location, options),
-        Some((scheme, _)) => cloud(scheme, location, options),
+        Some(("memory", "")) => Ok((Arc::new(InMemory::new()), Reach::Process)),
+        None | Some(("file", _)) => Ok((folder(location, options)?, Reach::Machine)),
+        Some((scheme, _)) => Ok((cloud(scheme, location, options)?, Reach::Network)),
     }
 }
 

@@ -1,13 +1,22 @@
 //! The append-only log: what a back end has to offer.
 
 mod object;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mlops_core::{BoxFuture, Result};
 
 pub use object::ObjectLog;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresLog;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteLog;
 
 /// An append-only log of entries numbered from 1, on any storage that can create what is absent.
 ///
@@ -25,6 +34,9 @@ pub use object::ObjectLog;
 /// Errors: `Unavailable` for what may pass (a network, a full disk), `Unsupported` for what will not (a
 /// read-only store).
 pub trait Log: Debug + Send + Sync + 'static {
+    /// What the storage promises. [`doctor`](crate::doctor) finds out whether it is true.
+    fn capabilities(&self) -> Capabilities;
+
     /// Writes an entry if none has this number.
     fn append(&self, sequence: u64, entry: Bytes) -> BoxFuture<'_, Result<Appended>>;
 
@@ -36,6 +48,54 @@ pub trait Log: Debug + Send + Sync + 'static {
 
     /// A checkpoint before this number with its number, the newest that is known.
     fn checkpoint(&self, before: u64) -> BoxFuture<'_, Result<Option<(u64, Bytes)>>>;
+
+    /// A log of its own on the same storage, empty for a name that was not used before: for probes.
+    fn scratch(&self, name: &str) -> Arc<dyn Log>;
+
+    /// Removes every entry and checkpoint. Called on scratch logs alone.
+    fn discard(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// What a storage promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// It creates an entry if it is absent, atomically. Without it nothing can be committed, only read.
+    pub create_if_absent: bool,
+    /// Who was told that an entry exists finds it from then on. Without it nothing can be committed, only read.
+    pub read_after_write: bool,
+    /// What was written survives a crash of the machine.
+    pub durable: bool,
+    /// Who can share it.
+    pub reach: Reach,
+}
+
+/// Who can share a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// The threads of one process.
+    Process,
+    /// The processes of one machine.
+    Machine,
+    /// All machines that reach the storage.
+    Network,
+}
+
+impl Capabilities {
+    /// All promises kept, as far as the storage reaches.
+    pub const fn all(reach: Reach) -> Self {
+        Self {
+            create_if_absent: true,
+            read_after_write: true,
+            durable: !matches!(reach, Reach::Process),
+            reach,
+        }
+    }
+
+    /// Read-only: a copy, a plain web server.
+    pub const fn read_only(reach: Reach) -> Self {
+        Self { create_if_absent: false, read_after_write: false, durable: false, reach }
+    }
 }
 
 /// What became of an append.

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use mlops_core::{BoxFuture, Error, Result};
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
 
-use super::{Appended, Log};
+use super::{Appended, Capabilities, Log};
 use crate::store;
 
 /// A log of one object an entry, on a store that can create what is absent (`PutMode::Create`).
@@ -18,12 +19,13 @@ use crate::store;
 #[derive(Clone, Debug)]
 pub struct ObjectLog {
     store: Arc<dyn ObjectStore>,
+    capabilities: Capabilities,
 }
 
 impl ObjectLog {
-    /// The log in a store whose root is the registry's.
-    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+    /// The log in a store whose root is the registry's; the caller knows what the store promises.
+    pub fn new(store: Arc<dyn ObjectStore>, capabilities: Capabilities) -> Self {
+        Self { store, capabilities }
     }
 
     async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
@@ -56,6 +58,10 @@ impl ObjectLog {
 }
 
 impl Log for ObjectLog {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
     fn append(&self, sequence: u64, entry: Bytes) -> BoxFuture<'_, Result<Appended>> {
         Box::pin(async move {
             let path = entry_path(sequence);
@@ -108,6 +114,30 @@ impl Log for ObjectLog {
         Box::pin(async move {
             let Some(number) = self.newest(before).await? else { return Ok(None) };
             Ok(self.get(&checkpoint_path(number)).await?.map(|state| (number, state)))
+        })
+    }
+
+    fn scratch(&self, name: &str) -> Arc<dyn Log> {
+        let store = PrefixStore::new(self.store.clone(), format!("scratch/{name}"));
+        Arc::new(Self::new(Arc::new(store), self.capabilities))
+    }
+
+    fn discard(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let all = Path::default();
+            let listed: Vec<_> = self
+                .store
+                .list(None)
+                .try_collect()
+                .await
+                .map_err(|error| store::failed("list", &all, error))?;
+            for object in listed {
+                match self.store.delete(&object.location).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(store::failed("delete", &object.location, error)),
+                }
+            }
+            Ok(())
         })
     }
 }

@@ -1,0 +1,206 @@
+//! The log in a PostgreSQL database.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use mlops_core::{BoxFuture, Error, ErrorKind, Result};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::{Appended, Capabilities, Log, Reach};
+
+/// A log in a table of a PostgreSQL database, which may hold many registries by name.
+///
+/// Connects without TLS and again by itself when the connection is lost. A host that wants TLS connects on its
+/// own and hands the client in ([`from_client`](Self::from_client)).
+#[derive(Clone, Debug)]
+pub struct PostgresLog {
+    connection: Arc<Connection>,
+    registry: String,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// How to connect again; `None` if the client is the host's.
+    config: Option<Config>,
+    client: ArcSwapOption<Client>,
+}
+
+impl PostgresLog {
+    /// Connects to `postgres://user:password@host/database` and makes the tables if they do not exist. Wants a
+    /// tokio runtime, as all of its methods do.
+    ///
+    /// # Errors
+    /// `Invalid` if the address is none, `Unsupported` if the server refuses the user, `Unavailable` if it is out
+    /// of reach.
+    pub async fn connect(address: &str, registry: &str) -> Result<Self> {
+        let config: Config = address.parse().map_err(|error| {
+            Error::invalid("the address is none of PostgreSQL: want postgres://user:password@host/database")
+                .with_source(error)
+        })?;
+        let connection = Connection { config: Some(config), client: ArcSwapOption::empty() };
+        Self { connection: Arc::new(connection), registry: registry.to_owned() }.prepared().await
+    }
+
+    /// A log on a client whose connection the host drives.
+    ///
+    /// # Errors
+    /// `Unsupported` if the user may not make tables, `Unavailable` if the server is out of reach.
+    pub async fn from_client(client: Client, registry: &str) -> Result<Self> {
+        let connection = Connection { config: None, client: ArcSwapOption::from_pointee(client) };
+        Self { connection: Arc::new(connection), registry: registry.to_owned() }.prepared().await
+    }
+
+    async fn prepared(self) -> Result<Self> {
+        let client = self.client().await?;
+        // Two that make a table at once collide in the catalogue, so one waits for the other.
+        client
+            .batch_execute(
+                "BEGIN;
+                 SELECT pg_advisory_xact_lock(7239871203);
+                 CREATE TABLE IF NOT EXISTS mlops_entry (
+                     registry TEXT NOT NULL, sequence BIGINT NOT NULL, entry BYTEA NOT NULL,
+                     PRIMARY KEY (registry, sequence));
+                 CREATE TABLE IF NOT EXISTS mlops_checkpoint (
+                     registry TEXT NOT NULL, sequence BIGINT NOT NULL, state BYTEA NOT NULL,
+                     PRIMARY KEY (registry, sequence));
+                 COMMIT;",
+            )
+            .await
+            .map_err(|error| failed("make the tables of", error))?;
+        Ok(self)
+    }
+
+    async fn client(&self) -> Result<Arc<Client>> {
+        if let Some(client) = self.connection.client.load_full().filter(|client| !client.is_closed()) {
+            return Ok(client);
+        }
+        let Some(config) = &self.connection.config else {
+            return Err(Error::unavailable("the connection to PostgreSQL is closed: connect again"));
+        };
+        let (client, connection) =
+            config.connect(NoTls).await.map_err(|error| failed("connect to", error))?;
+        // It ends by itself when the client is dropped; what goes wrong on it, the client's calls tell.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        let client = Arc::new(client);
+        self.connection.client.store(Some(client.clone()));
+        Ok(client)
+    }
+}
+
+impl Log for PostgresLog {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all(Reach::Network)
+    }
+
+    fn append(&self, sequence: u64, entry: Bytes) -> BoxFuture<'_, Result<Appended>> {
+        Box::pin(async move {
+            let client = self.client().await?;
+            let created = client
+                .execute(
+                    "INSERT INTO mlops_entry (registry, sequence, entry) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                    &[&self.registry, &number(sequence), &&entry[..]],
+                )
+                .await
+                .map_err(|error| failed("write to", error))?;
+            Ok(if created == 1 { Appended::Created } else { Appended::Taken })
+        })
+    }
+
+    fn read(&self, from: u64, count_max: usize) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        Box::pin(async move {
+            let rows = self
+                .client()
+                .await?
+                .query(
+                    "SELECT sequence, entry FROM mlops_entry WHERE registry = $1 AND sequence >= $2
+                     ORDER BY sequence LIMIT $3",
+                    &[&self.registry, &number(from), &i64::try_from(count_max).unwrap_or(i64::MAX)],
+                )
+                .await
+                .map_err(|error| failed("read from", error))?;
+            let in_order =
+                rows.iter().zip(number(from)..).take_while(|(row, want)| row.get::<_, i64>(0) == *want);
+            Ok(in_order.map(|(row, _)| Bytes::copy_from_slice(row.get(1))).collect())
+        })
+    }
+
+    fn save_checkpoint(&self, sequence: u64, state: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.client()
+                .await?
+                .execute(
+                    "INSERT INTO mlops_checkpoint (registry, sequence, state) VALUES ($1, $2, $3)
+                     ON CONFLICT (registry, sequence) DO UPDATE SET state = excluded.state",
+                    &[&self.registry, &number(sequence), &&state[..]],
+                )
+                .await
+                .map_err(|error| failed("write to", error))?;
+            Ok(())
+        })
+    }
+
+    fn checkpoint(&self, before: u64) -> BoxFuture<'_, Result<Option<(u64, Bytes)>>> {
+        Box::pin(async move {
+            let found = self
+                .client()
+                .await?
+                .query_opt(
+                    "SELECT sequence, state FROM mlops_checkpoint WHERE registry = $1 AND sequence < $2
+                     ORDER BY sequence DESC LIMIT 1",
+                    &[&self.registry, &number(before)],
+                )
+                .await
+                .map_err(|error| failed("read from", error))?;
+            Ok(found.map(|row| (row.get::<_, i64>(0).unsigned_abs(), Bytes::copy_from_slice(row.get(1)))))
+        })
+    }
+
+    fn scratch(&self, name: &str) -> Arc<dyn Log> {
+        Arc::new(Self { registry: format!("scratch/{name}"), ..self.clone() })
+    }
+
+    fn discard(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let client = self.client().await?;
+            for table in ["mlops_entry", "mlops_checkpoint"] {
+                client
+                    .execute(&format!("DELETE FROM {table} WHERE registry = $1"), &[&self.registry])
+                    .await
+                    .map_err(|error| failed("write to", error))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// PostgreSQL's integers are signed; no log gets that long.
+fn number(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}
+
+#[cold]
+fn failed(verb: &str, error: tokio_postgres::Error) -> Error {
+    let refused = [
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        SqlState::INVALID_PASSWORD,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+    ];
+    let (kind, way_out) = match error.code() {
+        Some(code) if refused.contains(code) => {
+            (ErrorKind::Unsupported, "the server refuses this user; give the right or take another user")
+        }
+        Some(&SqlState::DISK_FULL) => {
+            (ErrorKind::Unavailable, "its disk is full; free some space and run again")
+        }
+        Some(&SqlState::UNDEFINED_DATABASE) => {
+            (ErrorKind::Invalid, "there is no such database; make it or name another")
+        }
+        _ => (ErrorKind::Unavailable, "the server does not answer as it should; try again later"),
+    };
+    Error::new(kind, format!("cannot {verb} the registry's PostgreSQL: {way_out}")).with_source(error)
+}

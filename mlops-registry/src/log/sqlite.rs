@@ -1,0 +1,187 @@
+//! The log in a SQLite database.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mlops_core::{BoxFuture, Error, ErrorKind, Result};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+
+use super::{Appended, Capabilities, Log, Reach};
+
+/// A log in a table of a SQLite database: write-ahead log, every commit forced to the disk.
+///
+/// Any number of processes of one machine may share the file. SQLite's locks do not work on network file
+/// systems: keep it on a local disk.
+#[derive(Clone)]
+pub struct SqliteLog {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<str>,
+    registry: String,
+}
+
+impl SqliteLog {
+    /// Opens a database file, and makes it if it does not exist.
+    ///
+    /// # Errors
+    /// `Invalid` if the file is no database, `Unsupported` if it may not be written, `Unavailable` if the disk is
+    /// full or the database is locked for longer than 10 s.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                crate::store::io_failed(&error, &format!("cannot create `{}`", folder.display()))
+                    .with_source(error)
+            })?;
+        }
+        let shown: Arc<str> = path.display().to_string().into();
+        let open = || {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(BUSY_MAX)?;
+            // Opening races with other processes that open it too: whoever comes second finds it done.
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.execute_batch(
+                "CREATE TABLE IF NOT EXISTS mlops_entry (
+                     registry TEXT NOT NULL, sequence INTEGER NOT NULL, entry BLOB NOT NULL,
+                     PRIMARY KEY (registry, sequence));
+                 CREATE TABLE IF NOT EXISTS mlops_checkpoint (
+                     registry TEXT NOT NULL, sequence INTEGER NOT NULL, state BLOB NOT NULL,
+                     PRIMARY KEY (registry, sequence));",
+            )?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error| failed("open", &shown, error))?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            path: shown,
+            registry: "registry".to_owned(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run<T>(&self, verb: &str, call: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        call(&self.lock()).map_err(|error| failed(verb, &self.path, error))
+    }
+}
+
+impl Log for SqliteLog {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all(Reach::Machine)
+    }
+
+    fn append(&self, sequence: u64, entry: Bytes) -> BoxFuture<'_, Result<Appended>> {
+        Box::pin(async move {
+            let created = self.run("write", |connection| {
+                let mut insert = connection.prepare(
+                    "INSERT INTO mlops_entry (registry, sequence, entry) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?;
+                insert.execute(params![self.registry, number(sequence), &entry[..]])
+            })?;
+            Ok(if created == 1 { Appended::Created } else { Appended::Taken })
+        })
+    }
+
+    fn read(&self, from: u64, count_max: usize) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        Box::pin(async move {
+            let rows = self.run("read", |connection| {
+                let mut select = connection.prepare(
+                    "SELECT sequence, entry FROM mlops_entry WHERE registry = ?1 AND sequence >= ?2
+                     ORDER BY sequence LIMIT ?3",
+                )?;
+                let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
+                let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
+                select
+                    .query_map(params![self.registry, number(from), limit], row)?
+                    .collect::<Result<Vec<_>, _>>()
+            })?;
+            let in_order =
+                rows.into_iter().zip(number(from)..).take_while(|((found, _), want)| found == want);
+            Ok(in_order.map(|((_, entry), _)| Bytes::from(entry)).collect())
+        })
+    }
+
+    fn save_checkpoint(&self, sequence: u64, state: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.run("write", |connection| {
+                let mut insert = connection.prepare(
+                    "INSERT OR REPLACE INTO mlops_checkpoint (registry, sequence, state) VALUES (?1, ?2, ?3)",
+                )?;
+                insert.execute(params![self.registry, number(sequence), &state[..]])
+            })?;
+            Ok(())
+        })
+    }
+
+    fn checkpoint(&self, before: u64) -> BoxFuture<'_, Result<Option<(u64, Bytes)>>> {
+        Box::pin(async move {
+            let found = self.run("read", |connection| {
+                let mut select = connection.prepare(
+                    "SELECT sequence, state FROM mlops_checkpoint WHERE registry = ?1 AND sequence < ?2
+                     ORDER BY sequence DESC LIMIT 1",
+                )?;
+                let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
+                select.query_row(params![self.registry, number(before)], row).optional()
+            })?;
+            Ok(found.map(|(sequence, state)| (sequence.unsigned_abs(), state.into())))
+        })
+    }
+
+    fn scratch(&self, name: &str) -> Arc<dyn Log> {
+        Arc::new(Self { registry: format!("scratch/{name}"), ..self.clone() })
+    }
+
+    fn discard(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.run("write", |connection| {
+                connection.execute("DELETE FROM mlops_entry WHERE registry = ?1", [&self.registry])?;
+                connection.execute("DELETE FROM mlops_checkpoint WHERE registry = ?1", [&self.registry])
+            })?;
+            Ok(())
+        })
+    }
+}
+
+impl std::fmt::Debug for SqliteLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteLog").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// SQLite's integers are signed; no log gets that long.
+fn number(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}
+
+#[cold]
+fn failed(verb: &str, path: &str, error: rusqlite::Error) -> Error {
+    let (kind, way_out) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            (ErrorKind::Unavailable, "the disk is full; free some space and run again")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (ErrorKind::Unavailable, "another process holds it for too long; try again later")
+        }
+        Some(
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied,
+        ) => (
+            ErrorKind::Unsupported,
+            "it may not be written; give this user the right to it and to its folder",
+        ),
+        Some(ErrorCode::CannotOpen) => {
+            (ErrorKind::Unsupported, "it cannot be opened; look at its path and at the rights to its folder")
+        }
+        Some(ErrorCode::NotADatabase) => {
+            (ErrorKind::Invalid, "it is no SQLite database; choose another file")
+        }
+        Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::Data, "it is damaged; restore it from a backup"),
+        _ => (ErrorKind::Unavailable, "the database does not answer as it should; look at the cause"),
+    };
+    Error::new(kind, format!("cannot {verb} `{path}`: {way_out}")).with_source(error)
+}
+
+const BUSY_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,101 @@
+//! Every back end passes the conformance suite. Those that need a server are told where it is by the
+//! environment (`cargo xtask test` starts them); without it they say that they were left out.
+
+use mlops_core::Result;
+use mlops_registry::blocking::Registry;
+use mlops_registry::{Builder, conformance};
+
+fn check(builder: impl Fn() -> Builder + Sync, location: &str) {
+    conformance::check(|| -> Result<Registry> { Registry::open_with(builder(), location) }).unwrap();
+}
+
+#[test]
+fn memory() {
+    let store = std::sync::Arc::new(object_store::memory::InMemory::new());
+    let log = mlops_registry::log::ObjectLog::new(
+        store.clone(),
+        mlops_registry::log::Capabilities::all(mlops_registry::log::Reach::Process),
+    );
+    let builder = mlops_registry::Registry::builder;
+    conformance::check(|| Registry::open_parts(builder(), std::sync::Arc::new(log.clone()), store.clone()))
+        .unwrap();
+}
+
+#[test]
+fn local() {
+    let folder = tempfile::tempdir().unwrap();
+    check(mlops_registry::Registry::builder, folder.path().to_str().unwrap());
+    let url = format!("file://{}", tempfile::tempdir().unwrap().path().display());
+    check(mlops_registry::Registry::builder, &url);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = format!("sqlite:{}", folder.path().join("deep/registry.db").display());
+    check(mlops_registry::Registry::builder, &location);
+}
+
+/// A value that tells a test where its server is.
+#[cfg(any(feature = "aws", feature = "azure", feature = "postgres"))]
+#[allow(clippy::disallowed_methods, reason = "`cargo xtask test` tells the tests by the environment")]
+fn server(name: &str, what: &str) -> Option<String> {
+    let found = std::env::var(name).ok().filter(|value| !value.is_empty());
+    if found.is_none() {
+        println!("left out: {what}, since {name} is not set (`cargo xtask test` sets it)");
+    }
+    found
+}
+
+/// A name that no earlier run used.
+#[cfg(any(feature = "aws", feature = "azure", feature = "postgres"))]
+fn fresh() -> String {
+    tempfile::tempdir()
+        .unwrap()
+        .path()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .trim_start_matches('.')
+        .to_lowercase()
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn s3() {
+    let Some(endpoint) = server("MLOPS_TEST_S3", "S3") else { return };
+    let builder = || {
+        mlops_registry::Registry::builder()
+            .option("aws_endpoint", &endpoint)
+            .option("aws_allow_http", "true")
+            .option("aws_region", "us-east-1")
+            .option("aws_access_key_id", "test")
+            .option("aws_secret_access_key", "test")
+    };
+    check(builder, &format!("s3://mlops-test/{}", fresh()));
+}
+
+#[cfg(feature = "azure")]
+#[test]
+fn azure() {
+    let Some(endpoint) = server("MLOPS_TEST_AZURE", "Azure Blob Storage") else { return };
+    let builder = || {
+        mlops_registry::Registry::builder()
+            .option("azure_storage_use_emulator", "true")
+            .option("azure_storage_endpoint", &endpoint)
+            .option("azure_allow_http", "true")
+    };
+    check(builder, &format!("az://mlops-test/{}", fresh()));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres() {
+    let Some(address) = server("MLOPS_TEST_POSTGRES", "PostgreSQL") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let name = fresh();
+    let artifacts = folder.path().to_str().unwrap();
+    check(|| mlops_registry::Registry::builder().artifacts(artifacts).name(&name), &address);
+}

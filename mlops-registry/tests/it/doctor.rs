@@ -1,0 +1,130 @@
+//! The doctor finds what is broken, says so, and repairs what can be.
+
+use std::sync::Arc;
+
+use mlops_core::Severity;
+use mlops_registry::blocking::Registry;
+use mlops_registry::doctor::Checkup;
+use mlops_registry::log::{Capabilities, ObjectLog, Reach};
+use mlops_registry::{Draft, Expect};
+use object_store::memory::InMemory;
+
+use crate::store::{Liar, Lie};
+use crate::support::{open, register, tree};
+
+#[test]
+fn stores_that_lie_are_caught() {
+    for (lie, what) in [
+        (Lie::IgnoresCondition, "two writers were told that they had created the same entry"),
+        (Lie::LooksThenWrites, "two writers were told that they had created the same entry"),
+        (Lie::Forgets, "the storage lies"),
+    ] {
+        let store = Arc::new(Liar { inner: Arc::new(InMemory::new()), lie, puts: 0.into() });
+        let log = Arc::new(ObjectLog::new(store.clone(), Capabilities::all(Reach::Network)));
+        let registry = Registry::open_parts(mlops_registry::Registry::builder(), log, store).unwrap();
+        let report = registry.doctor(Checkup::default()).unwrap();
+        assert!(!report.is_healthy());
+        assert!(report.to_string().contains(what), "{lie:?}: {report}");
+    }
+}
+
+#[test]
+fn honest_stores_are_not_accused_and_keep_nothing_of_the_probe() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    register(&registry, "shop", "1").unwrap();
+    let before = tree(folder.path());
+    let report = registry.doctor(Checkup::default()).unwrap();
+    assert!(report.is_healthy() && report.findings.is_empty(), "{report}");
+    assert_eq!(tree(folder.path()), before);
+}
+
+#[test]
+fn a_store_that_can_only_be_read_is_read() {
+    let store = Arc::new(InMemory::new());
+    let open = |capabilities| {
+        let log = Arc::new(ObjectLog::new(store.clone(), capabilities));
+        Registry::open_parts(mlops_registry::Registry::builder(), log, store.clone()).unwrap()
+    };
+    let id = register(&open(Capabilities::all(Reach::Process)), "shop", "1").unwrap();
+    let copy = open(Capabilities::read_only(Reach::Network));
+    assert_eq!(copy.fetch(&id).unwrap().read("model.bin").unwrap(), "1");
+    let error = register(&copy, "shop", "2").unwrap_err();
+    assert!(error.to_string().contains("can only be read"), "{error}");
+    assert!(copy.doctor(Checkup::default()).unwrap().is_healthy());
+}
+
+#[test]
+fn damage_is_found_and_repaired_where_it_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    let ids: Vec<_> =
+        ["one", "two"].iter().map(|content| register(&registry, "shop", content).unwrap()).collect();
+    for _ in 0..64 {
+        registry.commit(Draft::new("ann", "x").alias("champion", &ids[0], Expect::Any)).unwrap();
+    }
+    let checkup = || {
+        let mut checkup = Checkup::default();
+        checkup.races = 0;
+        checkup
+    };
+    let blobs = folder.path().join("blob");
+    let blob_of = |content: &str| {
+        let digest = mlops_core::Digest::of(content).to_string();
+        blobs.join(tree(&blobs).into_iter().find(|path| path.starts_with(&digest)).unwrap())
+    };
+    // A flipped byte with a whole second upload beside it, one without, and a torn checkpoint.
+    let (one, two) = (blob_of("one"), blob_of("two"));
+    std::fs::write(one.with_file_name("01ARZ3NDEKTSV4RRFFQ69G5FAV"), "one").unwrap();
+    std::fs::write(&one, "oNe").unwrap();
+    std::fs::write(&two, "tw").unwrap();
+    let checkpoint = folder.path().join(format!("checkpoint/{:020}.json", 64));
+    std::fs::write(&checkpoint, "torn").unwrap();
+    let report = registry.doctor(checkup()).unwrap();
+    assert_eq!(
+        report.findings.iter().filter(|finding| finding.severity == Severity::Critical).count(),
+        2,
+        "{report}"
+    );
+    let text = report.to_string();
+    for part in [
+        "file `model.bin` of shop/1 is damaged",
+        "it has 2 bytes",
+        "checkpoint 64 is torn",
+        "1 uploads with 3 bytes",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let report = registry.doctor(checkup().repair()).unwrap();
+    assert!(!report.is_healthy(), "one cannot be repaired");
+    assert_eq!(report.findings.iter().filter(|finding| finding.repaired).count(), 2, "{report}");
+    assert_eq!(registry.read(&ids[0], "model.bin").unwrap(), "one");
+    // Registering the same bytes again brings the other one back.
+    std::fs::remove_file(&two).unwrap();
+    std::fs::write(&two, "two").unwrap();
+    assert!(registry.doctor(checkup()).unwrap().is_healthy());
+}
+
+#[test]
+fn lost_entries_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    for content in ["1", "2", "3", "4"] {
+        register(&registry, "shop", content).unwrap();
+    }
+    let entry = |sequence: u64| folder.path().join(format!("log/{sequence:020}.json"));
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    let third = std::fs::read(entry(3)).unwrap();
+    std::fs::remove_file(entry(3)).unwrap();
+    let text = open(folder.path()).doctor(checkup).unwrap().to_string();
+    assert!(text.contains("log entry 3 is gone, though entry 4 exists"), "{text}");
+    let text = registry.doctor(checkup).unwrap().to_string();
+    assert!(text.contains("this process saw 4 commits, the log has 2 whole ones"), "{text}");
+    std::fs::write(entry(3), &third[..20]).unwrap();
+    let report = registry.doctor(checkup).unwrap();
+    assert_eq!(report.commits, 2);
+    assert!(report.to_string().contains("log entry 3 is damaged"), "{report}");
+    std::fs::write(entry(3), third).unwrap();
+    assert!(registry.doctor(checkup).unwrap().is_healthy());
+}
