@@ -28,9 +28,12 @@
 //! | is the rate of a rare event (an error) different, exactly? | [`RateDifference`] | at any time |
 //! | what is the mean or the rate of one arm? | [`sequence`] | at any time |
 //! | did the units split as planned? | [`SampleRatio`] | at any time, or once |
+//! | the same questions after a number of rows that was fixed in advance? | [`fixed`] | once |
+//! | how many rows does that take? | [`fixed::MeanPower`], [`fixed::RatePower`] | before |
 //! | which of many small p-values stand? | [`correction`] | |
 
 pub mod correction;
+pub mod fixed;
 pub mod mixture;
 pub mod sequence;
 

@@ -136,16 +136,20 @@ fn log_likelihood(counts: &Proportion, rate: f64) -> f64 {
 
 /// The largest log likelihood of two rates that differ by `difference`.
 fn supremum(arms: &TwoArm<Proportion>, difference: f64) -> f64 {
+    let rate = control_rate_at(arms, difference);
+    log_likelihood(&arms.control, rate) + log_likelihood(&arms.treatment, (rate + difference).clamp(0.0, 1.0))
+}
+
+/// The likeliest rate of the control if the treatment's is higher by `difference`.
+pub(super) fn control_rate_at(arms: &TwoArm<Proportion>, difference: f64) -> f64 {
     let (control, treatment) = (&arms.control, &arms.treatment);
-    let rate = if difference == 0.0 {
+    if difference == 0.0 {
         let trials = control.trials() as f64 + treatment.trials() as f64;
-        (control.successes() as f64 + treatment.successes() as f64) / trials.max(1.0)
-    } else {
-        // The likelihood is concave in the control's rate, so its slope falls.
-        let slope = |rate: f64| slope(control, rate) + slope(treatment, rate + difference);
-        solve(0_f64.max(-difference), 1_f64.min(1.0 - difference), slope)
-    };
-    log_likelihood(control, rate) + log_likelihood(treatment, (rate + difference).clamp(0.0, 1.0))
+        return (control.successes() as f64 + treatment.successes() as f64) / trials.max(1.0);
+    }
+    // The likelihood is concave in the control's rate, so its slope falls.
+    let slope = |rate: f64| slope(control, rate) + slope(treatment, rate + difference);
+    solve(0_f64.max(-difference), 1_f64.min(1.0 - difference), slope)
 }
 
 fn slope(counts: &Proportion, rate: f64) -> f64 {

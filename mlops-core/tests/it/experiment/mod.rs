@@ -1,6 +1,7 @@
 //! Always-valid and fixed-sample statistics.
 
 mod always_valid;
+mod fixed;
 mod golden;
 mod laws;
 mod sequences;
@@ -17,6 +18,18 @@ fn fixed_case(name: &str) -> &'static Value {
     });
     let case = cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == name);
     case.unwrap_or_else(|| panic!("no case `{name}`"))
+}
+
+/// The cases of this name that `two_arm.py` wrote.
+fn two_arm_cases(name: &str) -> impl Iterator<Item = &'static Value> {
+    static CASES: OnceLock<Value> = OnceLock::new();
+    let cases = CASES.get_or_init(|| {
+        serde_json::from_str(include_str!("../../../../testdata/experiment/two_arm.json")).unwrap()
+    });
+    let found: Vec<&Value> =
+        cases["cases"].as_array().unwrap().iter().filter(|case| case["name"] == name).collect();
+    assert!(!found.is_empty(), "no cases `{name}`");
+    found.into_iter()
 }
 
 /// What confseq answered to the cases of this name.
