@@ -3,7 +3,7 @@
 use mlops_serve::runtime::{NativeRuntime, Runtime, RuntimeExt};
 use mlops_serve::tensor::TensorView;
 
-use crate::golden::{EXACT, Tolerance, bytes, check};
+use crate::golden::{EXACT, Tolerance, bytes, check, check_score, file};
 
 fn onnx(name: &str) -> NativeRuntime {
     NativeRuntime::from_onnx(&bytes(&format!("{name}.onnx")))
@@ -79,4 +79,26 @@ fn wrong_inputs_are_named() {
         wrong(&[unknown, context, ids]),
         "index 100 into a table of 100 entries: ids must be known to the model"
     );
+}
+
+#[test]
+fn lightgbm_models_are_bit_identical_before_the_objective() {
+    for name in ["regressor", "classifier", "classes", "categories", "zeros", "poisson", "forest"] {
+        let text = std::fs::read_to_string(file(&format!("lightgbm_{name}.txt"))).unwrap();
+        let golden = format!("lightgbm_{name}_text");
+        let load = || NativeRuntime::from_lightgbm(&text).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        check(&golden, &load(), &Tolerance { absolute: 0.0, relative: 1e-15 });
+        check_score(&golden, "raw", &load().raw_scores().unwrap(), &EXACT);
+    }
+}
+
+#[test]
+fn xgboost_models_are_bit_identical_before_the_objective() {
+    for name in ["regressor", "classifier", "classes"] {
+        let json = bytes(&format!("xgboost_{name}.json"));
+        let golden = format!("xgboost_{name}_json");
+        let load = || NativeRuntime::from_xgboost(&json).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        check_score(&golden, "raw", &load().raw_scores().unwrap(), &EXACT);
+        check(&golden, &load(), &Tolerance { absolute: 0.0, relative: 2e-7 });
+    }
 }

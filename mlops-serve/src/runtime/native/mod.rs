@@ -1,20 +1,24 @@
 //! Our own kernels: linear models, trees, small networks, factorisations with top-k.
 
+mod boosted;
 mod classify;
 mod dense;
 mod forest;
+mod lightgbm;
 mod link;
 mod onnx;
 mod plan;
 mod simd;
 mod step;
+mod xgboost;
 
 use bytes::Bytes;
 use mlops_core::ModelSignature;
 
 use super::{Capabilities, Runtime, SignatureCheck};
-use crate::Result;
 use crate::tensor::{TensorBuf, TensorView};
+use crate::{Error, Result};
+use boosted::{Boosted, Convert};
 use plan::Plan;
 
 /// A model that our own kernels compute: several times as fast as ONNX Runtime for the models that they know.
@@ -33,7 +37,14 @@ use plan::Plan;
 #[derive(Debug)]
 pub struct NativeRuntime {
     check: SignatureCheck,
-    plan: Plan,
+    model: Model,
+}
+
+#[derive(Debug)]
+enum Model {
+    Plan(Plan),
+    Floats(Boosted<f32>),
+    Doubles(Boosted<f64>),
 }
 
 impl NativeRuntime {
@@ -54,10 +65,56 @@ impl NativeRuntime {
         Self::compile(bytes, Some(outputs))
     }
 
+    /// Gives raw scores, before the function of the objective: `predict(raw_score=True)` of LightGBM,
+    /// `predict(output_margin=True)` of XGBoost. For LightGBM's random forests that is the sum of the trees, not
+    /// their mean.
+    ///
+    /// # Errors
+    /// `Unsupported` for ONNX models, which say themselves what they give.
+    pub fn raw_scores(mut self) -> Result<Self> {
+        match &mut self.model {
+            Model::Plan(_) => {
+                return Err(Error::unsupported("raw scores of an ONNX model: choose among its outputs"));
+            }
+            Model::Floats(boosted) => boosted.convert = Convert::Identity,
+            Model::Doubles(boosted) => {
+                boosted.convert = Convert::Identity;
+                boosted.forest.sum_alone();
+            }
+        }
+        Ok(self)
+    }
+
     fn compile(bytes: &Bytes, outputs: Option<&[String]>) -> Result<Self> {
         let model = mlops_core::onnx::read(bytes)?;
         let (signature, plan) = onnx::compile(&model, outputs)?;
-        Ok(Self { check: SignatureCheck::new(signature)?, plan })
+        Ok(Self { check: SignatureCheck::new(signature)?, model: Model::Plan(plan) })
+    }
+
+    /// Loads a model that LightGBM saved as text, of version v3 or v4.
+    ///
+    /// The input is `features`, in 64-bit floats, NaN where a value is missing; the output `score` is what
+    /// `Booster.predict` gives. Raw scores, before the objective's function, have the same bits as
+    /// LightGBM's.
+    ///
+    /// # Errors
+    /// `Data` if the text is no such model, `Unsupported` for linear leaves and unknown objectives.
+    pub fn from_lightgbm(text: &str) -> Result<Self> {
+        let model = lightgbm::read(text)?;
+        Ok(Self { check: SignatureCheck::new(model.signature())?, model: Model::Doubles(model) })
+    }
+
+    /// Loads a model that XGBoost saved as JSON.
+    ///
+    /// The input is `features`, in 32-bit floats, NaN where a value is missing; the output `score` is what
+    /// `Booster.predict` gives.
+    ///
+    /// # Errors
+    /// `Data` if the bytes are no such model, `Unsupported` for boosters other than `gbtree`, splits on
+    /// categories, several targets and unknown objectives.
+    pub fn from_xgboost(json: &[u8]) -> Result<Self> {
+        let model = xgboost::read(json)?;
+        Ok(Self { check: SignatureCheck::new(model.signature())?, model: Model::Floats(model) })
     }
 }
 
@@ -76,13 +133,22 @@ impl Runtime for NativeRuntime {
     }
 
     fn memory_usage(&self) -> usize {
-        size_of::<Self>() + self.plan.memory_usage()
+        let model = match &self.model {
+            Model::Plan(plan) => plan.memory_usage(),
+            Model::Floats(boosted) => boosted.forest.memory_usage(),
+            Model::Doubles(boosted) => boosted.forest.memory_usage(),
+        };
+        size_of::<Self>() + model
     }
 
     #[inline]
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
         let rows = self.check.inputs(inputs)?;
         self.check.buffers(outputs)?;
-        self.plan.run(rows, inputs, outputs)
+        match &self.model {
+            Model::Plan(plan) => plan.run(rows, inputs, outputs),
+            Model::Floats(boosted) => boosted.run(rows, inputs, outputs),
+            Model::Doubles(boosted) => boosted.run(rows, inputs, outputs),
+        }
     }
 }

@@ -32,7 +32,7 @@ enum Leaves<T> {
 }
 
 impl<T: Real> Forest<T> {
-    pub(super) fn new(spec: ForestSpec<T>) -> Result<Self> {
+    pub(super) fn new(mut spec: ForestSpec<T>) -> Result<Self> {
         spec.check()?;
         if spec.features == 0 || spec.targets == 0 || spec.trees.is_empty() {
             let (features, targets, trees) = (spec.features, spec.targets, spec.trees.len());
@@ -59,11 +59,23 @@ impl<T: Real> Forest<T> {
         let leaves = if one {
             Leaves::One(ranges.iter().map(|(first, _)| spec.weights[*first as usize].1).collect())
         } else {
-            Leaves::Many { ranges, weights: spec.weights }
+            Leaves::Many { ranges, weights: std::mem::take(&mut spec.weights) }
         };
-        let divisor = spec.average.then(|| T::count(spec.trees.len()));
-        let (base, base_first) = (spec.base, spec.base_first);
-        Ok(Self { features: spec.features, targets: spec.targets, walk, leaves, base, base_first, divisor })
+        let ForestSpec { features, targets, base, base_first, divisor, .. } = spec;
+        Ok(Self { features, targets, walk, leaves, base, base_first, divisor })
+    }
+
+    /// Leaves out the division.
+    pub(super) fn sum_alone(&mut self) {
+        self.divisor = None;
+    }
+
+    pub(super) fn features(&self) -> usize {
+        self.features
+    }
+
+    pub(super) fn targets(&self) -> usize {
+        self.targets
     }
 
     pub(super) fn memory_usage(&self) -> usize {

@@ -6,13 +6,26 @@ use crate::{Error, Result};
 
 /// The numbers that features, thresholds and leaves are held in.
 pub(in crate::runtime::native) trait Real:
-    Copy + Default + PartialOrd + fmt::Debug + std::ops::AddAssign + std::ops::DivAssign + Send + Sync + 'static
+    Copy
+    + Default
+    + PartialOrd
+    + fmt::Debug
+    + std::ops::AddAssign
+    + std::ops::DivAssign
+    + std::ops::Sub<Output = Self>
+    + Send
+    + Sync
+    + 'static
 {
     const NAN: Self;
     fn missing(self) -> bool;
     fn successor(self) -> Self;
-    fn count(trees: usize) -> Self;
     fn infinite(self) -> bool;
+    fn exp(self) -> Self;
+    fn logistic(self, slope: f64) -> Self;
+    fn soft_plus(self) -> Self;
+    fn signed_square(self) -> Self;
+    fn step(self) -> Self;
 }
 
 macro_rules! real {
@@ -29,12 +42,28 @@ macro_rules! real {
                 self.next_up()
             }
 
-            fn count(trees: usize) -> Self {
-                trees as $real
-            }
-
             fn infinite(self) -> bool {
                 self == <$real>::INFINITY
+            }
+
+            fn exp(self) -> Self {
+                <$real>::exp(self)
+            }
+
+            fn logistic(self, slope: f64) -> Self {
+                1.0 / (1.0 + <$real>::exp(-(slope as $real) * self))
+            }
+
+            fn soft_plus(self) -> Self {
+                <$real>::exp(self).ln_1p()
+            }
+
+            fn signed_square(self) -> Self {
+                self * self.abs()
+            }
+
+            fn step(self) -> Self {
+                if self > 0.0 { 1.0 } else { 0.0 }
             }
         }
     )*};
@@ -54,8 +83,8 @@ pub(in crate::runtime::native) struct ForestSpec<T> {
     pub(in crate::runtime::native) base: Vec<T>,
     /// Whether the base is what the sum starts from, rather than what is added at its end.
     pub(in crate::runtime::native) base_first: bool,
-    /// Whether the sum of the trees is divided by their number.
-    pub(in crate::runtime::native) average: bool,
+    /// What the sum of the trees is divided by, before the base is added.
+    pub(in crate::runtime::native) divisor: Option<T>,
 }
 
 /// A node of a tree. Children are places in the tree's list, whose first node is the root.

@@ -84,9 +84,9 @@ impl<'a> Compiler<'a> {
         let targets = usize::try_from(int(node, "n_targets", 1)).unwrap_or(0);
         let ids = ["target_treeids", "target_nodeids", "target_ids"].map(|name| ints(node, name));
         let (x, mut spec) = self.forest(node, targets, ids, floats(node, "target_weights"))?;
-        spec.average = match text(node, "aggregate_function", "SUM")? {
-            "SUM" => false,
-            "AVERAGE" => true,
+        spec.divisor = match text(node, "aggregate_function", "SUM")? {
+            "SUM" => None,
+            "AVERAGE" => Some(spec.trees.len() as f32),
             other => return Err(Error::unsupported(format!("the aggregate `{other}` of trees"))),
         };
         // ONNX Runtime leaves a lone score as it is, whatever the attribute says.
@@ -187,7 +187,7 @@ impl<'a> Compiler<'a> {
         // One base value for several targets is ignored, as ONNX Runtime does.
         let base = if base.len() == targets { base.to_vec() } else { Vec::new() };
         let (trees, weights) = trees;
-        Ok((x, ForestSpec { features, targets, trees, weights, base, base_first: false, average: false }))
+        Ok((x, ForestSpec { features, targets, trees, weights, base, base_first: false, divisor: None }))
     }
 
     fn scaler(&mut self, node: &'a NodeProto) -> Result<()> {

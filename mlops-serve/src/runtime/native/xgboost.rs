@@ -1,0 +1,183 @@
+//! Models that XGBoost saves as JSON (`Booster.save_model("model.json")`, version 1.3 and later).
+//!
+//! Features, thresholds, leaves and sums are 32-bit, as in XGBoost.
+
+use serde::Deserialize;
+
+use super::boosted::{Boosted, Convert};
+use super::forest::{Comparison, Forest, ForestSpec, NodeSpec, Split};
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+struct File {
+    learner: Learner,
+}
+
+#[derive(Deserialize)]
+struct Learner {
+    gradient_booster: Booster,
+    learner_model_param: Parameters,
+    objective: Objective,
+}
+
+#[derive(Deserialize)]
+struct Booster {
+    name: String,
+    model: Option<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    trees: Vec<Tree>,
+    tree_info: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    base_score: String,
+    num_class: String,
+    num_feature: String,
+    #[serde(default)]
+    num_target: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Objective {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Tree {
+    left_children: Vec<i64>,
+    right_children: Vec<i64>,
+    split_indices: Vec<u32>,
+    split_conditions: Vec<f32>,
+    default_left: Vec<u8>,
+    #[serde(default)]
+    split_type: Vec<u8>,
+}
+
+/// Reads a model.
+pub(super) fn read(json: &[u8]) -> Result<Boosted<f32>> {
+    let file: File = serde_json::from_slice(json)
+        .map_err(|error| Error::data("the bytes are no XGBoost model in JSON").with_source(error))?;
+    let Learner { gradient_booster, learner_model_param: parameters, objective } = file.learner;
+    let (name, model) = (gradient_booster.name, gradient_booster.model);
+    let (Some(model), "gbtree") = (model, name.as_str()) else {
+        return Err(Error::unsupported(format!("XGBoost's booster `{name}`: want gbtree")));
+    };
+    let features: usize = number("num_feature", &parameters.num_feature)?;
+    let classes: usize = number("num_class", &parameters.num_class)?;
+    if !matches!(parameters.num_target.as_deref(), None | Some("0" | "1")) {
+        return Err(Error::unsupported("an XGBoost model of several targets"));
+    }
+    let targets = classes.max(1);
+    let (convert, margin) = convert(&objective.name)?;
+    let base = base_score(&parameters.base_score, targets, margin)?;
+    if model.tree_info.len() != model.trees.len() {
+        let (trees, targets) = (model.trees.len(), model.tree_info.len());
+        return Err(Error::data(format!("{trees} trees and {targets} places of trees")));
+    }
+
+    let mut weights = Vec::new();
+    let trees = model.trees.iter().zip(&model.tree_info).enumerate().map(|(index, (tree, target))| {
+        let target = u32::try_from(*target).map_err(|_| Error::data(format!("a tree of class {target}")))?;
+        tree.nodes(target, &mut weights)
+            .map_err(|error| error.context(format!("tree {index} of the XGBoost model")))
+    });
+    let trees = trees.collect::<Result<Vec<_>>>()?;
+    let spec = ForestSpec { features, targets, trees, weights, base, base_first: true, divisor: None };
+    Ok(Boosted { forest: Forest::new(spec)?, convert })
+}
+
+impl Tree {
+    fn nodes(&self, target: u32, weights: &mut Vec<(u32, f32)>) -> Result<Vec<NodeSpec<f32>>> {
+        let count = self.left_children.len();
+        let lengths = [
+            self.right_children.len(),
+            self.split_indices.len(),
+            self.split_conditions.len(),
+            self.default_left.len(),
+        ];
+        if let Some(length) = lengths.into_iter().find(|length| *length != count) {
+            return Err(Error::data(format!("{length} entries for {count} nodes")));
+        }
+        if self.split_type.iter().any(|kind| *kind != 0) {
+            return Err(Error::unsupported("splits on categories: encode them as numbers"));
+        }
+        let mut tree = vec![NodeSpec::Leaf { first: 0, count: 0 }; count];
+        for place in 0..count {
+            let value = self.split_conditions[place];
+            if self.left_children[place] == -1 {
+                let first = u32::try_from(weights.len()).map_err(|_| Error::unsupported("2^32 leaves"))?;
+                tree[place] = NodeSpec::Leaf { first, count: 1 };
+                weights.push((target, value));
+                continue;
+            }
+            let child = |number: i64| {
+                u32::try_from(number).map_err(|_| Error::data(format!("node {place} has the child {number}")))
+            };
+            let split = Split {
+                feature: self.split_indices[place],
+                threshold: value,
+                yes: child(self.left_children[place])?,
+                no: child(self.right_children[place])?,
+                missing_yes: self.default_left[place] != 0,
+            };
+            ForestSpec::split(&mut tree, place, Comparison::Less, split)?;
+        }
+        Ok(tree)
+    }
+}
+
+/// How the saved base score becomes a raw score.
+#[derive(Clone, Copy)]
+enum Margin {
+    Same,
+    LogOdds,
+    Log,
+}
+
+fn convert(objective: &str) -> Result<(Convert, Margin)> {
+    Ok(match objective {
+        "binary:logistic" | "reg:logistic" => (Convert::Logistic(1.0), Margin::LogOdds),
+        "binary:logitraw" => (Convert::Identity, Margin::LogOdds),
+        "binary:hinge" => (Convert::Step, Margin::Same),
+        "multi:softprob" => (Convert::Softmax, Margin::Same),
+        "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" => (Convert::Exp, Margin::Log),
+        "reg:squarederror"
+        | "reg:squaredlogerror"
+        | "reg:pseudohubererror"
+        | "reg:absoluteerror"
+        | "reg:quantileerror"
+        | "rank:pairwise"
+        | "rank:ndcg"
+        | "rank:map" => (Convert::Identity, Margin::Same),
+        other => return Err(Error::unsupported(format!("XGBoost's objective `{other}`"))),
+    })
+}
+
+/// `5E-1` for all targets, or `[5E-1,2E-1]`, one for each.
+fn base_score(text: &str, targets: usize, margin: Margin) -> Result<Vec<f32>> {
+    let list = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let scores: Vec<f32> = list.split(',').map(|word| number("base_score", word)).collect::<Result<_>>()?;
+    let scores = match scores.len() {
+        1 => vec![scores[0]; targets],
+        length if length == targets => scores,
+        length => return Err(Error::data(format!("{length} base scores for {targets} targets"))),
+    };
+    let margin = |score: f32| match margin {
+        Margin::Same => score,
+        Margin::LogOdds => -(1.0 / score - 1.0).ln(),
+        Margin::Log => score.ln(),
+    };
+    let margins: Vec<f32> = scores.into_iter().map(margin).collect();
+    if margins.iter().all(|margin| margin.is_finite()) {
+        return Ok(margins);
+    }
+    Err(Error::data(format!("the base score {text} is not possible for the objective")))
+}
+
+fn number<T: std::str::FromStr>(name: &str, word: &str) -> Result<T> {
+    word.trim().parse().map_err(|_| Error::data(format!("`{name}` is `{word}`: want a number")))
+}
