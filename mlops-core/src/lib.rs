@@ -10,6 +10,7 @@ pub mod onnx;
 pub mod pipeline;
 pub mod record;
 pub mod run;
+pub mod trigger;
 
 mod clock;
 mod digest;

@@ -88,7 +88,7 @@
 //! | selective execution | [`Request::only`], with [`Request::inject`] for what is not to run |
 //! | `ParallelismConfiguration` | [`Runner::with_threads`] |
 //! | execution, its status and its lineage | [`Run`](crate::run::Run), [`RunStatus`](crate::run::RunStatus) |
-//! | EventBridge schedules and rules | a trigger, see below |
+//! | EventBridge schedules and rules | [`trigger`](crate::trigger) |
 //!
 //! # What it does not do
 //! It does not see into functions: raise [`Step::version`] when one computes something else. It does not
@@ -109,9 +109,12 @@ mod parallel;
 #[allow(clippy::module_inception, reason = "the noun of the folder")]
 mod pipeline;
 mod plan;
+#[cfg(feature = "progress")]
+mod progress;
 mod request;
 mod retry;
 mod runner;
+mod spawn;
 mod step;
 pub mod store;
 #[cfg(feature = "ipc")]
@@ -127,9 +130,12 @@ pub use key::KeyFields;
 pub use observer::{EventObserver, Notice, Observer};
 pub use pipeline::Pipeline;
 pub use plan::{Plan, Planned, PlannedStep, Reason};
+#[cfg(feature = "progress")]
+pub use progress::ProgressBars;
 pub use request::Request;
 pub use retry::Retry;
 pub use runner::{Execution, Runner};
+pub use spawn::Running;
 pub use step::{Step, StepFn};
 pub use store::Store;
 #[cfg(feature = "ipc")]

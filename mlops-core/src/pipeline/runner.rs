@@ -92,6 +92,16 @@ impl Runner {
         self
     }
 
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The store, if there is one.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
     /// Starts a run, or resumes the one of this id, and returns when it ended or cannot go on. Look at
     /// [`Execution::status`]: a gate may have stopped it, an approval may hold it.
     ///

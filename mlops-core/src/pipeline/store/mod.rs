@@ -6,6 +6,7 @@
 //! runs/<id>/journal      what the run committed, line by line
 //! runs/<id>/answers/..   what people decided
 //! runs/<id>/run.json     the record of the run
+//! triggers/..            what continuous training knows
 //! tmp/..                 files that are being written
 //! ```
 //!
@@ -27,6 +28,7 @@ pub(super) use result::{FORMAT as RESULT_FORMAT, Header, StoredOutput};
 
 use super::approval::Approval;
 use crate::run::Run;
+use crate::trigger::TriggerState;
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// A folder with the results, journals and records of runs. Any number of processes may share it.
@@ -122,6 +124,34 @@ impl Store {
         let folder = self.run_folder(&run.id)?;
         file::create_dir(&folder)?;
         file::write(&self.tmp(), &folder.join("run.json"), &[&json], false)
+    }
+
+    pub(crate) fn save_trigger(&self, name: &str, state: &TriggerState) -> Result<()> {
+        let json = serde_json::to_vec_pretty(state)
+            .map_err(|error| Error::internal("a trigger does not go into JSON").with_source(error))?;
+        let path = self.trigger_path(name);
+        file::create_dir(&self.root.join("triggers"))?;
+        file::write(&self.tmp(), &path, &[&json], self.durable)
+    }
+
+    pub(crate) fn load_trigger(&self, name: &str) -> Result<Option<TriggerState>> {
+        let path = self.trigger_path(name);
+        let Some(bytes) = file::read(&path)? else { return Ok(None) };
+        let state: TriggerState = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::data(format!("the trigger in `{}` is damaged: delete it to start anew", path.display()))
+                .with_source(error)
+        })?;
+        if state.format > TriggerState::FORMAT {
+            let (format, known) = (state.format, TriggerState::FORMAT);
+            return Err(Error::unsupported(format!(
+                "trigger format {format}: this build reads up to {known}"
+            )));
+        }
+        Ok(Some(state))
+    }
+
+    fn trigger_path(&self, name: &str) -> PathBuf {
+        self.root.join("triggers").join(Digest::of(name).to_string())
     }
 
     /// The answer to a question, if it was given.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod crash;
+mod driver;
 mod flow;
 mod laws;
 mod wiring;
