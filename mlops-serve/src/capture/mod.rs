@@ -7,6 +7,7 @@
 //! | sink | writes |
 //! |---|---|
 //! | [`BatchSink`] | batches to memory, for monitors in the same process |
+//! | [`SageMakerSink`] | JSON lines as SageMaker's data capture writes them |
 //! | `ParquetSink` (feature `parquet`) | rotated Parquet files that survive a crash |
 //!
 //! ```
@@ -38,13 +39,17 @@
 mod buffer;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod privacy;
 mod queue;
+mod sagemaker;
 mod sink;
 mod writer;
 
 #[cfg(feature = "parquet")]
 pub use self::parquet::{ParquetSettings, ParquetSink};
 pub(crate) use buffer::Buffer;
-pub use queue::{Capture, CaptureCounts, CaptureSettings};
+pub use privacy::Redaction;
+pub use queue::{Capture, CaptureCounts, CaptureRule, CaptureSettings};
+pub use sagemaker::SageMakerSink;
 pub use sink::{BatchSink, RecordSink};
 pub use writer::CaptureWriter;

@@ -1,6 +1,7 @@
 //! From many request threads to one writer, without a wait.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
@@ -10,10 +11,11 @@ use mlops_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
+use super::privacy::{Privacy, Redaction};
 use crate::split::mix;
 
 /// How much is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CaptureSettings {
@@ -23,11 +25,41 @@ pub struct CaptureSettings {
     /// The most memory that waiting records take, in bytes. Default 64 MiB. What comes on top is dropped and
     /// counted.
     pub bytes_max: usize,
+    /// Requests that are captured whether they are in the sample or not. Default none. They make the sample
+    /// a biased one: weigh, or leave out what a rule brought in, where averages are estimated.
+    pub always: Vec<CaptureRule>,
+    /// What is done to features, by name, before anybody reads them. Default nothing.
+    pub privacy: BTreeMap<String, Redaction>,
+}
+
+/// What is captured whether it is in the sample or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CaptureRule {
+    /// Requests of this arm.
+    Arm(String),
+    /// Requests that took longer than this, in microseconds.
+    SlowerThanUs(f64),
+    /// Requests with a first output from the first to the second number, both included: the undecided.
+    OutputBetween(f64, f64),
+}
+
+impl CaptureRule {
+    fn matches(&self, record: &InferenceRecord<'_>) -> bool {
+        match self {
+            Self::Arm(arm) => record.arm == arm,
+            Self::SlowerThanUs(limit_us) => record.latency_us > *limit_us,
+            Self::OutputBetween(low, high) => {
+                record.outputs.first().is_some_and(|output| (*low..=*high).contains(output))
+            }
+        }
+    }
 }
 
 impl Default for CaptureSettings {
     fn default() -> Self {
-        Self { sample: 1.0, bytes_max: 64 << 20 }
+        Self { sample: 1.0, bytes_max: 64 << 20, always: Vec::new(), privacy: BTreeMap::new() }
     }
 }
 
@@ -43,6 +75,20 @@ impl CaptureSettings {
     #[must_use]
     pub fn bytes_max(mut self, bytes: usize) -> Self {
         self.bytes_max = bytes;
+        self
+    }
+
+    /// Adds a rule for what is captured in any case.
+    #[must_use]
+    pub fn always(mut self, rule: CaptureRule) -> Self {
+        self.always.push(rule);
+        self
+    }
+
+    /// Sets what is done to a feature before anybody reads it.
+    #[must_use]
+    pub fn redact(mut self, feature: impl Into<String>, redaction: Redaction) -> Self {
+        self.privacy.insert(feature.into(), redaction);
         self
     }
 }
@@ -68,6 +114,8 @@ pub struct CaptureCounts {
 #[derive(Debug)]
 pub struct Capture {
     schema: RecordSchema,
+    privacy: Privacy,
+    always: Vec<CaptureRule>,
     sample_below: u64,
     buffers: Box<[Mutex<Buffer>]>,
     bytes_each: usize,
@@ -90,13 +138,16 @@ impl Capture {
     /// An empty buffer for records of this schema.
     ///
     /// # Errors
-    /// `Invalid` if the sample is not within [0, 1].
+    /// `Invalid` if the sample is not within [0, 1], or a redaction names no feature or does not fit its kind.
     pub fn new(schema: RecordSchema, settings: CaptureSettings) -> Result<Self> {
-        let CaptureSettings { sample, bytes_max } = settings;
+        let CaptureSettings { sample, bytes_max, always, privacy } = settings;
         if !(0.0..=1.0).contains(&sample) {
             return Err(Error::invalid(format!("the captured share is {sample}: want 0 to 1")));
         }
+        let (privacy, schema) = Privacy::new(schema, privacy)?;
         Ok(Self {
+            privacy,
+            always,
             log: Mutex::new(Draining { log: InferenceLog::new(schema.clone()), spare: Buffer::default() }),
             schema,
             // 1.0 saturates to u64::MAX, which no 63-bit hash reaches.
@@ -110,7 +161,7 @@ impl Capture {
         })
     }
 
-    /// The columns of the records.
+    /// The columns of the records that come out: without those that are dropped for privacy.
     pub fn schema(&self) -> &RecordSchema {
         &self.schema
     }
@@ -119,7 +170,9 @@ impl Capture {
     #[inline]
     pub fn offer(&self, record: &InferenceRecord<'_>) {
         let bits = record.id.as_u128();
-        if mix(bits as u64 ^ (bits >> 64) as u64) >> 1 < self.sample_below {
+        if mix(bits as u64 ^ (bits >> 64) as u64) >> 1 < self.sample_below
+            || self.always.iter().any(|rule| rule.matches(record))
+        {
             self.keep(record);
         } else {
             self.skipped.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +207,9 @@ impl Capture {
         for buffer in &self.buffers {
             std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
             let mut rejected = 0;
-            spare.drain(|record| rejected += u64::from(log.push(record).is_err()));
+            spare.drain(|record| {
+                rejected += u64::from(self.privacy.apply(record, |record| log.push(record)).is_err());
+            });
             self.captured.fetch_sub(rejected, Ordering::Relaxed);
             self.rejected.fetch_add(rejected, Ordering::Relaxed);
         }
@@ -274,6 +329,21 @@ mod tests {
         assert!(tenth.num_rows().abs_diff(1000) < 150, "{}", tenth.num_rows());
         assert_eq!(tenth, ids(0.1).unwrap());
         assert!(Capture::new(schema(), CaptureSettings::default().sample(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn rules_bring_in_what_the_sample_leaves_out() {
+        let row = [Value::Float(0.0), Value::Missing];
+        let captured = |rule: CaptureRule| {
+            let settings = CaptureSettings::default().sample(0.0).always(rule);
+            let capture = Capture::new(schema(), settings).unwrap();
+            (0..30).for_each(|id| offer(&capture, id, &row));
+            capture.counts().captured
+        };
+        assert_eq!(captured(CaptureRule::Arm("challenger".into())), 10);
+        assert_eq!(captured(CaptureRule::SlowerThanUs(0.5)), 30);
+        assert_eq!(captured(CaptureRule::SlowerThanUs(1.0)), 0);
+        assert_eq!(captured(CaptureRule::OutputBetween(3.0, 5.0)), 3);
     }
 
     #[test]

@@ -54,6 +54,7 @@
 
 mod admin;
 mod answer;
+mod cache;
 mod deployment;
 mod follow;
 mod golden;
@@ -66,6 +67,7 @@ mod shadow;
 
 pub use admin::{ArmTraffic, Endpoint};
 pub use answer::{Answer, Request};
+pub use cache::{CacheStats, ModelCache};
 pub use deployment::{ArmSpec, Origin};
 pub use follow::Follower;
 pub use golden::Golden;

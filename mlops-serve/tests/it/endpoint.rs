@@ -13,7 +13,7 @@ use mlops_core::{
     ModelVersion, RequestId, SystemClock, Timestamp,
 };
 use mlops_serve::capture::{Capture, CaptureSettings};
-use mlops_serve::endpoint::{ArmSpec, Endpoint, Follower, Golden, Loader, Model, Request};
+use mlops_serve::endpoint::{ArmSpec, Endpoint, Follower, Golden, Loader, Model, ModelCache, Request};
 use mlops_serve::rollout::{Guardrail, Plan, Rollout};
 
 use crate::models::{function, model, signature};
@@ -444,4 +444,72 @@ fn a_follower_in_the_background_ends_with_its_handle() {
     assert!(!handle.is_finished());
     drop(handle);
     assert_eq!(Arc::strong_count(&endpoint), 1);
+}
+
+/// A loader of models of 100 bytes each.
+fn sized_loader() -> Loader {
+    Loader::new(|package| {
+        let addend: f32 = String::from_utf8_lossy(&package.read("addend")?).parse().unwrap();
+        Ok(Box::new(function(package.id.version, move |x| x + addend).with_memory_usage(100)))
+    })
+}
+
+#[test]
+fn a_cache_keeps_to_its_budget_and_brings_models_back_on_demand() {
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let shelf = Arc::new(Shelf::default());
+    (1..=4).for_each(|version| shelf.put(version, version as f32, None));
+    let cache = ModelCache::new(sized_loader(), Arc::clone(&shelf) as _, 250, Arc::clone(&clock));
+    let version = |version| ModelVersion::new("shop", version);
+    let score = |number| cache.model(&version(number)).unwrap().score(&row()).unwrap();
+    assert_eq!((score(1), score(2), score(1)), (2.0, 3.0, 2.0));
+    assert_eq!(score(3), 4.0);
+    // The second was the least recently used.
+    assert!(cache.loaded(&version(2)).is_none() && cache.loaded(&version(1)).is_some());
+    let stats = cache.stats();
+    assert_eq!((stats.loaded, stats.loaded_bytes, stats.loads, stats.unloads), (2, 200, 3, 1));
+    assert_eq!(score(2), 3.0, "it comes back");
+
+    // What is in use stays.
+    let held = [cache.model(&version(1)).unwrap(), cache.model(&version(2)).unwrap()];
+    let error = cache.model(&version(3)).unwrap_err();
+    assert_eq!(error.to_string(), "shop/3 takes 100 bytes: 200 of 250 are in use by other models");
+    assert!(error.is_retryable());
+    drop(held);
+    assert_eq!(score(3), 4.0);
+
+    clock.advance(Duration::from_secs(10));
+    cache.loaded(&version(3)).unwrap();
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(cache.unload_idle(Duration::from_secs(15)), 1);
+    assert_eq!(cache.unload_idle(Duration::ZERO), 1);
+    assert_eq!(cache.stats().loaded_bytes, 0, "scaled to zero");
+    assert_eq!(score(4), 5.0);
+}
+
+#[test]
+fn concurrent_callers_share_one_load_and_a_bad_version_costs_one() {
+    let shelf = Arc::new(Shelf::default());
+    shelf.put(1, 1.0, None);
+    let mut golden = Golden::new(0.0);
+    golden.push(&row(), 9.0);
+    shelf.put(2, 0.5, Some(&golden));
+    let cache = ModelCache::new(sized_loader(), Arc::clone(&shelf) as _, 1000, SystemClock::new());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert!(cache.model(&ModelVersion::new("shop", 1)).is_ok()));
+            scope.spawn(|| {
+                let error = cache.model(&ModelVersion::new("shop", 2)).unwrap_err();
+                assert!(format!("{error:#}").contains("golden row 0"), "{error:#}");
+            });
+        }
+    });
+    assert_eq!((cache.stats().loads, shelf.fetched.load(Ordering::SeqCst)), (2, 2));
+    let absent = ModelVersion::new("shop", 7);
+    assert!(cache.model(&absent).unwrap_err().is_retryable());
+    shelf.put(7, 7.0, None);
+    assert!(cache.model(&absent).is_ok(), "a source that was away is asked again");
+    cache.forget(&ModelVersion::new("shop", 2));
+    shelf.put(2, 8.0, Some(&golden));
+    assert!(cache.model(&ModelVersion::new("shop", 2)).is_ok());
 }
