@@ -27,11 +27,11 @@ use std::sync::Arc;
 use mlops_core::data::{Role, TableSchema};
 use mlops_core::pipeline::{Request, Runner, Store};
 use mlops_core::run::RunStatus;
-use mlops_core::{Clock, Error, ModelVersion, Result, Seed};
+use mlops_core::{Clock, Error, EventKind, ModelVersion, Result, Seed, Timestamp};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, Expect};
 use mlops_serve::CHAMPION;
-use mlops_serve::rollout::Status;
+use mlops_serve::rollout::{Action, Status};
 
 pub use options::{Options, RuntimeChoice};
 pub use story::Story;
@@ -211,6 +211,7 @@ impl Loop<'_, '_> {
         let alerts = watch::tell(&mut state.watch.alerts, served.closed, &found);
         let mut summary = watch::summary(state, &month, &served, alerts)?;
         self.story.month(&summary);
+        self.supersede(state, &summary, served.closed)?;
         if state.rollout.is_none() {
             summary.retrained = watch::reason_to_train(&summary.alerts);
             if let Some(reason) = &summary.retrained {
@@ -225,10 +226,22 @@ impl Loop<'_, '_> {
         Ok(())
     }
 
+    /// A challenger that was trained before a concept drift is for a world that is gone: its trial ends.
+    fn supersede(&mut self, state: &mut LoopState, month: &MonthSummary, now: Timestamp) -> Result<()> {
+        let drifted = month.alerts.iter().any(|alert| alert.kind == EventKind::ConceptDrift);
+        let Some(mut rollout) = state.rollout.take_if(|_| drifted) else { return Ok(()) };
+        rollout.apply(Action::RollBack, now);
+        let reason =
+            "roll_back: it was trained before a concept drift, a newer one takes its place".to_owned();
+        let ended = Ended { time: now, rollout, reason };
+        trial::conclude(&self.registry, &ended)?;
+        self.note_end(state, &ended);
+        Ok(())
+    }
+
     fn note_end(&mut self, state: &mut LoopState, ended: &Ended) {
         let challenger = ended.rollout.challenger().clone();
-        let reason = ended.decision.to_string();
-        let end = Move { time: ended.time, challenger: challenger.clone(), reason };
+        let end = Move { time: ended.time, challenger: challenger.clone(), reason: ended.reason.clone() };
         let promoted = ended.rollout.status() == Status::Promoted;
         self.story.trial_ended(&end, promoted);
         if promoted {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlops_core::data::{TableSchema, Value};
-use mlops_core::evaluation::binary::ProbabilityLosses;
 use mlops_core::record::{Label, LabelStore, RecordSchema, read_parquet};
 use mlops_core::{Event, EventKind, ModelVersion, RequestId, Result, Severity, Timestamp};
 use mlops_drift::detector::{Detector, Signal};
@@ -14,11 +13,11 @@ use mlops_registry::blocking::Registry;
 use mlops_serve::CHALLENGER;
 use mlops_serve::capture::{Capture, CaptureSettings, CaptureWriter, ParquetSettings, ParquetSink};
 use mlops_serve::endpoint::{Endpoint, Loader, Model};
-use mlops_serve::rollout::{Action, Decision, Rollout, Status};
+use mlops_serve::rollout::{Action, Rollout, Status};
 
 use super::calendar::{LABEL_DELAY, ShopClock, arrival, closing, month_start};
 use super::state::{StateFolder, Watch};
-use super::trial::EXCESS_LOSS;
+use super::trial::EXCESS_ERROR;
 use crate::shop::{LABEL, Month};
 
 /// What a month is served with.
@@ -39,6 +38,8 @@ pub(super) struct Served {
     pub(super) labels: Vec<bool>,
     pub(super) scores: Vec<f64>,
     pub(super) frozen_scores: Vec<f64>,
+    /// Whether the champion answered.
+    pub(super) by_champion: Vec<bool>,
     pub(super) failed: u64,
     pub(super) fallback: u64,
     pub(super) latency_us: f64,
@@ -55,7 +56,7 @@ pub(super) struct Served {
 pub(super) struct Ended {
     pub(super) time: Timestamp,
     pub(super) rollout: Rollout,
-    pub(super) decision: Decision,
+    pub(super) reason: String,
 }
 
 /// An answered session whose label is not known yet.
@@ -113,6 +114,7 @@ impl Shift<'_> {
                 labels: Vec::with_capacity(count),
                 scores: Vec::with_capacity(count),
                 frozen_scores: Vec::with_capacity(count),
+                by_champion: Vec::with_capacity(count),
                 failed: 0,
                 fallback: 0,
                 latency_us: 0.0,
@@ -185,6 +187,7 @@ impl Desk<'_> {
         self.served.labels.push(bought);
         self.served.scores.push(answer.score);
         self.served.frozen_scores.push(frozen_score);
+        self.served.by_champion.push(!by_challenger);
         self.waiting.push_back(Pending {
             id,
             known: now.saturating_add(LABEL_DELAY),
@@ -215,8 +218,7 @@ impl Desk<'_> {
         if pending.arm == CHALLENGER {
             return Ok(());
         }
-        let label = f64::from(u8::from(pending.bought));
-        let squared = (label - pending.score).powi(2);
+        let squared = squared_error(pending.bought, pending.score);
         let wrong = f64::from(u8::from((pending.score >= 0.5) != pending.bought));
         let signals = [
             ("adwin", "squared error", self.watch.adwin.update(squared)?, self.watch.adwin.reason()),
@@ -234,13 +236,13 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Feeds the rollout: how much more the challenger lost than the champion would have, session by session.
+    /// Feeds the rollout: how much more the challenger erred than the champion would have, session by session.
     fn compare(&mut self, pending: &Pending) -> Result<()> {
         let Some(rollout) = self.rollout else { return Ok(()) };
         let excess = pending.champion_score.map_or(0.0, |champion| {
-            log_loss(pending.bought, pending.score) - log_loss(pending.bought, champion)
+            squared_error(pending.bought, pending.score) - squared_error(pending.bought, champion)
         });
-        rollout.add_outcome(EXCESS_LOSS, &pending.arm, pending.propensity, excess)?;
+        rollout.add_outcome(EXCESS_ERROR, &pending.arm, pending.propensity, excess)?;
         for arm in self.endpoint.take_traffic() {
             rollout.add_traffic(&arm.arm, arm.propensity, &arm.traffic);
         }
@@ -259,7 +261,7 @@ impl Desk<'_> {
                 (fresh.adwin, fresh.ddm)
             };
         }
-        let ended = Ended { time: pending.known, rollout: rollout.clone(), decision };
+        let ended = Ended { time: pending.known, rollout: rollout.clone(), reason: decision.to_string() };
         (self.end)(&ended)?;
         self.served.ended = Some(ended);
         *self.rollout = None;
@@ -267,10 +269,8 @@ impl Desk<'_> {
     }
 }
 
-fn log_loss(bought: bool, score: f64) -> f64 {
-    let mut losses = ProbabilityLosses::default();
-    losses.add(bought, score, 1.0);
-    losses.log_loss().unwrap_or(0.0)
+fn squared_error(bought: bool, score: f64) -> f64 {
+    (f64::from(u8::from(bought)) - score).powi(2)
 }
 
 /// Where features and label stand in a session.

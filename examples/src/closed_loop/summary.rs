@@ -2,7 +2,7 @@
 
 use mlops_core::evaluation::MetricState;
 use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
-use mlops_core::{Event, ModelVersion, Result, Timestamp};
+use mlops_core::{Event, EventKind, ModelVersion, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The whole story as data: what `--json` writes.
@@ -125,11 +125,13 @@ impl Quality {
 }
 
 impl Summary {
-    /// The months of the last year from the first with a drift alert on.
+    /// The months of the last year that follow its first alert of a drift: those in which the loop could know.
     pub fn drifted_months(&self) -> &[MonthSummary] {
         let year = self.months.last().map_or(0, |month| month.year);
-        let is_drifted = |month: &MonthSummary| month.year == year && !month.alerts.is_empty();
-        let first = self.months.iter().position(is_drifted).unwrap_or(self.months.len());
+        let tells_drift =
+            |alert: &Event| matches!(alert.kind, EventKind::DataDrift | EventKind::ConceptDrift);
+        let is_drifted = |month: &MonthSummary| month.year == year && month.alerts.iter().any(tells_drift);
+        let first = self.months.iter().position(is_drifted).map_or(self.months.len(), |first| first + 1);
         &self.months[first..]
     }
 

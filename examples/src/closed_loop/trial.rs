@@ -9,17 +9,18 @@ use mlops_serve::{CHALLENGER, CHAMPION};
 use super::month::Ended;
 use super::training::MODEL;
 
-/// How much more log loss the challenger has than the champion would have had on the same session.
-pub(super) const EXCESS_LOSS: &str = "excess_log_loss";
+/// How much larger the challenger's squared error is than the champion's would have been on the same session:
+/// compared session by session, chance has little room.
+pub(super) const EXCESS_ERROR: &str = "excess_squared_error";
 
-/// Thirty per cent, then half of the sessions, a day each at least; promoted once it is shown to be no worse
-/// than the champion by a margin, given up after two months.
+/// A quarter, then half of the sessions, a day each at least; promoted once it is shown to be no worse than the
+/// champion by a margin, given up after two months.
 fn plan() -> Plan {
     const DAY_S: u64 = 24 * 3600;
-    Plan::canary([0.3, 0.5], DAY_S, 30)
+    Plan::canary([0.25, 0.5], DAY_S, 20)
         .guardrail(Guardrail::FailureRatio { max: 2.0 })
         .guardrail(Guardrail::ShareMismatch)
-        .guardrail(Metric::new(EXCESS_LOSS).lower_is_better().margin(0.03).outcomes_min(30))
+        .guardrail(Metric::new(EXCESS_ERROR).lower_is_better().margin(0.015).outcomes_min(30))
         .proof(Proof::NotWorse, Some(60 * DAY_S))
 }
 
@@ -42,7 +43,7 @@ pub(super) fn begin(
 /// Moves the aliases as the trial ended: both in one commit, and only if nobody else moved them.
 pub(super) fn conclude(registry: &Registry, ended: &Ended) -> Result<()> {
     let (champion, challenger) = (ended.rollout.champion(), ended.rollout.challenger());
-    let draft = Draft::new("rollout controller", ended.decision.to_string())
+    let draft = Draft::new("rollout controller", &ended.reason)
         .key(format!("end of the trial of {challenger}"))
         .remove_alias(MODEL, CHALLENGER, Expect::from(Some(challenger.version)));
     let draft = if ended.rollout.status() == Status::Promoted {

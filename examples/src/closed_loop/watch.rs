@@ -27,12 +27,16 @@ pub(super) fn look(
     let report = baseline.check(&served.records, &CheckOptions::default())?;
     let mut events = report.events(served.closed);
     events.extend(served.events.iter().cloned());
-    let quality = Quality::of(&served.labels, &served.scores)?;
+    let (labels, scores): (Vec<bool>, Vec<f64>) = (served.labels.iter().zip(&served.scores))
+        .zip(&served.by_champion)
+        .filter_map(|((label, score), by_champion)| by_champion.then_some((*label, *score)))
+        .unzip();
+    let quality = Quality::of(&labels, &scores)?;
     if let (Some(before), Some(now)) = (registered_log_loss, quality.log_loss)
         && now > before + DECAY
     {
         let event =
-            Event::new(served.closed, Severity::Warning, EventKind::ModelQuality, "log loss of the answers");
+            Event::new(served.closed, Severity::Warning, EventKind::ModelQuality, "log loss of the champion");
         events.push(event.measured("log_loss", now, before + DECAY));
     }
     Ok(events)
