@@ -125,7 +125,7 @@ impl Shift<'_> {
             },
         };
         let places = Places::new(month, self.schema)?;
-        let progress = progress(count, &month.name);
+        let progress = progress(count, month.name);
         month.sessions.for_each_row(|index, cells| {
             let now = arrival(start, index, count);
             self.clock.set(now);
@@ -168,12 +168,9 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn answer(&mut self, id: RequestId, now: Timestamp, row: &[Value<'_>], bought: bool) {
-        let answer = match self.endpoint.score(id, row) {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.served.failed += 1;
-                return;
-            }
+        let Ok(answer) = self.endpoint.score(id, row) else {
+            self.served.failed += 1;
+            return;
         };
         // Outside the request path: what the others would have said of the same session.
         let Ok(frozen_score) = self.frozen.score(row) else {

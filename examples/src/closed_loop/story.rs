@@ -35,7 +35,7 @@ impl<'a> Story<'a> {
     }
 
     pub(super) fn trained(&mut self, version: &ModelVersion, metrics: &BTreeMap<&str, f64>) {
-        let shown = ["roc_auc", "log_loss", "f1", "ece", "parity"];
+        let shown = ["auc", "log_loss", "f1", "ece", "parity"];
         let shown = shown.iter().filter_map(|name| {
             let value = metrics.get(name)?;
             Some(if *name == "parity" { format!("{name} {value:.0e}") } else { format!("{name} {value:.3}") })

@@ -5,7 +5,7 @@ use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
 use mlops_core::{Event, EventKind, ModelVersion, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The whole story as data: what `--json` writes.
+/// The whole story as data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Where the sessions came from.
@@ -104,6 +104,16 @@ pub struct Comparison {
     pub loop_is_better: bool,
 }
 
+/// What `--json` writes: the summary, and the loop beside the frozen champion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The summary.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// What the loop was worth.
+    pub over_drifted_months: Comparison,
+}
+
 impl Quality {
     /// The quality of these answers.
     ///
@@ -125,6 +135,11 @@ impl Quality {
 }
 
 impl Summary {
+    /// The summary with its comparison.
+    pub fn report(&self) -> Report {
+        Report { summary: self.clone(), over_drifted_months: self.over_drifted_months() }
+    }
+
     /// The months of the last year that follow its first alert of a drift: those in which the loop could know.
     pub fn drifted_months(&self) -> &[MonthSummary] {
         let year = self.months.last().map_or(0, |month| month.year);

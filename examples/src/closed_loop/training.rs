@@ -37,10 +37,12 @@ const PARITY_MAX: f64 = 1e-6;
 #[derive(Clone)]
 pub(super) struct Workshop {
     /// Reads the labelled sessions of these months, oldest first.
-    pub(super) read: Arc<dyn Fn(&[MonthKey]) -> Result<Vec<Dataset>> + Send + Sync>,
+    pub(super) read: Arc<ReadMonths>,
     pub(super) registry: Arc<Registry>,
     pub(super) runtimes: Runtimes,
 }
+
+type ReadMonths = dyn Fn(&[MonthKey]) -> Result<Vec<Dataset>> + Send + Sync;
 
 /// A month of a year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,12 +156,12 @@ fn train_trees(
     settings: &BoostingSettings,
 ) -> Result<TreeEnsemble> {
     let features = encoder.encode_dataset(window)?;
-    train_boosted_trees(features.view(), &window.numbers(LABEL)?, settings, cx.seed())
+    train_boosted_trees(&features, &window.numbers(LABEL)?, settings, cx.seed())
 }
 
 fn train_line(encoder: &Encoder, rows: &Dataset) -> Result<LinearModel> {
     let features = encoder.encode_dataset(rows)?;
-    train_logistic_regression(features.view(), &rows.numbers(LABEL)?, 1.0)
+    train_logistic_regression(&features, &rows.numbers(LABEL)?, 1.0)
 }
 
 /// Takes the candidate with the lowest log loss on the rows held out.
@@ -229,9 +231,9 @@ fn evaluate_trees(
 ) -> Result<Evaluation> {
     let scores = tree_scores(trees, &encoder.encode_dataset(test)?);
     let evaluation = Evaluation::of(&metrics(&scores, test)?);
-    for name in ["roc_auc", "log_loss", "f1", "ece"] {
+    for (name, shown) in [("roc_auc", "auc"), ("log_loss", "log_loss"), ("f_beta", "f1"), ("ece", "ece")] {
         if let Ok(metric) = evaluation.metric(name, None) {
-            cx.metric(name, metric.value);
+            cx.metric(shown, metric.value);
         }
     }
     let decisions: Vec<bool> =

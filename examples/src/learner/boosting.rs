@@ -5,7 +5,7 @@ use forust_ml::gradientbooster::GradientBooster;
 use forust_ml::tree::Tree as ForustTree;
 use mlops_core::onnx::{Link, Tree, TreeEnsemble, TreeNode};
 use mlops_core::{Error, Result, Seed};
-use ndarray::ArrayView2;
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 /// How trees are grown.
@@ -36,7 +36,7 @@ impl Default for BoostingSettings {
 /// # Errors
 /// `Data` if the rows and labels do not fit together or have one class only.
 pub fn train_boosted_trees(
-    features: ArrayView2<'_, f32>,
+    features: &Array2<f32>,
     labels: &[f64],
     settings: &BoostingSettings,
     seed: Seed,

@@ -2,7 +2,7 @@
 
 use mlops_core::onnx::{LinearModel, Link};
 use mlops_core::{Error, Result};
-use ndarray::ArrayView2;
+use ndarray::Array2;
 use smartcore::linalg::basic::arrays::Array;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::linear::logistic_regression::{LogisticRegression, LogisticRegressionParameters};
@@ -13,11 +13,7 @@ use smartcore::linear::logistic_regression::{LogisticRegression, LogisticRegress
 ///
 /// # Errors
 /// `Data` if the rows and labels do not fit together, have one class only, or hold a NaN.
-pub fn train_logistic_regression(
-    features: ArrayView2<'_, f32>,
-    labels: &[f64],
-    alpha: f64,
-) -> Result<LinearModel> {
+pub fn train_logistic_regression(features: &Array2<f32>, labels: &[f64], alpha: f64) -> Result<LinearModel> {
     super::check(features, labels)?;
     if let Some(((row, column), value)) = features.indexed_iter().find(|(_, value)| !value.is_finite()) {
         return Err(Error::data(format!(

@@ -3,13 +3,13 @@
 mod boosting;
 mod logistic;
 
+use mlops_core::{Error, Result};
+use ndarray::Array2;
+
 pub use boosting::{BoostingSettings, train_boosted_trees};
 pub use logistic::train_logistic_regression;
 
-use mlops_core::{Error, Result};
-use ndarray::ArrayView2;
-
-fn check(features: ArrayView2<'_, f32>, labels: &[f64]) -> Result<()> {
+fn check(features: &Array2<f32>, labels: &[f64]) -> Result<()> {
     if features.nrows() != labels.len() {
         let rows = features.nrows();
         return Err(Error::data(format!("{rows} rows of features, {} labels", labels.len())));

@@ -1,0 +1,340 @@
+//! The host application: a year of training, serving and deciding.
+
+use std::sync::Arc;
+
+use mlops_core::data::{Role, TableSchema};
+use mlops_core::pipeline::{Request, Runner, Store};
+use mlops_core::run::RunStatus;
+use mlops_core::{Clock, Error, EventKind, ModelVersion, Result, Seed, Timestamp};
+use mlops_registry::blocking::Registry;
+use mlops_registry::{Draft, Expect};
+use mlops_serve::CHAMPION;
+use mlops_serve::rollout::{Action, Status};
+
+use super::calendar::{ShopClock, month_start};
+use super::month::{Ended, Shift};
+use super::options::Options;
+use super::runtime::Runtimes;
+use super::state::{LoopState, StateFolder};
+use super::story::Story;
+use super::summary::{MonthSummary, Move, Registered, Summary};
+use super::training::{MODEL, MonthKey, Workshop, training};
+use super::{state, trial, watch};
+use crate::shop::{self, MONTHS, SessionLog, Simulator, Traffic};
+
+/// How many months a model is trained on.
+const WINDOW_MONTHS: usize = 3;
+
+/// Months of the first year that are history: the first model is trained on them.
+const HISTORY_MONTHS: usize = 2;
+
+/// Runs the rest of a year, or a new one if the state folder has seen its end.
+///
+/// # Errors
+/// Whatever is wrong with the options, the data or the state folder, in one line that says what to do. The
+/// state folder can be opened again afterwards.
+pub fn run(options: &Options, story: &mut Story<'_>) -> Result<Summary> {
+    // What can be wrong with the call is found out before the state folder is touched.
+    let traffic = traffic(options)?;
+    let runtimes = Runtimes::new(options)?;
+    let folder = StateFolder::open(&options.state)?;
+    let clock = ShopClock::new();
+    let registry = Arc::new(folder.registry(&clock)?);
+    let folder = Arc::new(folder);
+    let mut shop = Loop {
+        seed: Seed::new(options.seed),
+        schema: training_schema()?,
+        traffic,
+        runtimes,
+        folder,
+        clock,
+        registry,
+        story,
+    };
+    let summary = shop.run()?;
+    if let Some(path) = &options.json {
+        let json = serde_json::to_vec_pretty(&summary.report())
+            .map_err(|error| Error::internal("the summary cannot be written as JSON").with_source(error))?;
+        state::write_whole(path, &json).map_err(|error| {
+            let path = path.display();
+            Error::unavailable(format!("cannot write `{path}`: give another place with --json"))
+                .with_source(error)
+        })?;
+    }
+    Ok(summary)
+}
+
+fn traffic(options: &Options) -> Result<Arc<dyn Traffic>> {
+    Ok(match &options.data {
+        Some(path) => Arc::new(SessionLog::open(path)?),
+        None => Arc::new(Simulator::new(Seed::new(options.seed), options.sessions as usize)),
+    })
+}
+
+/// The features and the label of a session.
+fn training_schema() -> Result<TableSchema> {
+    let wanted = |column: &mlops_core::data::Column| matches!(column.role, Role::Feature | Role::Label);
+    TableSchema::new(shop::schema()?.columns().iter().filter(|column| wanted(column)).cloned())
+}
+
+struct Loop<'a, 'b> {
+    seed: Seed,
+    schema: TableSchema,
+    traffic: Arc<dyn Traffic>,
+    runtimes: Runtimes,
+    folder: Arc<StateFolder>,
+    clock: ShopClock,
+    registry: Arc<Registry>,
+    story: &'a mut Story<'b>,
+}
+
+impl Loop<'_, '_> {
+    fn run(&mut self) -> Result<Summary> {
+        let months = self.traffic.months();
+        self.story.begin(&self.traffic.describe());
+        let mut state = self.enter(&months)?;
+        while let Some(number) = months.get(state.next) {
+            self.month(&mut state, *number)?;
+            state.next += 1;
+            self.folder.save(&state)?;
+        }
+        self.story.end(&state.summary, &self.registry.history(1, usize::MAX)?);
+        Ok(state.summary)
+    }
+
+    /// Where to go on: after the last month that was closed, at the start of the next year, or at the very
+    /// beginning with a first model.
+    fn enter(&mut self, months: &[usize]) -> Result<LoopState> {
+        let source = self.traffic.describe();
+        let Some(mut state) = self.folder.load()? else {
+            let champion = self.first_champion(months)?;
+            let summary = Summary { source, seed: self.seed.value(), ..Summary::default() };
+            let mut state = LoopState::new(champion, HISTORY_MONTHS, summary)?;
+            state.summary.versions = self.registered();
+            self.folder.save(&state)?;
+            return Ok(state);
+        };
+        let Summary { source: old, seed, .. } = &state.summary;
+        if *old != source || *seed != self.seed.value() {
+            return Err(Error::invalid(format!(
+                "the state folder holds a run on {old} with seed {seed}, this is one on {source} with seed {}: \
+                 give another folder with --state",
+                self.seed.value()
+            )));
+        }
+        if state.next >= months.len() {
+            state.year += 1;
+            state.next = 0;
+            state.frozen = state.champion.clone();
+        }
+        self.story.resume(state.year, MONTHS[months[state.next] - 1], &state.champion);
+        Ok(state)
+    }
+
+    /// The champion that the registry has, or a first model, trained on the history and approved.
+    fn first_champion(&mut self, months: &[usize]) -> Result<ModelVersion> {
+        if let Some(version) = self.registry.snapshot().alias(MODEL, CHAMPION) {
+            return Ok(version.id().clone());
+        }
+        self.clock.set(month_start(1, months[HISTORY_MONTHS])?);
+        let history: Vec<MonthKey> =
+            months[..HISTORY_MONTHS].iter().map(|month| MonthKey { year: 1, month: *month }).collect();
+        let version = match self.train("first", &history, "the first model", false)? {
+            Ok(version) => version,
+            Err(reason) => {
+                return Err(Error::data(format!("the first model did not pass the gate: {reason}")));
+            }
+        };
+        let draft = Draft::new("model owner", "the first model passed the gate")
+            .key(format!("first champion {version}"))
+            .approve(&version)
+            .alias(CHAMPION, &version, Expect::Absent);
+        self.registry.commit(draft)?;
+        self.story.promoted_first(&version);
+        Ok(version)
+    }
+
+    fn month(&mut self, state: &mut LoopState, number: usize) -> Result<()> {
+        let months = self.traffic.months();
+        let month = self.traffic.month(state.year, number)?;
+        self.clock.set(month_start(state.year, number)?);
+        if state.rollout.is_none() && number == months[if state.year == 1 { HISTORY_MONTHS } else { 0 }] {
+            self.drill(state, number)?;
+        }
+
+        let shift = Shift {
+            clock: &self.clock,
+            folder: &self.folder,
+            registry: &self.registry,
+            loader: &self.runtimes.loader(),
+            schema: &self.schema,
+            year: state.year,
+            champion: &state.champion.clone(),
+            frozen: &state.frozen.clone(),
+        };
+        let registry = Arc::clone(&self.registry);
+        let mut end = |ended: &Ended| trial::conclude(&registry, ended);
+        let served = shift.serve(&month, &mut state.watch, &mut state.rollout, &mut end)?;
+        let sessions = mlops_core::record::labelled_rows(&served.records, self.schema.clone())?;
+        self.folder.write_sessions(state.year, number, &sessions)?;
+        if let Some(ended) = &served.ended {
+            self.note_end(state, ended);
+        }
+
+        let package = self.registry.fetch(&state.champion)?;
+        let snapshot = self.registry.snapshot();
+        let registered = snapshot.version(&state.champion)?.record.metrics.get("log_loss").copied();
+        let found = watch::look(&package, registered, &served)?;
+        let alerts = watch::tell(&mut state.watch.alerts, served.closed, &found);
+        let mut summary = watch::summary(state, &month, &served, alerts)?;
+        self.story.month(&summary);
+        self.supersede(state, &summary, served.closed)?;
+        if state.rollout.is_none() {
+            summary.retrained = watch::reason_to_train(&summary.alerts);
+            if let Some(reason) = &summary.retrained {
+                self.retrain(state, number, reason)?;
+            }
+        }
+        state.summary.requests_answered += served.scores.len() as u64;
+        state.summary.requests_failed += served.failed;
+        state.summary.requests_fallback += served.fallback;
+        state.summary.versions = self.registered();
+        state.summary.months.push(summary);
+        Ok(())
+    }
+
+    /// A challenger that was trained before a concept drift is for a world that is gone: its trial ends.
+    fn supersede(&mut self, state: &mut LoopState, month: &MonthSummary, now: Timestamp) -> Result<()> {
+        let drifted = month.alerts.iter().any(|alert| alert.kind == EventKind::ConceptDrift);
+        let Some(mut rollout) = state.rollout.take_if(|_| drifted) else { return Ok(()) };
+        rollout.apply(Action::RollBack, now);
+        let reason =
+            "roll_back: it was trained before a concept drift, a newer one takes its place".to_owned();
+        let ended = Ended { time: now, rollout, reason };
+        trial::conclude(&self.registry, &ended)?;
+        self.note_end(state, &ended);
+        Ok(())
+    }
+
+    fn note_end(&mut self, state: &mut LoopState, ended: &Ended) {
+        let challenger = ended.rollout.challenger().clone();
+        let end = Move { time: ended.time, challenger: challenger.clone(), reason: ended.reason.clone() };
+        let promoted = ended.rollout.status() == Status::Promoted;
+        self.story.trial_ended(&end, promoted);
+        if promoted {
+            state.champion = challenger;
+            state.summary.promotions.push(end);
+        } else {
+            state.summary.roll_backs.push(end);
+        }
+    }
+
+    /// Once a year a challenger is broken on purpose, to see it rolled back.
+    fn drill(&mut self, state: &mut LoopState, number: usize) -> Result<()> {
+        let reason = "a drill: its features are scrambled on purpose";
+        let window = self.window(state.year, number, false);
+        let id = format!("drill-year-{}", state.year);
+        if let Ok(version) = self.train(&id, &window, reason, true)? {
+            self.begin_trial(state, &version, reason)?;
+        }
+        Ok(())
+    }
+
+    fn retrain(&mut self, state: &mut LoopState, number: usize, reason: &str) -> Result<()> {
+        let window = self.window(state.year, number, true);
+        let id = format!("year-{}-month-{number:02}", state.year);
+        match self.train(&id, &window, reason, false)? {
+            Ok(version) => self.begin_trial(state, &version, reason),
+            Err(refusal) => {
+                self.story.refused(&refusal);
+                state.summary.refusals.push(format!("{id}: {refusal}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_trial(&mut self, state: &mut LoopState, version: &ModelVersion, reason: &str) -> Result<()> {
+        self.story.on_trial(version, reason);
+        let now = self.clock.now();
+        state.rollout = Some(trial::begin(&self.registry, &state.champion, version, reason, now)?);
+        Ok(())
+    }
+
+    /// The months before this one, or up to it, oldest first.
+    fn window(&self, year: usize, number: usize, with_it: bool) -> Vec<MonthKey> {
+        let months = self.traffic.months();
+        let earlier =
+            (1..=year).flat_map(|year| months.iter().map(move |month| MonthKey { year, month: *month }));
+        let end = |key: &MonthKey| {
+            (key.year, key.month) < (year, number) || (with_it && (key.year, key.month) == (year, number))
+        };
+        let earlier: Vec<MonthKey> = earlier.filter(end).collect();
+        earlier[earlier.len().saturating_sub(WINDOW_MONTHS)..].to_vec()
+    }
+
+    /// Runs the training pipeline: the new version, or why the gate refused it.
+    fn train(
+        &mut self,
+        id: &str,
+        window: &[MonthKey],
+        reason: &str,
+        sabotage: bool,
+    ) -> Result<Result<ModelVersion, String>> {
+        let workshop = self.workshop();
+        let training = training(&workshop);
+        let runner = Runner::new(self.clock.clone()).with_store(Store::open(self.folder.pipeline())?);
+        let months = serde_json::to_value(window)
+            .map_err(|error| Error::internal("months cannot be written as JSON").with_source(error))?;
+        let request = Request::new(id)
+            .seed(self.seed.derive(id))
+            .param("months", months)
+            .param("reason", reason)
+            .param("sabotage", sabotage);
+        let done = runner.run(&training.pipeline, request)?;
+        match done.status() {
+            RunStatus::Completed => {
+                let version = done.get(training.version)?;
+                self.story.trained(&version, &done.run.metrics());
+                Ok(Ok((*version).clone()))
+            }
+            RunStatus::Stopped { .. } => {
+                let verdict = done.get(training.verdict)?;
+                let reasons: Vec<_> = verdict.failures().map(|failure| failure.reason.clone()).collect();
+                Ok(Err(reasons.join("; ")))
+            }
+            other => Err(Error::internal(format!("training run `{id}` ended as {other:?}"))),
+        }
+    }
+
+    fn workshop(&self) -> Workshop {
+        let (folder, traffic, schema) =
+            (Arc::clone(&self.folder), Arc::clone(&self.traffic), self.schema.clone());
+        let names: Vec<String> = schema.columns().iter().map(|column| column.name.clone()).collect();
+        let read = move |months: &[MonthKey]| {
+            let months = months.iter().map(|key| {
+                // What was served was captured and labelled; what came before is history.
+                if let Some(sessions) = folder.read_sessions(key.year, key.month, &schema)? {
+                    return Ok(sessions);
+                }
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                traffic.month(key.year, key.month)?.sessions.project(&names)
+            });
+            months.collect()
+        };
+        Workshop {
+            read: Arc::new(read),
+            registry: Arc::clone(&self.registry),
+            runtimes: self.runtimes.clone(),
+        }
+    }
+
+    fn registered(&self) -> Vec<Registered> {
+        let snapshot = self.registry.snapshot();
+        let Ok(model) = snapshot.model(MODEL) else { return Vec::new() };
+        let registered = |version: &Arc<mlops_registry::Version>| Registered {
+            version: version.id().clone(),
+            reason: version.record.description.clone(),
+        };
+        model.versions.iter().map(registered).collect()
+    }
+}
