@@ -3,6 +3,7 @@
 //! - [`TableSchema`]: names, kinds, roles, ranges and categories of the columns.
 //! - [`Dataset`]: a table in memory; [`Scan`]: a table that streams from a file.
 //! - [`Fingerprint`]: the version of the data; [`Split`]: reproducible parts of it.
+//! - [`PointInTime`]: joins of features and late labels that see no future; [`Reservoir`], [`Draw`]: samples.
 //! - [`ValidationReport`]: what breaks the schema, where and how often.
 //! - [`Value`] and [`Cells`]: single cells, for requests and row-wise code.
 
@@ -10,6 +11,8 @@ mod cells;
 mod dataset;
 mod file;
 mod fingerprint;
+mod point_in_time;
+mod sample;
 mod schema;
 mod split;
 mod validate;
@@ -19,6 +22,8 @@ pub use cells::Cells;
 pub use dataset::Dataset;
 pub use file::Scan;
 pub use fingerprint::Fingerprint;
+pub use point_in_time::PointInTime;
+pub use sample::{Draw, Reservoir};
 pub use schema::{Column, ColumnKind, Role, TableSchema};
 pub use split::Split;
 pub use validate::{Rule, ValidationReport, Violation};

@@ -66,7 +66,7 @@ impl Dataset {
         parts.try_into().map_err(|_| Error::internal("a split made too few parts"))
     }
 
-    fn rows_by_value(&self, column: &str) -> Result<BTreeMap<Vec<u8>, Vec<usize>>> {
+    pub(super) fn rows_by_value(&self, column: &str) -> Result<BTreeMap<Vec<u8>, Vec<usize>>> {
         let index = self.schema().index_of(column)?;
         let mut rows: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
         self.for_each_row(|row, values| {

@@ -6,3 +6,5 @@ mod evaluation;
 mod experiment;
 mod features;
 mod pipeline;
+mod point_in_time;
+mod sample;
