@@ -43,7 +43,8 @@ impl Contingency {
     /// An empty table of these facets and groups.
     ///
     /// # Errors
-    /// `Invalid` if there is no facet, or two facets or two groups have one name.
+    /// `Invalid` if there is no facet, two facets or two groups have one name, or facets times groups exceed a
+    /// million.
     pub fn grouped(
         facets: impl IntoIterator<Item = impl Into<String>>,
         groups: impl IntoIterator<Item = impl Into<String>>,
@@ -53,7 +54,12 @@ impl Contingency {
         if facets.is_empty() {
             return Err(Error::invalid("no facet: a bias table needs the values of the sensitive feature"));
         }
-        let cells = vec![[0; 4]; facets.len() * groups.len().max(1)];
+        let cells = facets.len().saturating_mul(groups.len().max(1));
+        if cells > CELLS_MAX {
+            let want = "at most 1000000 facets times groups";
+            return Err(MetricError::Setting { what: "size of the table", value: cells as f64, want }.into());
+        }
+        let cells = vec![[0; 4]; cells];
         Ok(Self { facets, groups, cells })
     }
 
@@ -104,30 +110,35 @@ impl Contingency {
             let (has, want) = if groups.is_some() { ("no groups", "none") } else { ("groups", "one a row") };
             return Err(Error::invalid(format!("the table has {has}: give {want}")));
         }
-        let outcomes = labels.iter().zip(predictions);
+        if let Some(groups) = groups {
+            same_length("groups", groups.len(), facets.len())?;
+            known("group", groups, self.groups.len())?;
+        }
+        let width = self.groups.len().max(1) as u32;
+        let mut places = [0_u32; BLOCK];
         // Two tables in turn: a row need not wait for the count that the row before it wrote.
-        let mut odd = vec![[0; 4]; self.cells.len()];
-        let tables = [&mut self.cells, &mut odd];
-        let mut add = |row: usize, cell: usize, label: bool, prediction: bool| {
-            tables[row & 1][cell][usize::from(label) * 2 + usize::from(prediction)] += 1;
-        };
-        match groups {
-            None => {
-                for (row, (&facet, (&label, &prediction))) in facets.iter().zip(outcomes).enumerate() {
-                    add(row, facet as usize, label, prediction);
-                }
+        let (mut even, mut odd) = (vec![0_u64; self.cells.len() * 4], vec![0_u64; self.cells.len() * 4]);
+        let outcomes = labels.chunks(BLOCK).zip(predictions.chunks(BLOCK));
+        for (block, (facets, (labels, predictions))) in facets.chunks(BLOCK).zip(outcomes).enumerate() {
+            // Places first, counts second: the first loop runs on vectors.
+            let places = &mut places[..facets.len()];
+            places.iter_mut().zip(facets).for_each(|(place, facet)| *place = facet * width);
+            if let Some(groups) = groups {
+                places.iter_mut().zip(&groups[block * BLOCK..]).for_each(|(place, group)| *place += group);
             }
-            Some(groups) => {
-                same_length("groups", groups.len(), facets.len())?;
-                known("group", groups, self.groups.len())?;
-                let width = self.groups.len();
-                let places = facets.iter().zip(groups);
-                for (row, ((&facet, &group), (&label, &prediction))) in places.zip(outcomes).enumerate() {
-                    add(row, facet as usize * width + group as usize, label, prediction);
+            for (place, (&label, &prediction)) in places.iter_mut().zip(labels.iter().zip(predictions)) {
+                *place = *place * 4 + u32::from(label) * 2 + u32::from(prediction);
+            }
+            for pair in places.chunks(2) {
+                even[pair[0] as usize] += 1;
+                if let Some(&place) = pair.get(1) {
+                    odd[place as usize] += 1;
                 }
             }
         }
-        add_cells(&mut self.cells, &odd);
+        let counts = even.iter().zip(&odd).map(|(even, odd)| even + odd);
+        let cells = self.cells.iter_mut().flatten();
+        cells.zip(counts).for_each(|(count, more)| *count = count.saturating_add(more));
         Ok(())
     }
 
@@ -293,12 +304,12 @@ fn place(what: &str, names: &[String], name: &str) -> Result<usize> {
 }
 
 fn known(what: &str, codes: &[u32], names: usize) -> Result<()> {
-    match codes.iter().max() {
-        Some(&code) if code as usize >= names => {
-            Err(Error::invalid(format!("{what} code {code} is too large: the table has {names}")))
-        }
-        _ => Ok(()),
+    // The largest code first, without a branch a row.
+    let largest = codes.iter().copied().fold(0, u32::max);
+    if codes.is_empty() || (largest as usize) < names {
+        return Ok(());
     }
+    Err(Error::invalid(format!("{what} code {largest} is too large: the table has {names}")))
 }
 
 /// The distinct names in order of first appearance, and the place of each row's.
@@ -314,3 +325,6 @@ fn encode<'a>(rows: &[&'a str]) -> (Vec<&'a str>, Vec<u32>) {
     let codes = codes.collect();
     (names, codes)
 }
+
+const BLOCK: usize = 512;
+const CELLS_MAX: usize = 1_000_000;

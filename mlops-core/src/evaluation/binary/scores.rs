@@ -200,6 +200,17 @@ impl ScoreHistogram {
         Curve::new(filled.map(run).collect())
     }
 
+    /// The area under the ROC curve of the bins; see [`Curve::roc_auc`]. Faster than going through the curve.
+    pub fn roc_auc(&self) -> Option<f64> {
+        let (mut positives, mut negatives, mut area) = (0.0, 0.0, 0.0);
+        for [negative, positive] in &self.bins {
+            area += positive * (negatives + negative / 2.0);
+            positives += positive;
+            negatives += negative;
+        }
+        (positives > 0.0 && negatives > 0.0).then(|| area / (positives * negatives))
+    }
+
     /// The most by which the area under the ROC curve of the bins can differ from that of the scores: half the
     /// share of (positive, negative) pairs that fell into one bin. `None` if only one class occurs.
     pub fn roc_auc_error(&self) -> Option<f64> {

@@ -1,6 +1,7 @@
 //! NDCG of many queries of equal length, without sorting them.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use ndarray::{ArrayView1, ArrayView2};
 
@@ -46,9 +47,7 @@ pub fn ndcg_rows(
         let (relevance, scores) = (slice(&relevance), slice(&scores));
         in_range("relevance", &relevance, 0.0, f64::MAX)?;
         finite("score", &scores)?;
-        best.find(&relevance, Ties::AsGiven);
-        let ideal = best.places.iter().map(|&place| gain(conventions.gain, relevance[place]));
-        let ideal: f64 = ideal.zip(&discounts).map(|(gain, discount)| gain * discount).sum();
+        let ideal = best.ideal(&relevance, &discounts, conventions);
         if ideal <= 0.0 {
             ndcg.push(0.0);
             continue;
@@ -58,7 +57,7 @@ pub fn ndcg_rows(
         let found: f64 = if conventions.ties == Ties::Averaged {
             best.averaged(&scores, &discounts, gain_at)
         } else {
-            best.places.iter().zip(&discounts).map(|(&place, discount)| gain_at(place) * discount).sum()
+            best.found.iter().zip(&discounts).map(|(&(_, place), discount)| gain_at(place) * discount).sum()
         };
         ndcg.push(found / ideal);
     }
@@ -72,68 +71,67 @@ fn slice<'a>(row: &ArrayView1<'a, f64>) -> Cow<'a, [f64]> {
 /// The k best values of a row, in order, with their places.
 struct Best {
     k: usize,
-    values: Vec<f64>,
-    places: Vec<usize>,
+    found: Vec<(f64, usize)>,
 }
 
 impl Best {
     fn new(k: usize) -> Self {
-        Self { k, values: Vec::with_capacity(k + 1), places: Vec::with_capacity(k + 1) }
+        Self { k, found: Vec::new() }
     }
 
     fn find(&mut self, row: &[f64], ties: Ties) {
-        match ties {
-            Ties::AsGiven | Ties::Averaged | Ties::NameAscending => self.keep(row, |new, old| new > old),
-            Ties::LastFirst => self.keep(row, |new, old| new >= old),
-            Ties::NameDescending => self.keep(row, |new, old| new as f32 >= old as f32),
+        let rounded = |value: f64| if ties == Ties::NameDescending { f64::from(value as f32) } else { value };
+        let bound = rounded(at_most_kth(row, self.k));
+        // Every value is written, and only those that may be among the best are kept: no branch to mispredict.
+        self.found.clear();
+        self.found.resize(row.len(), (0.0, 0));
+        let mut end = 0;
+        for (place, &value) in row.iter().enumerate() {
+            let value = rounded(value);
+            self.found[end] = (value, place);
+            end += usize::from(value >= bound);
         }
+        self.found.truncate(end);
+        let last_first = matches!(ties, Ties::LastFirst | Ties::NameDescending);
+        self.found.sort_unstable_by(|a, b| {
+            let tied = if last_first { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) };
+            b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(tied)
+        });
+        self.found.truncate(self.k);
     }
 
-    /// Keeps the k values that come first, where a later value goes before an earlier one if it `beats` it.
-    fn keep(&mut self, row: &[f64], beats: impl Fn(f64, f64) -> bool) {
-        self.values.clear();
-        self.places.clear();
-        let (head, tail) = row.split_at(self.k.min(row.len()));
-        for (place, &value) in head.iter().enumerate() {
-            self.insert(place, value, &beats);
-        }
-        let Some(&worst) = self.values.last() else { return };
-        let mut worst = worst;
-        let mut start = head.len();
-        for chunk in tail.chunks(CHUNK) {
-            // Most chunks hold nothing worth keeping: one branch for all of their values.
-            if chunk.iter().fold(false, |any, &value| any | beats(value, worst)) {
-                for (offset, &value) in chunk.iter().enumerate() {
-                    if beats(value, worst) {
-                        self.values.pop();
-                        self.places.pop();
-                        self.insert(start + offset, value, &beats);
-                        worst = self.values[self.k - 1];
-                    }
-                }
+    /// DCG of the best order. Relevance has few grades as a rule: the highest ones are counted grade by grade,
+    /// and only what is left after some is put in order.
+    fn ideal(&mut self, relevance: &[f64], discounts: &[f64], conventions: Conventions) -> f64 {
+        let (mut sum, mut rank, mut above) = (0.0, 0, f64::INFINITY);
+        for _ in 0..GRADES_MAX {
+            let grade = largest_below(relevance, above);
+            if grade <= 0.0 {
+                return sum;
             }
-            start += chunk.len();
+            let end = discounts.len().min(rank + relevance.iter().filter(|&&value| value == grade).count());
+            sum += gain(conventions.gain, grade) * discounts[rank..end].iter().sum::<f64>();
+            if end == discounts.len() {
+                return sum;
+            }
+            (rank, above) = (end, grade);
         }
-    }
-
-    fn insert(&mut self, place: usize, value: f64, beats: &impl Fn(f64, f64) -> bool) {
-        let worse = self.values.iter().rev().take_while(|&&old| beats(value, old)).count();
-        let rank = self.values.len() - worse;
-        self.values.insert(rank, value);
-        self.places.insert(rank, place);
+        self.find(relevance, Ties::AsGiven);
+        let gains = self.found.iter().map(|&(value, _)| gain(conventions.gain, value));
+        gains.zip(discounts).map(|(gain, discount)| gain * discount).sum()
     }
 
     /// DCG with the mean gain of each run of tied values; the last run may go on beyond the k best.
     fn averaged(&self, row: &[f64], discounts: &[f64], gain_at: impl Fn(usize) -> f64) -> f64 {
         let (mut sum, mut rank) = (0.0, 0);
-        for run in self.values.chunk_by(|a, b| a == b) {
+        for run in self.found.chunk_by(|a, b| a.0 == b.0) {
             let end = rank + run.len();
-            let (mut gains, mut size) = (0.0, run.len());
-            if end < self.values.len() {
-                gains = self.places[rank..end].iter().map(|&place| gain_at(place)).sum();
+            let (mut gains, mut size) = (0.0, 0);
+            if end < self.found.len() {
+                gains = run.iter().map(|&(_, place)| gain_at(place)).sum();
+                size = run.len();
             } else {
-                size = 0;
-                for (place, _) in row.iter().enumerate().filter(|&(_, &value)| value == run[0]) {
+                for (place, _) in row.iter().enumerate().filter(|&(_, &value)| value == run[0].0) {
                     gains += gain_at(place);
                     size += 1;
                 }
@@ -145,4 +143,34 @@ impl Best {
     }
 }
 
-const CHUNK: usize = 8;
+/// A number that at least k values of the row reach: the k-th largest of the maxima of interleaved lanes.
+fn at_most_kth(row: &[f64], k: usize) -> f64 {
+    if k == 0 || k > LANES {
+        return f64::NEG_INFINITY;
+    }
+    let mut lanes = [f64::NEG_INFINITY; LANES];
+    for chunk in row.chunks_exact(LANES) {
+        lanes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(lane, &value)| *lane = if value > *lane { value } else { *lane });
+    }
+    lanes.sort_unstable_by(f64::total_cmp);
+    lanes[LANES - k]
+}
+
+/// The largest value below a limit, 0 if there is none: independent lanes, so that it runs on vectors.
+fn largest_below(values: &[f64], limit: f64) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let keep =
+        |lane: &mut f64, value: f64| *lane = if value < limit && value > *lane { value } else { *lane };
+    let chunks = values.chunks_exact(LANES);
+    chunks.remainder().iter().for_each(|&value| keep(&mut lanes[0], value));
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &value)| keep(lane, value));
+    }
+    lanes.into_iter().fold(0.0, f64::max)
+}
+
+const LANES: usize = 16;
+const GRADES_MAX: usize = 4;

@@ -228,7 +228,8 @@ proptest! {
         let exact = Scored::new(&labels, &scores).unwrap().roc_auc();
         prop_assert_eq!(exact.is_some(), histogram.roc_auc_error().is_some());
         if let (Some(exact), Some(bound)) = (exact, histogram.roc_auc_error()) {
-            prop_assert!((histogram.curve().roc_auc().unwrap() - exact).abs() <= bound + 1e-12);
+            prop_assert!((histogram.roc_auc().unwrap() - exact).abs() <= bound + 1e-12);
+            prop_assert_eq!(histogram.curve().roc_auc(), histogram.roc_auc());
         }
     }
 
