@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 
 use crate::shell::{Result, output, target};
 
-const VERSION: &str = "1.24.1";
+const VERSION: &str = "1.31.1";
 
 /// The path of the library; fetched the first time, then kept in the target folder.
 pub(crate) fn library() -> Result<PathBuf> {
     let folder = target().join("onnxruntime").join(VERSION);
     if let Some(library) = find(&folder) {
-        println!("have {}", library.display());
         return Ok(library);
     }
-    println!("fetching onnxruntime {VERSION} from PyPI into {} (about 20 MB)", folder.display());
+    eprintln!("fetching onnxruntime {VERSION} from PyPI into {} (about 20 MB)", folder.display());
     fetch(&folder).map_err(|error| {
         format!(
             "cannot fetch ONNX Runtime: {error}\nThe tests of the `ort` feature need it. Install python3 with \

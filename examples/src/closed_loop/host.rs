@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlops_core::data::{Role, TableSchema};
 use mlops_core::pipeline::{Request, Runner, Store};
 use mlops_core::run::RunStatus;
-use mlops_core::{Clock, Error, EventKind, ModelVersion, Result, Seed, Timestamp};
+use mlops_core::{Clock, Digest, Error, EventKind, ModelVersion, Result, Seed, Timestamp};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, Expect};
 use mlops_serve::CHAMPION;
@@ -282,11 +282,14 @@ impl Loop<'_, '_> {
     ) -> Result<Result<ModelVersion, String>> {
         let workshop = self.workshop();
         let training = training(&workshop);
+        // Runs on other sessions have other ids, so that none is taken for the rest of another.
+        let source = format!("{} seed {}", self.traffic.describe(), self.seed.value());
+        let id = format!("{}-{id}", Digest::of(source).short());
         let runner = Runner::new(self.clock.clone()).with_store(Store::open(self.folder.pipeline())?);
         let months = serde_json::to_value(window)
             .map_err(|error| Error::internal("months cannot be written as JSON").with_source(error))?;
-        let request = Request::new(id)
-            .seed(self.seed.derive(id))
+        let request = Request::new(&id)
+            .seed(self.seed.derive(&id))
             .param("months", months)
             .param("reason", reason)
             .param("sabotage", sabotage);

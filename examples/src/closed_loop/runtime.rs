@@ -4,6 +4,8 @@ use bytes::Bytes;
 use mlops_core::{Error, Result};
 use mlops_serve::endpoint::Loader;
 use mlops_serve::runtime::{NativeRuntime, Runtime, RuntimeExt};
+#[cfg(feature = "ort")]
+use mlops_serve::runtime::{OrtLibrary, OrtOptions, OrtRuntime};
 use mlops_serve::tensor::TensorView;
 use ndarray::Array2;
 
@@ -20,7 +22,7 @@ pub(super) struct Runtimes {
 enum Choice {
     Native,
     #[cfg(feature = "ort")]
-    Ort(mlops_serve::runtime::OrtOptions),
+    Ort(OrtLibrary),
 }
 
 impl Runtimes {
@@ -43,7 +45,7 @@ impl Runtimes {
                  ORT_DYLIB_PATH (`cargo xtask onnxruntime` fetches it and prints the path)",
             )
         })?;
-        Ok(Choice::Ort(mlops_serve::runtime::OrtOptions::new(library)))
+        Ok(Choice::Ort(OrtLibrary::load(library)?))
     }
 
     #[cfg(not(feature = "ort"))]
@@ -57,7 +59,7 @@ impl Runtimes {
         Ok(match &self.choice {
             Choice::Native => Box::new(NativeRuntime::from_onnx(onnx)?),
             #[cfg(feature = "ort")]
-            Choice::Ort(options) => Box::new(mlops_serve::runtime::OrtRuntime::from_bytes(onnx, options)?),
+            Choice::Ort(library) => Box::new(OrtRuntime::from_bytes(library, onnx, &OrtOptions::default())?),
         })
     }
 
