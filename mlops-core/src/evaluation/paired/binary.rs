@@ -21,7 +21,7 @@ pub struct PairedRow {
 
 /// Two binary models on the same rows: differences of `log_loss`, `brier` and `accuracy` with standard errors.
 ///
-/// Streams, merges (counts exactly), serialises. Add `roc_auc` by [`paired_roc_auc`] where the rows are at hand.
+/// Streams, merges (counts exactly), serialises. Add `roc_auc` by [`paired_roc_auc`](super::paired_roc_auc) where the rows are at hand.
 ///
 /// ```
 /// use mlops_core::evaluation::paired::{PairedBinary, PairedRow};

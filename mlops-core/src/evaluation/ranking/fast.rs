@@ -125,17 +125,15 @@ impl Best {
     fn averaged(&self, row: &[f64], discounts: &[f64], gain_at: impl Fn(usize) -> f64) -> f64 {
         let (mut sum, mut rank) = (0.0, 0);
         for run in self.found.chunk_by(|a, b| a.0 == b.0) {
-            let end = rank + run.len();
-            let (mut gains, mut size) = (0.0, 0);
-            if end < self.found.len() {
-                gains = run.iter().map(|&(_, place)| gain_at(place)).sum();
-                size = run.len();
+            let (end, tied) = (rank + run.len(), run[0].0);
+            let last = end == self.found.len();
+            let size = if last { row.iter().filter(|&&value| value == tied).count() } else { run.len() };
+            let gains: f64 = if size == run.len() {
+                run.iter().map(|&(_, place)| gain_at(place)).sum()
             } else {
-                for (place, _) in row.iter().enumerate().filter(|&(_, &value)| value == run[0].0) {
-                    gains += gain_at(place);
-                    size += 1;
-                }
-            }
+                let all = row.iter().enumerate().filter(|&(_, &value)| value == tied);
+                all.map(|(place, _)| gain_at(place)).sum()
+            };
             sum += gains / size as f64 * discounts[rank..end].iter().sum::<f64>();
             rank = end;
         }
