@@ -27,15 +27,20 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Catalogue {
     version: Version<1>,
-    popularity: Vec<f64>,
     users: f64,
     lists: u64,
-    counts: Vec<u64>,
-    /// By item: the sum over lists of 1 / sqrt(length), whose square holds the cosines of all pairs.
-    shares: Vec<Sum>,
+    items: Vec<Item>,
     novelty: Mean,
     unpopularity: Mean,
     chosen: Mean,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Item {
+    popularity: f64,
+    count: u64,
+    /// The sum over lists of 1 / sqrt(length), whose square holds the cosines of all pairs.
+    share: Sum,
 }
 
 impl Catalogue {
@@ -53,14 +58,12 @@ impl Catalogue {
             return Err(MetricError::Setting { what: "number of users", value: users, want }.into());
         }
         in_range("popularity", popularity, 0.0, users)?;
-        let items = popularity.len();
+        let item = |&popularity: &f64| Item { popularity, count: 0, share: Sum::default() };
         Ok(Self {
             version: Version,
-            popularity: popularity.to_vec(),
             users,
             lists: 0,
-            counts: vec![0; items],
-            shares: vec![Sum::default(); items],
+            items: popularity.iter().map(item).collect(),
             novelty: Mean::default(),
             unpopularity: Mean::default(),
             chosen: Mean::default(),
@@ -69,26 +72,26 @@ impl Catalogue {
 
     /// The share of the catalogue that was recommended to anybody. `None` without lists.
     pub fn coverage(&self) -> Option<f64> {
-        let used = self.counts.iter().filter(|&&count| count > 0).count();
-        (self.lists > 0).then(|| used as f64 / self.counts.len() as f64)
+        let used = self.counts().filter(|&count| count > 0).count();
+        (self.lists > 0).then(|| used as f64 / self.items.len() as f64)
     }
 
     /// Gini's index of the counts over the whole catalogue, items never recommended included: 0 if all are
     /// recommended equally often, near 1 if few take all. `None` without recommendations.
     pub fn gini(&self) -> Option<f64> {
-        gini(self.counts.clone())
+        gini(self.counts().collect())
     }
 
     /// Gini's index over the recommended items alone.
     pub fn gini_of_recommended(&self) -> Option<f64> {
-        gini(self.counts.iter().copied().filter(|&count| count > 0).collect())
+        gini(self.counts().filter(|&count| count > 0).collect())
     }
 
     /// Shannon's entropy of the counts, in nats: ln(items) if all are recommended equally often.
     pub fn entropy(&self) -> Option<f64> {
-        let total: u64 = self.counts.iter().sum();
-        let used = self.counts.iter().filter(|&&count| count > 0);
-        let terms = used.map(|&count| count as f64 / total as f64).map(|share| -share * share.ln());
+        let total: u64 = self.counts().sum();
+        let used = self.counts().filter(|&count| count > 0);
+        let terms = used.map(|count| count as f64 / total as f64).map(|share| -share * share.ln());
         (total > 0).then(|| terms.sum())
     }
 
@@ -122,8 +125,12 @@ impl Catalogue {
             return None;
         }
         // Sum over all ordered pairs of lists, each list with itself included: its cosine is 1.
-        let all: Sum = self.shares.iter().map(|share| share.value().powi(2)).collect();
+        let all: Sum = self.items.iter().map(|item| item.share.value().powi(2)).collect();
         Some(1.0 - (all.value() - lists) / (lists * (lists - 1.0)))
+    }
+
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        self.items.iter().map(|item| item.count)
     }
 }
 
@@ -142,19 +149,19 @@ impl MetricState for Catalogue {
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::invalid(format!("item {} is twice in a list: keep one", pair[0])));
         }
-        if let Some(item) = sorted.last().filter(|&&item| item >= self.counts.len()) {
-            let items = self.counts.len();
+        if let Some(item) = sorted.last().filter(|&&item| item >= self.items.len()) {
+            let items = self.items.len();
             return Err(Error::data(format!("no item {item}: the catalogue has {items}")));
         }
         let length = list.len() as f64;
         let (mut bits, mut rare, mut chosen) = (0.0, 0.0, 0.0);
         for &item in list {
-            let popularity = self.popularity[item];
-            bits -= (popularity.max(0.5) / self.users).log2();
-            rare += 1.0 - popularity / self.users;
-            chosen += popularity;
-            self.counts[item] += 1;
-            self.shares[item].add(1.0 / length.sqrt());
+            let item = &mut self.items[item];
+            bits -= (item.popularity.max(0.5) / self.users).log2();
+            rare += 1.0 - item.popularity / self.users;
+            chosen += item.popularity;
+            item.count += 1;
+            item.share.add(1.0 / length.sqrt());
         }
         self.lists += 1;
         self.novelty.add(bits / length, 1.0);
@@ -164,12 +171,16 @@ impl MetricState for Catalogue {
     }
 
     fn merge(&mut self, other: &Self) -> Result<()> {
-        if self.popularity != other.popularity || self.users != other.users {
+        let popularity =
+            |catalogue: &Self| catalogue.items.iter().map(|item| item.popularity).collect::<Vec<_>>();
+        if popularity(self) != popularity(other) || self.users != other.users {
             return Err(MetricError::Incompatible { what: "catalogues" }.into());
         }
         self.lists += other.lists;
-        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
-        self.shares.iter_mut().zip(&other.shares).for_each(|(share, more)| share.merge(more));
+        for (item, other) in self.items.iter_mut().zip(&other.items) {
+            item.count += other.count;
+            item.share.merge(&other.share);
+        }
         self.novelty.merge(&other.novelty);
         self.unpopularity.merge(&other.unpopularity);
         self.chosen.merge(&other.chosen);
