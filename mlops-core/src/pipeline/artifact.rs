@@ -1,7 +1,7 @@
 //! What steps hand to each other: values that can be written down, read back and named by their content.
 
 use std::any::Any;
-use std::borrow::{Borrow, Cow};
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 use std::ops::Deref;
@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::step::Lend;
 use crate::{Digest, Digester, Error, Result};
 
 /// A value that a step takes or gives.
@@ -141,8 +142,8 @@ impl Deref for Blob {
     }
 }
 
-impl Borrow<[u8]> for Blob {
-    fn borrow(&self) -> &[u8] {
+impl Lend<[u8]> for Blob {
+    fn lend(&self) -> &[u8] {
         &self.0
     }
 }

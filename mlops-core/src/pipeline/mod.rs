@@ -136,7 +136,7 @@ pub use request::Request;
 pub use retry::Retry;
 pub use runner::{Execution, Runner};
 pub use spawn::Running;
-pub use step::{Step, StepFn};
+pub use step::{Lend, Step, StepFn};
 pub use store::Store;
 #[cfg(feature = "ipc")]
 pub use table::Table;

@@ -1,7 +1,7 @@
 //! What a step does and how it is run.
 
-use std::borrow::Borrow;
 use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::artifact::Artifact;
@@ -110,7 +110,7 @@ impl From<String> for Step {
 /// A function that can be a step over values of these types.
 ///
 /// It takes each value by reference, in the order of the handles, after a [`&Context`](Context) if it wants
-/// one, and gives a [`Result`]. It may take what the value [borrows](Borrow) as: `&[T]` for a `Vec<T>`, `&str`
+/// one, and gives a [`Result`]. It may take what the value [lends](Lend): `&[T]` for a `Vec<T>`, `&str`
 /// for a `String`, `&RecordBatch` for a `Table`. Plain functions and closures are such steps:
 ///
 /// ```
@@ -148,6 +148,59 @@ pub trait StepFn<In: Values, Out, Marker>: Send + Sync + 'static {
     fn call(&self, context: &Context, values: In::Loaded) -> Result<Out>;
 }
 
+/// What a step may take a reference to, when it is wired to a handle of this type: the value itself, or a part
+/// of it that functions rather take.
+///
+/// ```
+/// use mlops_core::pipeline::Lend;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Labels(Vec<bool>);
+///
+/// impl Lend<[bool]> for Labels {
+///     fn lend(&self) -> &[bool] {
+///         &self.0
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a step that takes `&{Borrowed}` is wired to a handle of `{Self}`",
+    label = "takes `&{Borrowed}` where the handle gives `{Self}`",
+    note = "handles come in the order of the parameters of the function"
+)]
+pub trait Lend<Borrowed: ?Sized>: Artifact {
+    /// The reference that the step gets.
+    fn lend(&self) -> &Borrowed;
+}
+
+impl<T: Artifact> Lend<T> for T {
+    fn lend(&self) -> &T {
+        self
+    }
+}
+
+impl<T> Lend<[T]> for Vec<T>
+where
+    Self: Artifact,
+{
+    fn lend(&self) -> &[T] {
+        self
+    }
+}
+
+impl Lend<str> for String {
+    fn lend(&self) -> &str {
+        self
+    }
+}
+
+impl Lend<Path> for PathBuf {
+    fn lend(&self) -> &Path {
+        self
+    }
+}
+
 /// Marks a step that takes values alone, borrowed as these types.
 #[derive(Debug)]
 pub struct Plain<Borrowed>(PhantomData<Borrowed>);
@@ -161,28 +214,28 @@ macro_rules! step_fn {
         impl<Fun, Out, $($name, $borrowed),*> StepFn<($($name,)*), Out, Plain<($(PhantomData<$borrowed>,)*)>> for Fun
         where
             Fun: Fn($(&$borrowed),*) -> Result<Out> + Send + Sync + 'static,
-            $($name: Artifact + Borrow<$borrowed>, $borrowed: ?Sized,)*
+            $($name: Lend<$borrowed>, $borrowed: ?Sized,)*
         {
             const USES_CONTEXT: bool = false;
 
             #[allow(non_snake_case, reason = "type names double as bindings")]
             fn call(&self, _: &Context, values: <($($name,)*) as Values>::Loaded) -> Result<Out> {
                 let ($($name,)*) = values;
-                self($((*$name).borrow()),*)
+                self($($name.lend()),*)
             }
         }
 
         impl<Fun, Out, $($name, $borrowed),*> StepFn<($($name,)*), Out, WithContext<($(PhantomData<$borrowed>,)*)>> for Fun
         where
             Fun: Fn(&Context, $(&$borrowed),*) -> Result<Out> + Send + Sync + 'static,
-            $($name: Artifact + Borrow<$borrowed>, $borrowed: ?Sized,)*
+            $($name: Lend<$borrowed>, $borrowed: ?Sized,)*
         {
             const USES_CONTEXT: bool = true;
 
             #[allow(non_snake_case, reason = "type names double as bindings")]
             fn call(&self, context: &Context, values: <($($name,)*) as Values>::Loaded) -> Result<Out> {
                 let ($($name,)*) = values;
-                self(context, $((*$name).borrow()),*)
+                self(context, $($name.lend()),*)
             }
         }
     };

@@ -1,6 +1,6 @@
 //! Tables as artifacts: Arrow IPC, so that every cell comes back as it was.
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Deref;
 
@@ -11,6 +11,7 @@ use arrow_ipc::writer::StreamWriter;
 use bytes::{Buf, Bytes};
 
 use super::artifact::Artifact;
+use super::step::Lend;
 use crate::data::{Dataset, TableSchema};
 use crate::{Error, Result};
 
@@ -96,8 +97,8 @@ impl Deref for Table {
     }
 }
 
-impl Borrow<RecordBatch> for Table {
-    fn borrow(&self) -> &RecordBatch {
+impl Lend<RecordBatch> for Table {
+    fn lend(&self) -> &RecordBatch {
         &self.0
     }
 }

@@ -1,7 +1,7 @@
 //! What holds for every pipeline.
 
 use mlops_core::Digest;
-use mlops_core::pipeline::{Context, Handle, Many, Pipeline, Request};
+use mlops_core::pipeline::{Artifact, Blob, Context, Handle, Many, Pipeline, Request, Table, store};
 use mlops_core::run::StepState;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,6 +48,35 @@ fn outcome(run: &mlops_core::run::Run) -> Vec<(String, bool, Option<Digest>, Vec
     let outputs = |step: &mlops_core::run::StepRecord| step.outputs.iter().map(|o| o.digest).collect();
     let skipped = |step: &mlops_core::run::StepRecord| step.state == StepState::Skipped;
     run.steps.iter().map(|step| (step.name.to_string(), skipped(step), step.key, outputs(step))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn decoders_take_any_bytes(bytes in vec(any::<u8>(), 0..300)) {
+        if let Ok((_, whole)) = store::decode(&bytes) {
+            prop_assert!(whole <= bytes.len());
+        }
+        let bytes = bytes::Bytes::from(bytes);
+        let _ = store::StoredResult::decode(&bytes);
+        let _ = Many::<Blob>::decode(bytes.clone());
+        let _ = Many::<Vec<Option<f64>>>::decode(bytes.clone());
+        let _ = Table::decode(bytes.clone());
+        let _ = mlops_core::data::Dataset::decode(bytes.clone());
+        prop_assert_eq!(Blob::decode(bytes.clone()).unwrap().0, bytes);
+    }
+
+    #[test]
+    fn artifacts_round_trip(lists in vec(vec(any::<Option<i64>>(), 0..5), 0..5), text in any::<String>()) {
+        let many = Many::from(lists.clone());
+        let mut bytes = Vec::new();
+        many.encode(&mut bytes).unwrap();
+        prop_assert_eq!(Many::<Vec<Option<i64>>>::decode(bytes.into()).unwrap(), many);
+        let mut bytes = Vec::new();
+        (lists.clone(), text.clone()).encode(&mut bytes).unwrap();
+        prop_assert_eq!(<(Vec<Vec<Option<i64>>>, String)>::decode(bytes.into()).unwrap(), (lists, text));
+    }
 }
 
 proptest! {
