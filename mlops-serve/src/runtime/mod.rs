@@ -6,6 +6,7 @@
 //! | runtime | for |
 //! |---|---|
 //! | [`FnRuntime`] | a plain Rust closure |
+//! | [`AutoRuntime`] | the fastest of several for each batch size, as measured |
 //! | [`NativeRuntime`] (feature `native`) | linear models, trees, small networks: the fastest for them |
 //! | [`OrtRuntime`] (feature `ort`) | every ONNX model, by Microsoft's ONNX Runtime, loaded when asked for |
 //!
@@ -37,7 +38,10 @@
 //! # Ok::<(), mlops_serve::Error>(())
 //! ```
 
+mod auto;
 mod check;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod ext;
 mod function;
 #[cfg(feature = "native")]
@@ -50,6 +54,7 @@ use std::sync::Arc;
 
 use mlops_core::ModelSignature;
 
+pub use auto::{AutoRuntime, Choice, LeftOut};
 pub use check::SignatureCheck;
 pub use ext::RuntimeExt;
 pub use function::FnRuntime;
@@ -73,6 +78,8 @@ use crate::tensor::{TensorBuf, TensorView};
 /// from many threads at once. The same input gives the same output. If [`Capabilities::rows_independent`]
 /// is set, a row's answer does not depend on the other rows but for rounding, so that requests may be batched.
 /// Do not spawn threads that outlive the runtime; free everything when dropped.
+///
+/// The feature `conformance` has a suite that checks this contract.
 ///
 /// Errors: `Invalid` if the inputs do not fit the signature, `Unavailable` if memory or another resource ran
 /// out, `Data` if the model itself is wrong.

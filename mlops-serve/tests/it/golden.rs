@@ -100,15 +100,7 @@ pub(crate) fn check_score(name: &str, want: &str, model: &dyn Runtime, tolerance
 pub(crate) fn check_rows(name: &str, model: &dyn Runtime, tolerance: &Tolerance, alone: &Tolerance) {
     let golden = golden(name);
     assert!(!golden.oracle.is_empty());
-    let inputs: Vec<TensorBuf> = model
-        .signature()
-        .inputs
-        .iter()
-        .map(|spec| {
-            let input = golden.inputs.iter().find(|input| input.name == spec.name);
-            input.unwrap_or_else(|| panic!("{name}: no golden input {spec}")).buffer(spec.element)
-        })
-        .collect();
+    let inputs = inputs(name, model);
     let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
     let whole = model.predict(&views).unwrap_or_else(|error| panic!("{name}: {error:#}"));
     for (spec, got) in model.signature().outputs.iter().zip(&whole) {
@@ -137,6 +129,20 @@ pub(crate) fn check_rows(name: &str, model: &dyn Runtime, tolerance: &Tolerance,
             }
         }
     }
+}
+
+/// The golden inputs in the order of the model.
+pub(crate) fn inputs(name: &str, model: &dyn Runtime) -> Vec<TensorBuf> {
+    let golden = golden(name);
+    model
+        .signature()
+        .inputs
+        .iter()
+        .map(|spec| {
+            let input = golden.inputs.iter().find(|input| input.name == spec.name);
+            input.unwrap_or_else(|| panic!("{name}: no golden input {spec}")).buffer(spec.element)
+        })
+        .collect()
 }
 
 /// 32-bit elements with room for differences.

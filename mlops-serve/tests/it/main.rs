@@ -5,6 +5,8 @@ mod batch;
 mod endpoint;
 #[cfg(feature = "native")]
 mod golden;
+#[cfg(feature = "native")]
+mod hostile;
 mod isolation;
 mod models;
 #[cfg(feature = "native")]

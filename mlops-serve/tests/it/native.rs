@@ -102,3 +102,57 @@ fn xgboost_models_are_bit_identical_before_the_objective() {
         check(&golden, &load(), &Tolerance { absolute: 0.0, relative: 2e-7 });
     }
 }
+
+#[cfg(feature = "conformance")]
+#[test]
+fn the_contract_is_kept() {
+    for name in ["mlp", "two_tower", "retrieval", "dlrm", "lightgbm_classifier", "logistic_categories"] {
+        let model = onnx(name);
+        let inputs = crate::golden::inputs(name, &model);
+        let views: Vec<_> = inputs.iter().map(mlops_serve::tensor::TensorBuf::view).collect();
+        mlops_serve::runtime::conformance::check(&model, &views, 0.0)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    }
+}
+
+#[test]
+fn the_fastest_is_chosen_and_says_why() {
+    use mlops_core::{Clock, ManualClock, Timestamp};
+    use mlops_serve::runtime::{AutoRuntime, FnRuntime};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    // Costs in microseconds: `steady` 10 a call, `rows` 1 and 1 a row.
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let fake = |name: &'static str, fixed: u64, row: u64, answer: f32| {
+        let clock = Arc::clone(&clock);
+        let model = FnRuntime::new(name, crate::models::signature(), move |inputs, outputs| {
+            let rows = inputs[0].rows();
+            clock.advance(Duration::from_micros(fixed + row * rows as u64));
+            outputs[0].reset::<f32>([rows, 1])?.fill(answer);
+            Ok(())
+        });
+        model.map(|model| Box::new(model) as Box<dyn Runtime>)
+    };
+    let sample = [1.0_f32, 2.0];
+    let sample = TensorView::new(&sample, [2, 1]).unwrap();
+    let clock: &dyn Clock = &Arc::clone(&clock);
+    let candidates = || [("steady", fake("steady", 10, 0, 0.5)), ("rows", fake("rows", 1, 1, 0.5))];
+    let auto = AutoRuntime::measure(candidates(), &[sample], clock).unwrap();
+    let winners: Vec<_> = auto.choices().iter().map(|choice| (choice.rows, choice.winner.as_str())).collect();
+    assert_eq!(winners, [(1, "rows"), (8, "rows"), (64, "steady"), (256, "steady")]);
+    let first = auto.to_string();
+    assert_eq!(
+        first.lines().next().unwrap(),
+        "rows answers batches of 1 rows: steady takes 10000 ns, rows takes 2000 ns"
+    );
+    let before = clock.monotonic_ns();
+    auto.predict(&[sample]).unwrap();
+    assert_eq!(clock.monotonic_ns() - before, 3000, "two rows go to `rows`");
+
+    let wrong = candidates().into_iter().chain([("wrong", fake("wrong", 0, 0, 0.7))]);
+    let auto = AutoRuntime::measure(wrong, &[sample], clock).unwrap();
+    assert!(auto.left_out()[0].reason.contains("away from that of the first runtime"), "{auto}");
+    let none: [(&str, mlops_serve::Result<Box<dyn Runtime>>); 0] = [];
+    assert!(AutoRuntime::measure(none, &[sample], clock).is_err());
+}

@@ -58,14 +58,24 @@ impl<T: Real> Walk<T> {
 
     /// Calls `add(row, payload)` for each row and tree; for each row in the order of the trees.
     #[inline]
-    pub(super) fn run(&self, x: &[T], features: usize, mut add: impl FnMut(usize, u32)) {
+    pub(super) fn run(&self, x: &[T], features: usize, add: impl FnMut(usize, u32)) {
+        if x.iter().any(|x| x.missing()) {
+            self.run_rows::<true>(x, features, add);
+        } else {
+            self.run_rows::<false>(x, features, add);
+        }
+    }
+
+    /// Without missing values a step has one comparison, not two.
+    #[inline]
+    fn run_rows<const MISSING: bool>(&self, x: &[T], features: usize, mut add: impl FnMut(usize, u32)) {
         let rows = x.len() / features;
         let whole = rows - rows % WALKS;
         for &root in &self.roots {
             for row in (0..whole).step_by(WALKS) {
                 let at: [&[T]; WALKS] =
                     std::array::from_fn(|lane| &x[(row + lane) * features..(row + lane + 1) * features]);
-                let leaves = self.arrive([root; WALKS], at);
+                let leaves = self.arrive::<MISSING, _>([root; WALKS], at);
                 for (lane, leaf) in leaves.into_iter().enumerate() {
                     add(row + lane, leaf);
                 }
@@ -75,24 +85,24 @@ impl<T: Real> Walk<T> {
             let x = &x[row * features..(row + 1) * features];
             let (groups, rest) = self.roots.as_chunks::<WALKS>();
             for group in groups {
-                self.arrive(*group, [x; WALKS]).into_iter().for_each(|leaf| add(row, leaf));
+                self.arrive::<MISSING, _>(*group, [x; WALKS]).into_iter().for_each(|leaf| add(row, leaf));
             }
             for root in rest {
-                self.arrive([*root], [x]).into_iter().for_each(|leaf| add(row, leaf));
+                self.arrive::<MISSING, _>([*root], [x]).into_iter().for_each(|leaf| add(row, leaf));
             }
         }
     }
 
     /// The payloads of the leaves that `N` walks reach. Ends, since the trees have no cycles but the leaves.
     #[inline(always)]
-    fn arrive<const N: usize>(&self, mut at: [u32; N], x: [&[T]; N]) -> [u32; N] {
+    fn arrive<const MISSING: bool, const N: usize>(&self, mut at: [u32; N], x: [&[T]; N]) -> [u32; N] {
         loop {
             let mut moved = 0;
             for lane in 0..N {
                 let node = &self.nodes[at[lane] as usize];
                 let value = x[lane][(node.feature & !MISSING_FIRST) as usize];
-                let second =
-                    (value >= node.threshold) | (value.missing() & (node.feature & MISSING_FIRST == 0));
+                let missing = MISSING && value.missing() & (node.feature & MISSING_FIRST == 0);
+                let second = (value >= node.threshold) | missing;
                 let next = node.children[usize::from(second)];
                 moved |= next ^ at[lane];
                 at[lane] = next;

@@ -73,7 +73,7 @@ struct Compiler<'a> {
 }
 
 /// Elements of a row's intermediate values: more is no model of this kind.
-const WIDEST: usize = 1 << 26;
+const WIDEST: usize = 1 << 22;
 
 impl<'a> Compiler<'a> {
     fn new(graph: &'a GraphProto, declared: &ModelSignature) -> Result<Self> {
