@@ -64,6 +64,8 @@ mod loader;
 mod model;
 mod scratch;
 mod shadow;
+#[cfg(feature = "tower")]
+mod tower;
 
 pub use admin::{ArmTraffic, Endpoint};
 pub use answer::{Answer, Request};
@@ -75,5 +77,7 @@ pub use health::HealthSettings;
 pub use loader::Loader;
 pub use model::{Head, Model};
 pub use shadow::{Shadow, ShadowStats};
+#[cfg(feature = "tower")]
+pub use tower::{Cell, EndpointService, OwnedRequest};
 
 pub(crate) use isolate::isolate;

@@ -15,3 +15,5 @@ mod native;
 mod ort;
 mod resilience;
 mod rollout;
+#[cfg(feature = "tower")]
+mod tower;
