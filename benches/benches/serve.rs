@@ -1,9 +1,126 @@
-//! Benchmarks of `mlops-serve`.
+//! Benchmarks of the runtimes of `mlops-serve`: our kernels beside ONNX Runtime, and our face of ONNX Runtime
+//! beside the bare one.
+//!
+//! `ORT_DYLIB_PATH` names the ONNX Runtime library; without it that side is left out.
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::path::Path;
 
-fn nothing(_: &mut Criterion) {}
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mlops_core::Seed;
+use mlops_core::onnx::{LinearModel, Link, Tree, TreeEnsemble, TreeNode};
+use mlops_serve::runtime::{NativeRuntime, OrtLibrary, OrtOptions, OrtRuntime, Runtime, RuntimeExt};
+use mlops_serve::tensor::TensorView;
+use ort::session::{OutputSelector, RunOptions, Session, builder::GraphOptimizationLevel};
+use ort::value::{Tensor, TensorRef};
+use rand::RngExt;
 
-criterion_group!(benches, nothing);
+const BATCHES: [usize; 4] = [1, 8, 64, 256];
+
+#[allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "whoever runs the benchmark names the library"
+)]
+fn library() -> Option<OrtLibrary> {
+    let Ok(path) = std::env::var("ORT_DYLIB_PATH") else {
+        eprintln!("left out: ORT_DYLIB_PATH does not name an ONNX Runtime library");
+        return None;
+    };
+    Some(OrtLibrary::load(path).expect("ORT_DYLIB_PATH names a library that loads"))
+}
+
+/// Trees of `depth` levels without gaps, over features of a standard normal distribution.
+fn trees(count: usize, depth: u32, features: usize) -> Bytes {
+    let mut rng = Seed::new(1).rng();
+    let trees = (0..count).map(|_| {
+        let splits = (1 << depth) - 1;
+        let nodes = (0..2 * splits + 1).map(|place| match place < splits {
+            true => TreeNode::Split {
+                feature: rng.random_range(0..features),
+                threshold: rng.random_range(-1.2..1.2),
+                below: 2 * place + 1,
+                not_below: 2 * place + 2,
+                missing: 2 * place + 1,
+            },
+            false => TreeNode::Leaf { value: rng.random_range(-0.1..0.1) },
+        });
+        Tree::new(nodes.collect())
+    });
+    TreeEnsemble::new(features, trees.collect()).to_bytes().expect("the trees are trees")
+}
+
+fn normal(count: usize) -> Vec<f32> {
+    let mut rng = Seed::new(2).rng();
+    (0..count).map(|_| (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0).collect()
+}
+
+/// One model with one input and one score: ours, our face of ONNX Runtime, the bare ONNX Runtime.
+fn compare(c: &mut Criterion, name: &str, model: &Bytes, width: usize) {
+    let native = NativeRuntime::from_onnx(model).expect("the kernels know the model");
+    let library = library();
+    let mut group = c.benchmark_group(name);
+    for rows in BATCHES {
+        let features = normal(rows * width);
+        let view = TensorView::new(&features, [rows, width]).expect("the shape fits");
+        group.throughput(Throughput::Elements(rows as u64));
+        let mut outputs = native.outputs();
+        group.bench_function(BenchmarkId::new("native", rows), |b| {
+            b.iter(|| native.run(black_box(&[view]), &mut outputs).expect("the input fits"));
+        });
+        let Some(library) = &library else { continue };
+        let runtime =
+            OrtRuntime::from_bytes(library, model, &OrtOptions::default()).expect("ORT knows the model");
+        let mut outputs = runtime.outputs();
+        group.bench_function(BenchmarkId::new("ort", rows), |b| {
+            b.iter(|| runtime.run(black_box(&[view]), &mut outputs).expect("the input fits"));
+        });
+        bare(library, model, &mut group, &features, rows);
+    }
+    group.finish();
+}
+
+/// The `ort` crate with a preallocated output: nothing of ours.
+fn bare(
+    library: &OrtLibrary,
+    model: &Bytes,
+    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
+    features: &[f32],
+    rows: usize,
+) {
+    let mut session = Session::builder(library.environment())
+        .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
+        .and_then(|builder| Ok(builder.with_intra_threads(1)?))
+        .and_then(|mut builder| builder.commit_from_memory(model))
+        .expect("ORT knows the model");
+    let name = session.outputs()[0].name().to_owned();
+    let output = Tensor::<f32>::new(session.allocator(), [rows, 1]).expect("a small tensor");
+    let options = RunOptions::new()
+        .expect("options are always there")
+        .with_outputs(OutputSelector::no_default().with(&name).preallocate(&name, output));
+    let shape = [rows, features.len() / rows];
+    group.bench_function(BenchmarkId::new("ort_bare", rows), |b| {
+        b.iter(|| {
+            let input = TensorRef::from_array_view((shape, features)).expect("the shape fits");
+            let outputs = session.run_with_options(ort::inputs![input], &options).expect("the input fits");
+            black_box(outputs[0].try_extract_tensor::<f32>().expect("scores are floats").1[0])
+        });
+    });
+}
+
+fn models(c: &mut Criterion) {
+    compare(c, "serve/trees_200x64", &trees(200, 6, 17), 17);
+    compare(c, "serve/trees_200x32", &trees(200, 5, 17), 17);
+    compare(c, "serve/trees_100x512", &trees(100, 9, 17), 17);
+    let coefficients = (0..17).map(|index| f64::from(index) / 10.0).collect();
+    let logistic =
+        LinearModel::new(coefficients, -1.0).link(Link::Logistic).to_bytes().expect("finite numbers");
+    compare(c, "serve/logistic_17", &logistic, 17);
+    let mlp = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/serve/mlp.onnx");
+    compare(c, "serve/mlp_64_128_32_1", &std::fs::read(mlp).expect("test data is there").into(), 64);
+}
+
+criterion_group!(benches, models);
 criterion_main!(benches);
