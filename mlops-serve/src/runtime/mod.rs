@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`FnRuntime`] | a plain Rust closure |
 //! | [`AutoRuntime`] | the fastest of several for each batch size, as measured |
-//! | [`NativeRuntime`] (feature `native`) | linear models, trees, small networks: the fastest for them |
+//! | [`NativeRuntime`] (feature `native`) | linear models, trees, small networks, top-k; ONNX, LightGBM, XGBoost |
 //! | [`OrtRuntime`] (feature `ort`) | every ONNX model, by Microsoft's ONNX Runtime, loaded when asked for |
 //!
 //! ```

@@ -21,7 +21,8 @@ use crate::{Error, Result};
 use boosted::{Boosted, Convert};
 use plan::Plan;
 
-/// A model that our own kernels compute: several times as fast as ONNX Runtime for the models that they know.
+/// A model that our own kernels compute, without a library to load. `benches/RESULTS.md` compares them with
+/// ONNX Runtime.
 ///
 /// ```
 /// use mlops_core::onnx::{LinearModel, Link};
