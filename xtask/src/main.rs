@@ -12,6 +12,7 @@ use shell::{Result, Step, say};
 
 const HELP: &str = "\
 cargo xtask test          format, lints, docs, dependency rules, tests with default and all features, benches
+cargo xtask rules         the dependency rules alone
 cargo xtask onnxruntime   fetch the ONNX Runtime library and print where it is
 
 What the tests of real components need is fetched into target/ and kept there.";
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
+        ["rules"] => dependencies::check(),
         ["onnxruntime"] => onnxruntime::library().map(|library| println!("{}", library.display())),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

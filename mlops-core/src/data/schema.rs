@@ -101,7 +101,7 @@ pub struct Column {
     /// Whether cells may be missing.
     pub nullable: bool,
     /// The smallest and largest number allowed, both included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "range")]
     pub range: Option<(f64, f64)>,
     /// The only texts allowed, if they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,6 +243,21 @@ impl TableSchema {
             arrow_schema::Field::new(&column.name, column.kind.data_type(), column.nullable)
         };
         Arc::new(arrow_schema::Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
+    }
+}
+
+/// JSON has no infinity: an open end of a range is written as `null`.
+mod range {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(range: &Option<(f64, f64)>, out: S) -> Result<S::Ok, S::Error> {
+        let end = |end: f64| end.is_finite().then_some(end);
+        range.map(|(low, high)| (end(low), end(high))).serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<(f64, f64)>, D::Error> {
+        let range: Option<(Option<f64>, Option<f64>)> = Deserialize::deserialize(from)?;
+        Ok(range.map(|(low, high)| (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY))))
     }
 }
 

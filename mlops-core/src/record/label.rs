@@ -22,9 +22,9 @@ pub struct Label {
 
 /// Labels by request, waiting to be joined with records.
 ///
-/// A request keeps the label that became known last; of two at the same time, the one that came last.
-/// The join uses only labels known at the time asked for, so that an evaluation of March never sees
-/// what April found out.
+/// A label may be corrected: what counts is the one that became known last by the time asked for (of two at
+/// the same time, the one that came in last), so that an evaluation of March never sees what April found out,
+/// and is the same whenever it is repeated.
 ///
 /// ```
 /// use mlops_core::record::{Label, LabelStore};
@@ -35,11 +35,14 @@ pub struct Label {
 /// labels.insert(Label { id, time: Timestamp::from_micros(10), value: 1.0 })?;
 /// assert_eq!(labels.get(id, Timestamp::from_micros(10)), Some(1.0));
 /// assert_eq!(labels.get(id, Timestamp::from_micros(9)), None);
+/// labels.insert(Label { id, time: Timestamp::from_micros(20), value: 0.0 })?;
+/// assert_eq!(labels.get(id, Timestamp::from_micros(10)), Some(1.0));
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct LabelStore {
-    labels: HashMap<RequestId, (Timestamp, f64)>,
+    /// By time, the last one last; hardly ever more than one.
+    labels: HashMap<RequestId, Vec<(Timestamp, f64)>>,
 }
 
 impl LabelStore {
@@ -54,16 +57,17 @@ impl LabelStore {
                 label.id, label.value
             )));
         }
-        let entry = self.labels.entry(label.id).or_insert((label.time, label.value));
-        if label.time >= entry.0 {
-            *entry = (label.time, label.value);
-        }
+        let known = self.labels.entry(label.id).or_default();
+        let place = known.partition_point(|(time, _)| *time <= label.time);
+        known.insert(place, (label.time, label.value));
         Ok(())
     }
 
     /// The label of a request, if it was known at `known_at`.
     pub fn get(&self, id: RequestId, known_at: Timestamp) -> Option<f64> {
-        self.labels.get(&id).filter(|(time, _)| *time <= known_at).map(|(_, value)| *value)
+        let known = self.labels.get(&id)?;
+        let place = known.partition_point(|(time, _)| *time <= known_at);
+        known[..place].last().map(|(_, value)| *value)
     }
 
     /// The number of requests that have a label.

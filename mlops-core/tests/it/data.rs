@@ -153,6 +153,18 @@ fn validation_names_the_first_offender_and_counts_the_rest() {
 }
 
 #[test]
+fn schemas_survive_json_with_open_ranges() {
+    let schema = TableSchema::new([
+        Column::new("a", ColumnKind::Float).range(0.0, f64::INFINITY),
+        Column::new("b", ColumnKind::Float).range(f64::NEG_INFINITY, 1.5),
+        Column::new("c", ColumnKind::Float),
+    ])
+    .unwrap();
+    let json = serde_json::to_string(&schema).unwrap();
+    assert_eq!(serde_json::from_str::<TableSchema>(&json).unwrap(), schema, "{json}");
+}
+
+#[test]
 fn splits_refuse_bad_fractions() {
     for fractions in [[0.5, 0.6], [1.0, 0.0], [f64::NAN, 0.5], [-0.5, 1.5]] {
         let error = data().split(Split::Random, fractions, Seed::new(1)).unwrap_err();
