@@ -47,7 +47,7 @@ impl Reference {
         let mut reference = Self::default();
         let mut total = 0;
         for (value, count) in pairs {
-            total += count;
+            total = u64::saturating_add(total, count);
             match (reference.values.last(), reference.cumulative.last_mut()) {
                 (Some(last), Some(cumulative)) if *last == value => *cumulative = total,
                 _ => {
@@ -129,7 +129,11 @@ impl TryFrom<Parts> for Reference {
         let ordered =
             values.windows(2).all(|pair| pair[0] < pair[1]) && values.iter().all(|value| value.is_finite());
         let total = counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
-        if values.len() != counts.len() || !ordered || counts.contains(&0) || total.is_none() {
+        if values.len() != counts.len()
+            || !ordered
+            || counts.contains(&0)
+            || total.is_none_or(|total| total > MOST)
+        {
             return Err(Error::data(
                 "the stored reference is damaged: want finite ascending values, each with a count from 1",
             ));
@@ -183,8 +187,8 @@ impl TryFrom<StoredCounts> for GapCounts {
         readable(version)?;
         let total = counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
         match total {
-            Some(total) if counts.len() % 2 == 1 => Ok(Self { counts, total }),
-            _ => Err(Error::data("the stored counts are damaged: want an odd number with a sum below 2^64")),
+            Some(total) if counts.len() % 2 == 1 && total <= MOST => Ok(Self { counts, total }),
+            _ => Err(Error::data("the stored counts are damaged: want an odd number with a sum below 2^63")),
         }
     }
 }
@@ -253,6 +257,12 @@ impl GapCounts {
     /// `Invalid` if those are counts of another reference.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.same_size(other)?;
+        if self.total > MOST - other.total.min(MOST) {
+            return Err(Error::invalid(format!(
+                "{} and {} live numbers are too many to add",
+                self.total, other.total
+            )));
+        }
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
         self.total += other.total;
         Ok(())
@@ -520,6 +530,8 @@ impl SlidingGapCounts {
     }
 }
 
+/// More live or reference numbers than anybody counts: sums of two stay in range.
+pub(crate) const MOST: u64 = i64::MAX as u64;
 /// Up to so many distinct values, comparing with all of them beats a search.
 const LINEAR_UP_TO: usize = 16;
 

@@ -146,8 +146,10 @@ impl Detector for Rddm {
         self.stored.push(is_error);
         self.since_warning = self.since_warning.map(|count| count.saturating_add(1));
         // The first value of the warning leaves the ring when all stored ones are newer.
-        self.kept_since_warning =
-            self.kept_since_warning.map(|count| count + 1).filter(|count| *count <= self.stored.len());
+        self.kept_since_warning = self
+            .kept_since_warning
+            .map(|count| count.saturating_add(1))
+            .filter(|count| *count <= self.stored.len());
         let deviation = self.count(is_error);
         self.level = self.rate + deviation;
         self.signal = Signal::Stable;

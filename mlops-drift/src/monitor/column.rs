@@ -9,7 +9,7 @@ use mlops_core::data::ColumnKind;
 use serde::{Deserialize, Serialize};
 
 use crate::binning::{Binning, bucket_counts};
-use crate::gap_count::{GapCounts, Reference};
+use crate::gap_count::{GapCounts, MOST, Reference};
 use crate::sample::numbers;
 use crate::sort::sort;
 use crate::{Error, Result};
@@ -43,9 +43,9 @@ impl Cells {
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.missing += other.missing;
-        self.non_finite += other.non_finite;
+        self.rows = self.rows.saturating_add(other.rows);
+        self.missing = self.missing.saturating_add(other.missing);
+        self.non_finite = self.non_finite.saturating_add(other.non_finite);
     }
 }
 
@@ -104,9 +104,7 @@ impl ColumnReference {
         match (&mut self.values, &other.values) {
             (Values::Numbers(mine), Values::Numbers(theirs)) => *mine = mine.merge(theirs),
             (Values::Categories(mine), Values::Categories(theirs)) => {
-                for (text, more) in theirs {
-                    *mine.entry(text.clone()).or_default() += more;
-                }
+                add(mine, theirs);
             }
             _ => {
                 let name = &self.name;
@@ -201,9 +199,7 @@ impl LiveColumn {
         match (&mut self.counts, &other.counts) {
             (LiveCounts::Numbers(mine), LiveCounts::Numbers(theirs)) => mine.merge(theirs)?,
             (LiveCounts::Categories(mine), LiveCounts::Categories(theirs)) => {
-                for (text, more) in theirs {
-                    *mine.entry(text.clone()).or_default() += more;
-                }
+                add(mine, theirs);
             }
             _ => return Err(wrong_kind(name)),
         }
@@ -352,8 +348,15 @@ fn count(counts: &mut BTreeMap<String, u64>, text: &str) {
     }
 }
 
+fn add(counts: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (text, more) in more {
+        let count = counts.entry(text.clone()).or_default();
+        *count = count.saturating_add(*more);
+    }
+}
+
 fn sum(counts: &BTreeMap<String, u64>) -> Option<u64> {
-    counts.values().try_fold(0u64, |sum, count| sum.checked_add(*count))
+    counts.values().try_fold(0u64, |sum, count| sum.checked_add(*count)).filter(|sum| *sum <= MOST)
 }
 
 fn wrong_kind(name: &str) -> Error {

@@ -94,7 +94,7 @@ impl Monitor {
     /// Takes in a batch. A column that is absent or of the wrong type is skipped in this batch; the report
     /// names the first such problem.
     pub fn observe(&mut self, batch: &RecordBatch) {
-        self.rows += batch.num_rows() as u64;
+        self.rows = self.rows.saturating_add(batch.num_rows() as u64);
         for ((watched, reference), grid) in
             self.columns.iter_mut().zip(&self.shared.columns).zip(&self.shared.grids)
         {
@@ -112,7 +112,7 @@ impl Monitor {
         if !Arc::ptr_eq(&self.shared, &other.shared) && self.shared != other.shared {
             return Err(Error::invalid("monitors of different baselines cannot be merged"));
         }
-        self.rows += other.rows;
+        self.rows = self.rows.saturating_add(other.rows);
         for ((watched, more), reference) in
             self.columns.iter_mut().zip(&other.columns).zip(&self.shared.columns)
         {

@@ -1,7 +1,9 @@
 //! Two-sample tests and distances against SciPy, NumPy and Evidently.
 
 use mlops_drift::Sample;
-use mlops_drift::distance::{energy, wasserstein};
+use mlops_drift::binning::Binning;
+use mlops_drift::distance::*;
+use mlops_drift::gap_count::Reference;
 use mlops_drift::special::{kolmogorov_sf, kstwo_sf};
 use mlops_drift::two_sample::*;
 use serde_json::Value;
@@ -221,5 +223,75 @@ fn distances_of_samples_as_scipy() {
             }
         });
         assert!(checked >= 19, "{checked}");
+    }
+}
+
+/// Both samples in NumPy's `sturges` bins of the pooled values, [a, b) but for the last.
+fn sturges(a: &Sample, b: &Sample) -> (Vec<u64>, Vec<u64>) {
+    let pooled = Reference::new(&Sample::new(a.sorted().iter().chain(b.sorted()).copied()).unwrap()).unwrap();
+    let edges = Binning::Sturges.edges(&pooled).unwrap();
+    let count = |sample: &Sample| {
+        let mut counts = vec![0; edges.len() - 1];
+        for value in sample.sorted() {
+            let bin = edges.partition_point(|edge| edge <= value) - 1;
+            counts[bin.min(edges.len() - 2)] += 1;
+        }
+        counts
+    };
+    (count(a), count(b))
+}
+
+#[test]
+fn binned_distances_as_evidently() {
+    let real = |counts: &[u64]| counts.iter().map(|count| *count as f64).collect::<Vec<_>>();
+    type Distance<'a> = Box<dyn Fn(&[u64], &[u64]) -> mlops_drift::Result<f64> + 'a>;
+    let tests: [(&str, Distance<'_>); 4] = [
+        ("psi", Box::new(psi_as_evidently)),
+        ("kl_div", Box::new(|a, b| kullback_leibler_nats(&filled_shares(a)?, &filled_shares(b)?))),
+        ("jensenshannon", Box::new(|a, b| jensen_shannon_distance_nats(&real(a), &real(b)))),
+        ("hellinger", Box::new(|a, b| hellinger(&real(a), &real(b)))),
+    ];
+    for (test, distance) in tests {
+        let mut checked = 0;
+        rows("evidently", test, |name, a, b, row| {
+            // Evidently treats few distinct values as categories; constants have one bin in ours, two in its.
+            let distinct = Reference::new(a).map_or(0, |reference| reference.values().len());
+            if row["settings"]["type"] != "num" || distinct <= 20 || name == "huge" {
+                return;
+            }
+            let (a, b) = sturges(a, b);
+            let (got, want) = (distance(&a, &b).unwrap(), number(&row["value"][0]));
+            assert!(close(got, want, 1e-12), "{test} {name}: {got} {want}");
+            checked += 1;
+        });
+        assert!(checked >= 9, "{test} {checked}");
+    }
+}
+
+#[test]
+fn normed_wasserstein_and_rates_as_evidently() {
+    rows("evidently", "wasserstein", |name, a, b, row| {
+        if let Ok(got) = wasserstein_normed(a, b) {
+            let want = number(&row["value"][0]);
+            assert!(name == "huge" || close(got, want, 1e-12), "{name}: {got} {want}");
+        }
+    });
+    for (test, check) in [("z", 0), ("fisher_exact", 1)] {
+        let mut checked = 0;
+        rows("evidently", test, |name, a, b, row| {
+            let Some(want) = row["value"].as_array().map(|value| number(&value[0])) else { return };
+            if !name.starts_with("bin_") {
+                return;
+            }
+            let hits = |s: &Sample| (s.sorted().iter().sum::<f64>() as u64, s.len() as u64);
+            let got = if check == 0 {
+                two_proportion_z(hits(a), hits(b)).unwrap()
+            } else {
+                fisher_exact(hits(a), hits(b), Alternative::TwoSided).unwrap()
+            };
+            assert!(close(got.p_value, want, 1e-10), "{test} {name}: {} {want}", got.p_value);
+            checked += 1;
+        });
+        assert!(checked > 0, "{test}");
     }
 }

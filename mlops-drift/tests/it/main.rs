@@ -5,4 +5,5 @@ mod batch;
 mod monitor;
 mod oracle;
 mod properties;
+mod stored;
 mod streaming;

@@ -54,8 +54,34 @@ fn detectors() -> Vec<AnyDetector> {
     ]
 }
 
+/// Replaces the leaf at this place, counted from the front.
+fn damage_leaf(value: &mut serde_json::Value, left: &mut usize, damage: usize) {
+    use serde_json::{Value, json};
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(|value| damage_leaf(value, left, damage)),
+        Value::Object(map) => map.values_mut().for_each(|value| damage_leaf(value, left, damage)),
+        _ => {
+            if *left == 0 {
+                *value = [
+                    json!(0),
+                    json!(1),
+                    json!(-1),
+                    json!(3),
+                    json!(65_535),
+                    json!(u64::MAX),
+                    json!(1e308),
+                    json!(null),
+                    json!("inf"),
+                ][damage]
+                    .clone();
+            }
+            *left = left.wrapping_sub(1);
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn no_test_panics_and_every_p_value_is_a_probability(
@@ -184,6 +210,27 @@ proptest! {
             for error in &later {
                 prop_assert_eq!(detector.update(number(error))?, again.update(number(error))?);
                 prop_assert_eq!(detector.reason(), again.reason());
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_store_is_refused_or_harmless(
+        errors in vec(prop::bool::weighted(0.3), 0..60), place in 0usize..400, damage in 0usize..9
+    ) {
+        let number = |flag: &bool| f64::from(u8::from(*flag));
+        for mut detector in detectors() {
+            for error in &errors {
+                detector.update(number(error))?;
+            }
+            let mut stored = serde_json::to_value(&detector).unwrap();
+            let mut left = place;
+            damage_leaf(&mut stored, &mut left, damage);
+            if let Ok(mut detector) = serde_json::from_value::<AnyDetector>(stored) {
+                for step in 0..200 {
+                    let _ = detector.update(f64::from(u8::from(step % 3 == 0)));
+                    let _ = (detector.signal(), detector.reason());
+                }
             }
         }
     }
