@@ -1,4 +1,4 @@
-//! Prints the table of run lengths and delays in the docs of `detector::calibrate`.
+//! Prints a table of calibrated settings, their run lengths and their delays, for errors at a rate of 0.1.
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
 use mlops_core::Seed;
