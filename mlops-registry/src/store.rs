@@ -118,7 +118,7 @@ pub(crate) fn failed(verb: &str, path: &Path, error: object_store::Error) -> Err
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
     while let Some(found) = cause {
         if let Some(found) = found.downcast_ref::<io::Error>()
-            && found.kind() != io::ErrorKind::NotFound
+            && is_of_disk(found.kind())
         {
             return io_failed(found, &what).with_source(error);
         }
@@ -139,6 +139,21 @@ pub(crate) fn failed(verb: &str, path: &Path, error: object_store::Error) -> Err
         _ => (ErrorKind::Unavailable, "the store does not answer; try again later"),
     };
     Error::new(kind, format!("{what}: {way_out}")).with_source(error)
+}
+
+/// Whether it is a disk that fails, and not a network or something that is not there.
+fn is_of_disk(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::StorageFull
+            | Kind::QuotaExceeded
+            | Kind::FileTooLarge
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+    )
 }
 
 /// What an error of the file system means for the caller.

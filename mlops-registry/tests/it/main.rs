@@ -5,9 +5,13 @@ mod artifacts;
 #[cfg(feature = "conformance")]
 mod backends;
 mod commits;
+mod crash;
 mod doctor;
 mod failures;
 mod faults;
+mod formats;
 mod governance;
+mod linear;
+mod model;
 mod store;
 mod support;

@@ -1,0 +1,93 @@
+//! Registries that older builds wrote are opened by this one.
+
+use mlops_core::ModelVersion;
+use mlops_registry::doctor::Checkup;
+use mlops_registry::{Approval, Query};
+
+use crate::support::{open, tree};
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/registry/format-1");
+
+const HEAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/registry/format-1.head");
+
+#[test]
+fn format_1_is_opened() {
+    // A copy: opening never changes a registry, and a test does not rely on it.
+    let folder = tempfile::tempdir().unwrap();
+    for path in tree(FIXTURE.as_ref()) {
+        let target = folder.path().join(&path);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(std::path::Path::new(FIXTURE).join(&path), target).unwrap();
+    }
+    let registry = open(folder.path());
+    let state = registry.snapshot();
+    assert_eq!(state.sequence(), 14);
+    assert_eq!(state.head().to_string(), std::fs::read_to_string(HEAD).unwrap().trim());
+    let champion = state.alias("shop", "champion").unwrap();
+    assert_eq!(champion.id(), &ModelVersion::new("shop", 2));
+    assert_eq!(champion.approval, Approval::Approved);
+    assert_eq!(champion.metrics["auc"], 0.92);
+    assert_eq!(champion.stage.as_deref(), Some("staging"));
+    assert_eq!(registry.fetch(champion.id()).unwrap().read("model.bin").unwrap(), "weights 2");
+    assert!(state.version(&ModelVersion::new("shop", 3)).unwrap().purged.is_some());
+    assert_eq!(state.search(&Query::new().tag("market", "eu")).len(), 1);
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    let report = registry.doctor(checkup).unwrap();
+    assert!(report.is_healthy(), "{report}");
+}
+
+/// Writes the fixture; kept to say how it was made. Run once for each format, then never again.
+#[test]
+#[ignore = "writes testdata"]
+fn write_format_1() {
+    use mlops_core::{Digest, ManualClock, Seed};
+    use mlops_registry::{Change, Draft, Expect, Gate, NewVersion, Policy, Stages, blocking::Registry};
+    let clock = ManualClock::new("2026-11-21T00:00:00Z".parse().unwrap());
+    let builder = mlops_registry::Registry::builder().clock(clock).seed(Seed::new(1));
+    let registry = Registry::open_with(builder, FIXTURE).unwrap();
+    let commit = |draft: Draft| registry.commit(draft).unwrap();
+    let id = |version| ModelVersion::new("shop", version);
+    let mut policy = Policy::default();
+    policy.four_eyes = true;
+    policy.gates.insert("champion".into(), vec![Gate::Approved, Gate::metric_at_least("auc", 0.5)]);
+    policy.stages = Some(Stages::new("dev").allow("dev", "staging"));
+    commit(Draft::new("lead", "rules").policy("shop", policy));
+    let describe = Change::DescribeModel {
+        model: "shop".into(),
+        description: "Buys or not".into(),
+        tags: [("team".into(), "a".into())].into(),
+    };
+    commit(Draft::new("lead", "words").change(describe));
+    for number in 1..=3 {
+        let mut version = NewVersion::new("shop")
+            .file("model.bin", format!("weights {number}"))
+            .metric("auc", 0.9 + f64::from(number) / 100.0)
+            .framework("mlops-native")
+            .run("r")
+            .data("train", Digest::of("rows"))
+            .code("c")
+            .baseline("model.bin")
+            .description("größer");
+        if number == 2 {
+            version = version.parent(id(1)).tag("market", "eu");
+        }
+        commit(Draft::new("trainer", "nightly").key(format!("key {number}")).register(version));
+    }
+    commit(Draft::new("ann", "good").approve(&id(2)));
+    commit(Draft::new("bob", "bad").reject(&id(1)));
+    commit(Draft::new("ann", "go").alias("champion", &id(2), Expect::Absent));
+    let stage =
+        Change::MoveStage { model: "shop".into(), version: 2, from: "dev".into(), to: "staging".into() };
+    commit(Draft::new("ann", "on").change(stage));
+    commit(Draft::new("monitor", "week").measure(&id(2), "drift.psi", 0.1));
+    commit(Draft::new("ann", "words").tag(&id(1), "seen", "yes"));
+    commit(Draft::new("ann", "old").delete(&id(3)));
+    commit(Draft::new("ann", "old").restore(&id(3)).delete(&id(3)).purge(&id(3)));
+    commit(
+        Draft::new("ann", "disk").change(Change::Watermark { upload: mlops_registry::UploadId::floor(1) }),
+    );
+    let state = registry.refresh().unwrap();
+    assert_eq!(state.sequence(), 14);
+    std::fs::write(HEAD, format!("{}\n", state.head())).unwrap();
+}

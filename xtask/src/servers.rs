@@ -1,0 +1,259 @@
+//! The real servers that the registry's tests talk to: S3, Azure Blob Storage, PostgreSQL.
+//!
+//! All listen on loopback on free ports, keep their data in a temporary folder, and stop when they are dropped.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::shell::{Result, output, target};
+
+const MOTO: &str = "moto[server]==5.2.5";
+const AZURITE: &str = "azurite@3.35.0";
+const STARTS_SECONDS_MAX: u32 = 60;
+/// The account that Azurite documents for everybody, as it does the key.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+
+/// Servers that run; they stop when this is dropped.
+pub(crate) struct Servers {
+    running: Vec<Server>,
+    environment: Vec<(&'static str, String)>,
+}
+
+struct Server {
+    process: Child,
+    /// How to end it in order, where a kill would leave something behind.
+    stop: Option<(PathBuf, Vec<String>)>,
+    data: PathBuf,
+}
+
+/// Fetches what is missing into the target folder and starts all servers. What cannot be had is named, and the
+/// tests that need it say that they were left out.
+pub(crate) fn start() -> Servers {
+    let mut servers = Servers { running: Vec::new(), environment: Vec::new() };
+    let starts: [(&str, fn() -> Result<Started>); 3] =
+        [("S3 (moto)", moto), ("Azure Blob Storage (azurite)", azurite), ("PostgreSQL", postgres)];
+    for (name, start) in starts {
+        match start() {
+            Ok((server, variable, value)) => {
+                println!("{name} runs: {variable}={value}");
+                servers.running.push(server);
+                servers.environment.push((variable, value));
+            }
+            Err(error) => println!("left out: {name}: {error}"),
+        }
+    }
+    servers
+}
+
+impl Servers {
+    /// The variables that tell the tests where the servers are.
+    pub(crate) fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match &self.stop {
+            Some((program, arguments)) => {
+                let _ = quiet(Command::new(program).args(arguments)).status();
+            }
+            None => {
+                let _ = self.process.kill();
+            }
+        }
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.data);
+    }
+}
+
+/// A server, and the variable that tells where it is.
+type Started = (Server, &'static str, String);
+
+fn moto() -> Result<Started> {
+    let folder = target().join("servers").join("moto");
+    let python = folder.join("bin").join("python");
+    if !folder.join("bin").join("moto_server").exists() {
+        println!("fetching {MOTO} from PyPI into {}", folder.display());
+        let place = text(&folder)?;
+        output("python3", &["-m", "venv", place])?;
+        output(text(&python)?, &["-m", "pip", "install", "--quiet", MOTO])?;
+    }
+    let (data, port) = (scratch("moto")?, free_port()?);
+    let process = spawn(Command::new(&python).args(["-c", RUN_MOTO, &port.to_string()]).current_dir(&data))?;
+    let server = Server { process, stop: None, data };
+    answers(port)?;
+    request(
+        port,
+        "PUT /mlops-test HTTP/1.1\r\nAuthorization: AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x\r\nContent-Length: 0\r\n",
+    )?;
+    Ok((server, "MLOPS_TEST_S3", format!("http://127.0.0.1:{port}")))
+}
+
+fn azurite() -> Result<Started> {
+    let folder = target().join("servers").join("azurite");
+    let program = folder.join("node_modules").join(".bin").join("azurite-blob");
+    if !program.exists() {
+        println!("fetching {AZURITE} from npm into {}", folder.display());
+        fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        output(
+            "npm",
+            &["install", "--silent", "--no-audit", "--no-fund", "--prefix", text(&folder)?, AZURITE],
+        )?;
+    }
+    let (data, port) = (scratch("azurite")?, free_port()?);
+    let mut command = Command::new(&program);
+    command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location", text(&data)?]);
+    command.args(["--disableTelemetry", "--skipApiVersionCheck", "--silent", "--loose"]);
+    let server = Server { process: spawn(&mut command)?, stop: None, data };
+    answers(port)?;
+    let endpoint = format!("http://127.0.0.1:{port}/{AZURE_ACCOUNT}");
+    output("python3", &["-c", MAKE_CONTAINER, &endpoint, AZURE_ACCOUNT])?;
+    Ok((server, "AZURITE_BLOB_STORAGE_URL", format!("http://127.0.0.1:{port}")))
+}
+
+fn postgres() -> Result<Started> {
+    let programs = postgres_programs().ok_or("it is not installed (Debian: apt install postgresql)")?;
+    let data = scratch("postgres")?;
+    let cluster = data.join("cluster");
+    let (place, port) = (text(&cluster)?.to_owned(), free_port()?.to_string());
+    let program = |name: &str| programs.join(name);
+    // PostgreSQL refuses to run as root, so root runs it as the user that its package made.
+    let user = is_root().then_some("postgres");
+    if let Some(user) = user {
+        output("chown", &["-R", user, text(&data)?])?;
+    }
+    let made = run_as(
+        user,
+        &program("initdb"),
+        &["--pgdata", &place, "--auth", "trust", "--username", "mlops", "--no-sync"],
+    )
+    .output()
+    .map_err(|error| format!("cannot run initdb: {error}"))?;
+    if !made.status.success() {
+        return Err(format!(
+            "initdb ended with {}: {}",
+            made.status,
+            String::from_utf8_lossy(&made.stderr).trim()
+        ));
+    }
+    let sockets = format!("unix_socket_directories={}", text(&data)?);
+    let process = spawn(&mut run_as(
+        user,
+        &program("postgres"),
+        &["-D", &place, "-h", "127.0.0.1", "-p", &port, "-c", &sockets],
+    ))?;
+    let stop = run_as(user, &program("pg_ctl"), &["stop", "--pgdata", &place, "--mode", "fast"]);
+    let arguments = stop.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let server = Server { process, stop: Some((PathBuf::from(stop.get_program()), arguments)), data };
+    answers(port.parse().map_err(|_| "no port")?)?;
+    Ok((server, "MLOPS_TEST_POSTGRES", format!("postgres://mlops@127.0.0.1:{port}/postgres")))
+}
+
+/// The folder of PostgreSQL's programs: Debian keeps them out of the path, by version.
+fn postgres_programs() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<_> =
+        versions.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();
+    folders.sort();
+    folders.pop().or_else(|| Some(PathBuf::from(output("pg_config", &["--bindir"]).ok()?.trim())))
+}
+
+fn run_as(user: Option<&str>, program: &Path, arguments: &[&str]) -> Command {
+    let mut command = match user {
+        None => Command::new(program),
+        Some(user) => {
+            let mut command = Command::new("runuser");
+            command.args(["-u", user, "--"]).arg(program);
+            command
+        }
+    };
+    command.args(arguments).current_dir(std::env::temp_dir());
+    command
+}
+
+fn is_root() -> bool {
+    output("id", &["-u"]).is_ok_and(|id| id.trim() == "0")
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    quiet(command).spawn().map_err(|error| format!("cannot run {program}: {error}"))
+}
+
+fn quiet(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+}
+
+/// A temporary folder that any user may enter.
+fn scratch(name: &str) -> Result<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("mlops-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+fn free_port() -> Result<u16> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("no free port: {error}"))?;
+    Ok(listener.local_addr().map_err(|error| format!("no free port: {error}"))?.port())
+}
+
+/// Waits until something listens.
+fn answers(port: u16) -> Result<()> {
+    for _ in 0..STARTS_SECONDS_MAX * 10 {
+        if TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(1))
+            .is_ok()
+        {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(format!("it does not listen after {STARTS_SECONDS_MAX} s"))
+}
+
+/// Sends one request and wants a 2xx answer.
+fn request(port: u16, head: &str) -> Result<()> {
+    let failed = |error: std::io::Error| format!("it does not answer: {error}");
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(failed)?;
+    stream
+        .write_all(format!("{head}Host: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").as_bytes())
+        .map_err(failed)?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).map_err(failed)?;
+    if answer.starts_with(b"HTTP/1.1 2") || answer.starts_with(b"HTTP/1.0 2") {
+        return Ok(());
+    }
+    Err(format!("it answers `{}`", String::from_utf8_lossy(&answer)))
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| format!("{} is no text", path.display()))
+}
+
+/// One request after the other: with its threads moto looks and then writes, and loses about one race of twenty.
+const RUN_MOTO: &str = "
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple('127.0.0.1', int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
+";
+
+/// Azure wants the request that makes a container signed; Python's standard library can do that.
+const MAKE_CONTAINER: &str = r#"
+import base64, hashlib, hmac, sys, urllib.request
+from email.utils import formatdate
+endpoint, account = sys.argv[1:]
+key = base64.b64decode("Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==")
+headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
+canonical = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
+text = "PUT" + "\n" * 12 + canonical + f"/{account}/{account}/mlops-test\nrestype:container"
+signature = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
+headers |= {"Authorization": f"SharedKey {account}:{signature}", "Content-Length": "0"}
+urllib.request.urlopen(urllib.request.Request(f"{endpoint}/mlops-test?restype=container", method="PUT", headers=headers))
+"#;
