@@ -18,9 +18,10 @@ use arrow_array::RecordBatch;
 
 use super::dataset::conform;
 use super::{Dataset, TableSchema};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// Rows a batch of a scan holds at most.
+#[cfg(any(feature = "csv", feature = "parquet"))]
 const BATCH_ROWS: usize = 8192;
 
 /// The batches of a file, one after the other, each brought to the schema. Holds one batch at a time.
@@ -167,8 +168,8 @@ fn check_columns(schema: &TableSchema, file: &arrow_schema::Schema) -> Result<()
     conform(schema, &RecordBatch::new_empty(Arc::new(file.clone())), 0).map(drop)
 }
 
-/// An error of a writer: a full disk can be retried, the rest is damaged data.
+/// An error of a writer: a full disk, a lost connection.
 #[cfg(any(feature = "csv", feature = "ipc", feature = "parquet"))]
 fn write_error(format: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("cannot write the table as {format}")).with_source(error)
+    Error::unavailable(format!("cannot write the table as {format}")).with_source(error)
 }
