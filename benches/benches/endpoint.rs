@@ -241,7 +241,7 @@ fn batching(c: &mut Criterion) {
     group.bench_function("idle: combiner", |b| b.iter(|| batched.run(black_box(&input), &mut outputs)));
     let isolated = IsolatedRuntime::new(First::new(8), IsolationSettings::default()).expect("isolated");
     group.bench_function("idle: isolated thread", |b| {
-        b.iter(|| isolated.run(black_box(&input), &mut outputs))
+        b.iter(|| isolated.run(black_box(&input), &mut outputs));
     });
     group.sample_size(10).measurement_time(Duration::from_secs(2));
     let locked = Mutex::new(Costly(First::new(8), SystemClock::new()));

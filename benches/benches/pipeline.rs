@@ -48,7 +48,7 @@ fn kilobytes() -> Pipeline {
 }
 
 fn naive(criterion: &mut Criterion) {
-    let steps: Vec<Box<dyn Fn(u64) -> u64>> = (0..100).map(|_| Box::new(|n| n + 1) as _).collect();
+    let steps: Vec<Box<dyn Fn(u64) -> u64>> = (0..100).map(|_| Box::new(|n: u64| n + 1) as _).collect();
     criterion.bench_function("pipeline/chain of 100/boxed functions", |bench| {
         bench.iter(|| steps.iter().fold(black_box(1), |n, step| step(n)));
     });

@@ -1,9 +1,156 @@
-//! Benchmarks of `mlops-registry`.
+//! Benchmarks of `mlops-registry`, each with the naive way beside it.
 #![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that fails says where")]
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Mutex;
+use std::time::Duration;
 
-fn nothing(_: &mut Criterion) {}
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use mlops_core::{ModelRef, ModelVersion};
+use mlops_registry::blocking::Registry;
+use mlops_registry::{Draft, Expect, NewVersion, Query};
 
-criterion_group!(benches, nothing);
+const VERSIONS: usize = 10_000;
+
+/// Fills a registry with 10 000 versions of 100 models, 100 versions a commit.
+fn fill(registry: &Registry) {
+    for commit in 0..VERSIONS / 100 {
+        let draft = (0..100).fold(Draft::new("bench", "fill"), |draft, model| {
+            let number = commit * 100 + model;
+            let version = NewVersion::new(format!("team/model-{model}"))
+                .file("model.bin", format!("weights {}", number % 50))
+                .metric("auc", f64::from(u32::try_from(number).unwrap()) / 10_000.0)
+                .tag("market", if number % 100 == 7 { "eu" } else { "us" })
+                .description("a version among many");
+            draft.register(version)
+        });
+        registry.commit(draft).unwrap();
+    }
+    let first = ModelVersion::new("team/model-50", 1);
+    registry.commit(Draft::new("bench", "go").alias("champion", &first, Expect::Absent)).unwrap();
+}
+
+fn read(c: &mut Criterion) {
+    let registry = Registry::open("memory:").unwrap();
+    fill(&registry);
+    let mut group = c.benchmark_group("registry/resolve");
+    group.bench_function("snapshot", |b| {
+        b.iter(|| {
+            registry.state().alias(black_box("team/model-50"), black_box("champion")).unwrap().id().version
+        });
+    });
+    let model: ModelRef = "team/model-50@champion".parse().unwrap();
+    group.bench_function("snapshot by reference", |b| {
+        b.iter(|| registry.state().resolve(black_box(&model)).unwrap().id().version);
+    });
+    let mut models: HashMap<String, HashMap<String, u64>> = HashMap::new();
+    for model in 0..100 {
+        models.insert(format!("team/model-{model}"), [("champion".to_owned(), 1)].into());
+    }
+    let naive = Mutex::new(models);
+    group.bench_function("naive: map behind a mutex", |b| {
+        b.iter(|| naive.lock().unwrap()[black_box("team/model-50")][black_box("champion")]);
+    });
+    group.finish();
+
+    let mut group = c.benchmark_group("registry/search 10 000 versions");
+    let state = registry.snapshot();
+    let one = Query::new().model("team/model-7").tag("market", "eu");
+    group.bench_function("by model and tag", |b| b.iter(|| state.search(black_box(&one)).len()));
+    let tag = Query::new().tag("market", "eu");
+    group.bench_function("by tag", |b| b.iter(|| state.search(black_box(&tag)).len()));
+    let scan = Query::new().text("among").metric("auc", 0.0..).best_first("auc", true);
+    group.bench_function("full scan, sorted", |b| b.iter(|| state.search(black_box(&scan)).len()));
+    group.finish();
+}
+
+fn write(c: &mut Criterion) {
+    let mut group = c.benchmark_group("registry/durable write");
+    group.sample_size(20).measurement_time(Duration::from_secs(3));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    for (name, location) in
+        [("local", format!("{path}/local")), ("sqlite", format!("sqlite:{path}/registry.db"))]
+    {
+        let registry = Registry::open(&location).unwrap();
+        let mut number = 0;
+        group.bench_function(format!("register, {name}"), |b| {
+            b.iter(|| {
+                number += 1;
+                let version = NewVersion::new("shop").file("model.bin", format!("{name} {number}"));
+                registry.commit(Draft::new("bench", "x").register(version)).unwrap()
+            });
+        });
+        let id = ModelVersion::new("shop", 1);
+        group.bench_function(format!("promote, {name}"), |b| {
+            b.iter(|| registry.commit(Draft::new("bench", "x").alias("champion", &id, Expect::Any)).unwrap());
+        });
+    }
+    // What a script does: two files, each written in place, nothing forced to the disk, nothing checked.
+    let mut number = 0;
+    group.bench_function("naive: two plain files", |b| {
+        b.iter(|| {
+            number += 1;
+            std::fs::write(folder.path().join(format!("model-{number}.bin")), "weights").unwrap();
+            std::fs::write(folder.path().join("champion.json"), format!("{{\"version\": {number}}}"))
+                .unwrap();
+        });
+    });
+    group.finish();
+}
+
+fn open(c: &mut Criterion) {
+    let mut group = c.benchmark_group("registry/cold open, 10 000 versions");
+    group.sample_size(10);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    fill(&Registry::open(path).unwrap());
+    group.bench_function("local", |b| b.iter(|| Registry::open(path).unwrap()));
+    group.finish();
+}
+
+fn artifact(c: &mut Criterion) {
+    let mut group = c.benchmark_group("registry/100 MB file");
+    group.sample_size(10);
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("big.bin");
+    std::fs::write(&source, vec![1_u8; 100 << 20]).unwrap();
+    let fresh = || tempfile::tempdir_in(folder.path()).unwrap();
+    let register = |root: &tempfile::TempDir| {
+        let registry = Registry::open(root.path().to_str().unwrap()).unwrap();
+        let version = NewVersion::new("shop").file_at("big.bin", &source);
+        registry.commit(Draft::new("bench", "x").register(version)).unwrap();
+        registry
+    };
+    group.bench_function("in, digest checked, durable", |b| {
+        b.iter_batched(fresh, |root| (register(&root), root), BatchSize::PerIteration);
+    });
+    let root = fresh();
+    let registry = register(&root);
+    group.bench_function("out, digest checked, durable", |b| {
+        b.iter_batched(
+            fresh,
+            |out| {
+                registry.fetch_to(&ModelVersion::new("shop", 1), out.path()).unwrap();
+                out
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("naive: copy, unchecked, not forced to the disk", |b| {
+        b.iter_batched(
+            fresh,
+            |out| {
+                std::fs::copy(&source, out.path().join("big.bin")).unwrap();
+                out
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, read, write, open, artifact);
 criterion_main!(benches);

@@ -4,6 +4,7 @@
 
 mod dependencies;
 mod onnxruntime;
+mod servers;
 mod shell;
 
 use std::process::ExitCode;
@@ -63,11 +64,12 @@ fn test() -> Result<()> {
 
     say("ONNX Runtime for the tests with all features");
     let library = onnxruntime::library()?;
-    Step::new("tests with all features").env("ORT_DYLIB_PATH", &library).cargo(&[
-        "test",
-        "--workspace",
-        "--all-features",
-    ])?;
+    say("servers for the tests with all features");
+    let servers = servers::start();
+    let step = Step::new("tests with all features").env("ORT_DYLIB_PATH", &library);
+    let step = servers.environment().iter().fold(step, |step, (name, value)| step.env(name, value));
+    step.cargo(&["test", "--workspace", "--all-features"])?;
+    drop(servers);
 
     Step::new("benches, once each").cargo(&[
         "test",

@@ -18,7 +18,7 @@ use crate::{Digest, Digester, Error, Result};
 ///
 /// Every type that serde can write and read is one already: numbers, texts, collections, your own structs,
 /// whole models. It is written as CBOR, which, unlike JSON, keeps NaN, infinities and any map key. Tables
-/// ([`Table`]), files ([`Blob`]) and lists of artifacts ([`Many`]) are artifacts too. Implement it by hand
+/// ([`Table`](super::Table)), files ([`Blob`]) and lists of artifacts ([`Many`]) are artifacts too. Implement it by hand
 /// for a type that serde does not know, or that has a better format of its own.
 ///
 /// # Contract

@@ -1,4 +1,5 @@
 //! The registry as its users see it, on real storage.
+#![allow(clippy::print_stdout, reason = "a test says what it left out")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod artifacts;
