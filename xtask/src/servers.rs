@@ -34,7 +34,7 @@ struct Server {
 /// tests that need it say that they were left out.
 pub(crate) fn start() -> Servers {
     let mut servers = Servers { running: Vec::new(), environment: Vec::new() };
-    let starts: [(&str, fn() -> Result<Started>); 3] =
+    let starts: [(&str, Start); 3] =
         [("S3 (moto)", moto), ("Azure Blob Storage (azurite)", azurite), ("PostgreSQL", postgres)];
     for (name, start) in starts {
         match start() {
@@ -73,6 +73,7 @@ impl Drop for Server {
 
 /// A server, and the variable that tells where it is.
 type Started = (Server, &'static str, String);
+type Start = fn() -> Result<Started>;
 
 fn moto() -> Result<Started> {
     let folder = target().join("servers").join("moto");
