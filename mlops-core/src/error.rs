@@ -161,7 +161,12 @@ impl StdError for Error {
 
 impl From<arrow_schema::ArrowError> for Error {
     fn from(error: arrow_schema::ArrowError) -> Self {
-        Self::data("arrow rejected the data").with_source(error)
+        match error {
+            arrow_schema::ArrowError::IoError(..) | arrow_schema::ArrowError::MemoryError(_) => {
+                Self::unavailable("arrow ran out of memory, or could not read or write").with_source(error)
+            }
+            error => Self::data("arrow rejected the data").with_source(error),
+        }
     }
 }
 

@@ -61,7 +61,10 @@ impl FromStr for ModelRef {
         let (name, selector) = if let Some((name, alias)) = text.split_once('@') {
             (name, Selector::Alias(alias.to_owned()))
         } else if let Some((name, version)) = text.rsplit_once('/') {
-            (name, Selector::Version(version.parse().map_err(|_| wrong())?))
+            // Versions count from 1 and are written in digits alone.
+            let digits = version.bytes().all(|c| c.is_ascii_digit());
+            let number = version.parse().ok().filter(|number| digits && *number > 0);
+            (name, Selector::Version(number.ok_or_else(wrong)?))
         } else {
             return Err(wrong());
         };
@@ -346,7 +349,7 @@ mod tests {
         for text in ["shop@champion", "shop/3", "team/shop/3", "team/shop@best"] {
             assert_eq!(text.parse::<ModelRef>().unwrap().to_string(), text);
         }
-        for text in ["", "shop", "@champion", "shop@", "shop/x", "/3"] {
+        for text in ["", "shop", "@champion", "shop@", "shop/x", "shop/0", "shop/+3", "/3"] {
             assert!(text.parse::<ModelRef>().is_err(), "{text}");
         }
     }

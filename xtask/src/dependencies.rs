@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::shell::{Result, output};
 
 /// The library crates; each but the first may depend on the first alone.
-const CRATES: [&str; 4] = ["mlops-core", "mlops-drift", "mlops-registry", "mlops-serve"];
+pub(crate) const CRATES: [&str; 4] = ["mlops-core", "mlops-drift", "mlops-registry", "mlops-serve"];
 
 /// What a crate with default features must not pull in: an async runtime, heavy formats, native code.
 const HEAVY: [&str; 8] =

@@ -14,7 +14,13 @@ pub(crate) fn library() -> Result<PathBuf> {
         return Ok(library);
     }
     eprintln!("fetching onnxruntime {VERSION} from PyPI into {} (about 20 MB)", folder.display());
-    fetch(&folder).map_err(|error| {
+    // Unpacked beside its place and then renamed, so that a half unpacked one is never taken for whole.
+    let partial = target().join("onnxruntime").join("partial");
+    let _ = fs::remove_dir_all(&partial);
+    let fetched = fetch(&partial).and_then(|()| {
+        fs::rename(&partial, &folder).map_err(|error| format!("cannot move it to its place: {error}"))
+    });
+    fetched.map_err(|error| {
         format!(
             "cannot fetch ONNX Runtime: {error}\nThe tests of the `ort` feature need it. Install python3 with \
              pip and let it reach PyPI, or run `cargo test` for the tests that need nothing."

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use mlops_core::data::{Role, TableSchema};
 use mlops_core::pipeline::{Request, Runner, Store};
 use mlops_core::run::RunStatus;
-use mlops_core::{Clock, Digest, Error, EventKind, ModelVersion, Result, Seed, Timestamp};
+use mlops_core::{Clock, Digest, Error, ErrorKind, EventKind, ModelVersion, Result, Seed, Timestamp};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, Expect};
-use mlops_serve::CHAMPION;
 use mlops_serve::rollout::{Action, Status};
+use mlops_serve::{CHALLENGER, CHAMPION};
 
 use super::calendar::{ShopClock, month_start};
 use super::month::{Ended, Shift};
 use super::options::Options;
 use super::runtime::Runtimes;
-use super::state::{LoopState, StateFolder};
+use super::state::{LoopState, StateFolder, Watch};
 use super::story::Story;
 use super::summary::{MonthSummary, Move, Registered, Summary};
 use super::training::{MODEL, MonthKey, Workshop, training};
@@ -37,6 +37,9 @@ pub fn run(options: &Options, story: &mut Story<'_>) -> Result<Summary> {
     // What can be wrong with the call is found out before the state folder is touched.
     let traffic = traffic(options)?;
     let runtimes = Runtimes::new(options)?;
+    if let Some(path) = &options.json {
+        state::can_write(path)?;
+    }
     let folder = StateFolder::open(&options.state)?;
     let clock = ShopClock::new();
     let registry = Arc::new(folder.registry(&clock)?);
@@ -51,17 +54,21 @@ pub fn run(options: &Options, story: &mut Story<'_>) -> Result<Summary> {
         registry,
         story,
     };
-    let summary = shop.run()?;
+    let mut state = shop.run()?;
     if let Some(path) = &options.json {
-        let json = serde_json::to_vec_pretty(&summary.report())
+        let json = serde_json::to_vec_pretty(&state.summary.report())
             .map_err(|error| Error::internal("the summary cannot be written as JSON").with_source(error))?;
         state::write_whole(path, &json).map_err(|error| {
             let path = path.display();
-            Error::unavailable(format!("cannot write `{path}`: give another place with --json"))
-                .with_source(error)
+            Error::unavailable(format!(
+                "cannot write `{path}`: run again with another --json, the year is done"
+            ))
+            .with_source(error)
         })?;
     }
-    Ok(summary)
+    state.reported = true;
+    shop.folder.save(&state)?;
+    Ok(state.summary)
 }
 
 fn traffic(options: &Options) -> Result<Arc<dyn Traffic>> {
@@ -89,7 +96,7 @@ struct Loop<'a, 'b> {
 }
 
 impl Loop<'_, '_> {
-    fn run(&mut self) -> Result<Summary> {
+    fn run(&mut self) -> Result<LoopState> {
         let months = self.traffic.months();
         self.story.begin(&self.traffic.describe());
         let mut state = self.enter(&months)?;
@@ -99,36 +106,72 @@ impl Loop<'_, '_> {
             self.folder.save(&state)?;
         }
         self.story.end(&state.summary, &self.registry.history(1, usize::MAX)?);
-        Ok(state.summary)
+        Ok(state)
     }
 
     /// Where to go on: after the last month that was closed, at the start of the next year, or at the very
     /// beginning with a first model.
     fn enter(&mut self, months: &[usize]) -> Result<LoopState> {
-        let source = self.traffic.describe();
+        let (source, traffic) = (self.traffic.describe(), self.traffic.fingerprint());
         let Some(mut state) = self.folder.load()? else {
             let champion = self.first_champion(months)?;
+            let epoch = self.end_stale_trial()?;
             let summary = Summary { source, seed: self.seed.value(), ..Summary::default() };
-            let mut state = LoopState::new(champion, HISTORY_MONTHS, summary)?;
+            let mut state = LoopState::new(traffic, epoch, champion, HISTORY_MONTHS, summary)?;
             state.summary.versions = self.registered();
             self.folder.save(&state)?;
             return Ok(state);
         };
         let Summary { source: old, seed, .. } = &state.summary;
-        if *old != source || *seed != self.seed.value() {
+        if state.traffic != traffic || *seed != self.seed.value() {
             return Err(Error::invalid(format!(
-                "the state folder holds a run on {old} with seed {seed}, this is one on {source} with seed {}: \
-                 give another folder with --state",
-                self.seed.value()
+                "the state folder holds a run on {old} with seed {seed}, this is one on {source} with seed {} \
+                 (fingerprints {} and {}): give another folder with --state",
+                self.seed.value(),
+                state.traffic.short(),
+                traffic.short()
             )));
         }
+        if state.next >= months.len() && !state.reported {
+            return Ok(state);
+        }
         if state.next >= months.len() {
+            state.reported = false;
             state.year += 1;
             state.next = 0;
             state.frozen = state.champion.clone();
         }
         self.story.resume(state.year, MONTHS[months[state.next] - 1], &state.champion);
         Ok(state)
+    }
+
+    /// A trial that an earlier state left behind is nobody's any more. Gives where the log stands.
+    fn end_stale_trial(&self) -> Result<u64> {
+        let snapshot = self.registry.snapshot();
+        let Some(stale) = snapshot.alias(MODEL, CHALLENGER) else { return Ok(snapshot.sequence()) };
+        let expect = Expect::Version(stale.id().version);
+        let draft = Draft::new("closed loop", "the state of this trial was removed")
+            .remove_alias(MODEL, CHALLENGER, expect);
+        self.registry.commit(draft)?;
+        Ok(self.registry.snapshot().sequence())
+    }
+
+    /// The alias is the truth: a champion that somebody else made is taken over. (While a month is played
+    /// again after a kill, the alias may already be where this month's trial moves it.)
+    fn adopt(&mut self, state: &mut LoopState) -> Result<()> {
+        let snapshot = self.registry.refresh()?;
+        let champion = snapshot.resolve(&format!("{MODEL}@{CHAMPION}").parse()?)?.id().clone();
+        let on_trial = state.rollout.as_ref().is_some_and(|rollout| *rollout.challenger() == champion);
+        if champion == state.champion || on_trial {
+            return Ok(());
+        }
+        if state.rollout.take().is_some() {
+            self.end_stale_trial()?;
+        }
+        state.watch = Watch::new()?;
+        self.story.adopted(&champion);
+        state.champion = champion;
+        Ok(())
     }
 
     /// The champion that the registry has, or a first model, trained on the history and approved.
@@ -139,12 +182,12 @@ impl Loop<'_, '_> {
         self.clock.set(month_start(1, months[HISTORY_MONTHS])?);
         let history: Vec<MonthKey> =
             months[..HISTORY_MONTHS].iter().map(|month| MonthKey { year: 1, month: *month }).collect();
-        let version = match self.train("first", &history, "the first model", false)? {
-            Ok(version) => version,
-            Err(reason) => {
-                return Err(Error::data(format!("the first model did not pass the gate: {reason}")));
-            }
-        };
+        let version = self.train("first", &history, "the first model", false)?.map_err(|reason| {
+            Error::data(format!(
+                "the first model did not pass the gate: {reason}; give a longer log with --data, or another \
+                 --seed"
+            ))
+        })?;
         let draft = Draft::new("model owner", "the first model passed the gate")
             .key(format!("first champion {version}"))
             .approve(&version)
@@ -155,10 +198,10 @@ impl Loop<'_, '_> {
     }
 
     fn month(&mut self, state: &mut LoopState, number: usize) -> Result<()> {
-        let months = self.traffic.months();
         let month = self.traffic.month(state.year, number)?;
         self.clock.set(month_start(state.year, number)?);
-        if state.rollout.is_none() && number == months[if state.year == 1 { HISTORY_MONTHS } else { 0 }] {
+        self.adopt(state)?;
+        if state.rollout.is_none() && state.drilled_year < state.year {
             self.drill(state, number)?;
         }
 
@@ -172,8 +215,8 @@ impl Loop<'_, '_> {
             champion: &state.champion.clone(),
             frozen: &state.frozen.clone(),
         };
-        let registry = Arc::clone(&self.registry);
-        let mut end = |ended: &Ended| trial::conclude(&registry, ended);
+        let (registry, epoch) = (Arc::clone(&self.registry), state.epoch);
+        let mut end = |ended: &Ended| trial::conclude(&registry, epoch, ended);
         let served = shift.serve(&month, &mut state.watch, &mut state.rollout, &mut end)?;
         let sessions = mlops_core::record::labelled_rows(&served.records, self.schema.clone())?;
         self.folder.write_sessions(state.year, number, &sessions)?;
@@ -184,9 +227,9 @@ impl Loop<'_, '_> {
         let package = self.registry.fetch(&state.champion)?;
         let snapshot = self.registry.snapshot();
         let registered = snapshot.version(&state.champion)?.record.metrics.get("log_loss").copied();
-        let found = watch::look(&package, registered, &served)?;
+        let (report, found) = watch::look(&package, registered, &served)?;
         let alerts = watch::tell(&mut state.watch.alerts, served.closed, &found);
-        let mut summary = watch::summary(state, &month, &served, alerts)?;
+        let mut summary = watch::summary(state, &month, &served, &report, alerts)?;
         self.story.month(&summary);
         self.supersede(state, &summary, served.closed)?;
         if state.rollout.is_none() {
@@ -197,6 +240,7 @@ impl Loop<'_, '_> {
         }
         state.summary.requests_answered += served.scores.len() as u64;
         state.summary.requests_failed += served.failed;
+        state.summary.first_failure = state.summary.first_failure.take().or(served.failure);
         state.summary.requests_fallback += served.fallback;
         state.summary.versions = self.registered();
         state.summary.months.push(summary);
@@ -211,7 +255,7 @@ impl Loop<'_, '_> {
         let reason =
             "roll_back: it was trained before a concept drift, a newer one takes its place".to_owned();
         let ended = Ended { time: now, rollout, reason };
-        trial::conclude(&self.registry, &ended)?;
+        trial::conclude(&self.registry, state.epoch, &ended)?;
         self.note_end(state, &ended);
         Ok(())
     }
@@ -229,34 +273,49 @@ impl Loop<'_, '_> {
         }
     }
 
-    /// Once a year a challenger is broken on purpose, to see it rolled back.
+    /// Once a year, in the first month without a trial, a challenger is broken on purpose, to see it rolled
+    /// back.
     fn drill(&mut self, state: &mut LoopState, number: usize) -> Result<()> {
-        let reason = "a drill: its features are scrambled on purpose";
+        state.drilled_year = state.year;
         let window = self.window(state.year, number, false);
-        let id = format!("drill-year-{}", state.year);
-        if let Ok(version) = self.train(&id, &window, reason, true)? {
-            self.begin_trial(state, &version, reason)?;
-        }
-        Ok(())
+        let id = format!("{}-drill-year-{}", state.epoch, state.year);
+        self.try_challenger(state, &id, &window, "a drill: its features are scrambled on purpose", true)
     }
 
     fn retrain(&mut self, state: &mut LoopState, number: usize, reason: &str) -> Result<()> {
         let window = self.window(state.year, number, true);
-        let id = format!("year-{}-month-{number:02}", state.year);
-        match self.train(&id, &window, reason, false)? {
-            Ok(version) => self.begin_trial(state, &version, reason),
-            Err(refusal) => {
-                self.story.refused(&refusal);
-                state.summary.refusals.push(format!("{id}: {refusal}"));
-                Ok(())
+        let id = format!("{}-year-{}-month-{number:02}", state.epoch, state.year);
+        self.try_challenger(state, &id, &window, reason, false)
+    }
+
+    /// Trains a challenger and begins its trial. A model that cannot be trained, or is refused, is told and
+    /// leaves the champion where it is: the service goes on.
+    fn try_challenger(
+        &mut self,
+        state: &mut LoopState,
+        id: &str,
+        window: &[MonthKey],
+        reason: &str,
+        sabotage: bool,
+    ) -> Result<()> {
+        let refusal = match self.train(id, window, reason, sabotage) {
+            Ok(Ok(version)) => return self.begin_trial(state, &version, reason),
+            Ok(Err(refusal)) => refusal,
+            Err(error) if matches!(error.kind(), ErrorKind::Data | ErrorKind::Invalid) => {
+                format!("{error:#}")
             }
-        }
+            Err(error) => return Err(error),
+        };
+        self.story.refused(&refusal);
+        state.summary.refusals.push(format!("{id}: {refusal}"));
+        Ok(())
     }
 
     fn begin_trial(&mut self, state: &mut LoopState, version: &ModelVersion, reason: &str) -> Result<()> {
         self.story.on_trial(version, reason);
         let now = self.clock.now();
-        state.rollout = Some(trial::begin(&self.registry, &state.champion, version, reason, now)?);
+        state.rollout =
+            Some(trial::begin(&self.registry, &state.champion, version, reason, state.epoch, now)?);
         Ok(())
     }
 
@@ -283,7 +342,7 @@ impl Loop<'_, '_> {
         let workshop = self.workshop();
         let training = training(&workshop);
         // Runs on other sessions have other ids, so that none is taken for the rest of another.
-        let source = format!("{} seed {}", self.traffic.describe(), self.seed.value());
+        let source = format!("{} seed {}", self.traffic.fingerprint(), self.seed.value());
         let id = format!("{}-{id}", Digest::of(source).short());
         let runner = Runner::new(self.clock.clone()).with_store(Store::open(self.folder.pipeline())?);
         let months = serde_json::to_value(window)
@@ -313,11 +372,12 @@ impl Loop<'_, '_> {
         let (folder, traffic, schema) =
             (Arc::clone(&self.folder), Arc::clone(&self.traffic), self.schema.clone());
         let names: Vec<String> = schema.columns().iter().map(|column| column.name.clone()).collect();
+        let history = self.traffic.months()[..HISTORY_MONTHS].to_vec();
         let read = move |months: &[MonthKey]| {
             let months = months.iter().map(|key| {
-                // What was served was captured and labelled; what came before is history.
-                if let Some(sessions) = folder.read_sessions(key.year, key.month, &schema)? {
-                    return Ok(sessions);
+                // What was served was captured and labelled; the first months are history.
+                if !history.contains(&key.month) || key.year > 1 {
+                    return folder.read_sessions(key.year, key.month, &schema);
                 }
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 traffic.month(key.year, key.month)?.sessions.project(&names)

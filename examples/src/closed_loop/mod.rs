@@ -27,4 +27,4 @@ mod watch;
 pub use host::run;
 pub use options::{Options, RuntimeChoice};
 pub use story::Story;
-pub use summary::{Comparison, MonthSummary, Move, Quality, Registered, Report, Summary};
+pub use summary::{Comparison, FeatureDrift, MonthSummary, Move, Quality, Registered, Report, Summary};

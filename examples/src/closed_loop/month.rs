@@ -7,10 +7,9 @@ use arrow_array::RecordBatch;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlops_core::data::{TableSchema, Value};
 use mlops_core::record::{Label, LabelStore, RecordSchema, read_parquet};
-use mlops_core::{Event, EventKind, ModelVersion, RequestId, Result, Severity, Timestamp};
+use mlops_core::{Error, Event, EventKind, ModelVersion, RequestId, Result, Severity, Timestamp};
 use mlops_drift::detector::{Detector, Signal};
 use mlops_registry::blocking::Registry;
-use mlops_serve::CHALLENGER;
 use mlops_serve::capture::{Capture, CaptureSettings, CaptureWriter, ParquetSettings, ParquetSink};
 use mlops_serve::endpoint::{Endpoint, Loader, Model};
 use mlops_serve::rollout::{Action, Rollout, Status};
@@ -38,8 +37,10 @@ pub(super) struct Served {
     pub(super) labels: Vec<bool>,
     pub(super) scores: Vec<f64>,
     pub(super) frozen_scores: Vec<f64>,
-    /// Whether the champion answered.
-    pub(super) by_champion: Vec<bool>,
+    /// Which version answered.
+    pub(super) versions: Vec<u64>,
+    /// The first failure.
+    pub(super) failure: Option<String>,
     pub(super) failed: u64,
     pub(super) fallback: u64,
     pub(super) latency_us: f64,
@@ -69,6 +70,8 @@ struct Pending {
     champion_score: Option<f64>,
     arm: String,
     propensity: f64,
+    /// Which version answered.
+    version: ModelVersion,
 }
 
 impl Shift<'_> {
@@ -84,7 +87,7 @@ impl Shift<'_> {
         self.clock.set(start);
         let capture = Arc::new(Capture::new(
             RecordSchema::new(self.schema, ["probability"]),
-            CaptureSettings::default(),
+            CaptureSettings::default().bytes_max(capture_bytes(month.sessions.rows())),
         )?);
         let records = self.folder.fresh_records(self.year, month.number)?;
         let sink = ParquetSink::open(&records, "records", ParquetSettings::default(), self.clock.clone())?;
@@ -114,7 +117,8 @@ impl Shift<'_> {
                 labels: Vec::with_capacity(count),
                 scores: Vec::with_capacity(count),
                 frozen_scores: Vec::with_capacity(count),
-                by_champion: Vec::with_capacity(count),
+                versions: Vec::with_capacity(count),
+                failure: None,
                 failed: 0,
                 fallback: 0,
                 latency_us: 0.0,
@@ -132,7 +136,7 @@ impl Shift<'_> {
             shop.learn_until(now)?;
             let id =
                 RequestId::from_key(format!("year {} month {} session {index}", self.year, month.number));
-            shop.answer(id, now, &places.features(cells), places.bought(cells));
+            shop.answer(id, now, &places.features(cells), places.bought(cells))?;
             progress.inc(1);
             Ok(())
         })?;
@@ -143,6 +147,15 @@ impl Shift<'_> {
         let Desk { mut served, labels, .. } = shop;
         served.latency_us /= served.scores.len().max(1) as f64;
         writer.close()?;
+        let counts = capture.counts();
+        if counts.captured != served.scores.len() as u64 || counts.dropped + counts.rejected > 0 {
+            return Err(Error::unavailable(format!(
+                "{} of {} answers were captured: training would miss the others, so the month is played again \
+                 with the next run",
+                counts.captured,
+                served.scores.len()
+            )));
+        }
         let sink = ParquetSink::open(&records, "records", ParquetSettings::default(), self.clock.clone())?;
         for file in sink.files()? {
             for batch in read_parquet(file)? {
@@ -151,6 +164,11 @@ impl Shift<'_> {
         }
         Ok(served)
     }
+}
+
+/// Room for all records of a month, so that none is dropped however slow the disk is.
+fn capture_bytes(sessions: usize) -> usize {
+    (64 << 20) + sessions * 2048
 }
 
 /// Answers sessions and takes in their labels.
@@ -167,24 +185,25 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn answer(&mut self, id: RequestId, now: Timestamp, row: &[Value<'_>], bought: bool) {
-        let Ok(answer) = self.endpoint.score(id, row) else {
-            self.served.failed += 1;
-            return;
+    fn answer(&mut self, id: RequestId, now: Timestamp, row: &[Value<'_>], bought: bool) -> Result<()> {
+        let answer = match self.endpoint.score(id, row) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.served.failed += 1;
+                self.served.failure.get_or_insert_with(|| format!("{error:#}"));
+                return Ok(());
+            }
         };
         // Outside the request path: what the others would have said of the same session.
-        let Ok(frozen_score) = self.frozen.score(row) else {
-            self.served.failed += 1;
-            return;
-        };
-        let by_challenger = answer.origin.arm == CHALLENGER;
-        let champion_score = if by_challenger { self.champion.score(row).ok() } else { None };
+        let frozen_score = self.frozen.score(row)?;
+        let by_challenger = answer.origin.version != *self.champion.version();
+        let champion_score = if by_challenger { Some(self.champion.score(row)?) } else { None };
         self.served.fallback += u64::from(answer.origin.fallback);
         self.served.latency_us += answer.latency_us;
         self.served.labels.push(bought);
         self.served.scores.push(answer.score);
         self.served.frozen_scores.push(frozen_score);
-        self.served.by_champion.push(!by_challenger);
+        self.served.versions.push(answer.origin.version.version);
         self.waiting.push_back(Pending {
             id,
             known: now.saturating_add(LABEL_DELAY),
@@ -193,7 +212,9 @@ impl Desk<'_> {
             champion_score,
             arm: answer.origin.arm.clone(),
             propensity: answer.origin.propensity,
+            version: answer.origin.version.clone(),
         });
+        Ok(())
     }
 
     /// Takes in the labels that are known by now.
@@ -212,7 +233,8 @@ impl Desk<'_> {
     }
 
     fn watch_errors(&mut self, pending: &Pending) -> Result<()> {
-        if pending.arm == CHALLENGER {
+        // Answers of the champion before a promotion may still be waiting for their labels.
+        if pending.version != *self.champion.version() {
             return Ok(());
         }
         let squared = squared_error(pending.bought, pending.score);

@@ -36,7 +36,13 @@ pub struct Options {
     pub seed: u64,
 
     /// Sessions a month of the simulated shop
-    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1500,
+        conflicts_with = "data",
+        value_parser = clap::value_parser!(u32).range(200..=1_000_000)
+    )]
     pub sessions: u32,
 }
 

@@ -1,11 +1,11 @@
 //! The state folder: where the loop stands, and where its parts keep theirs.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use mlops_core::data::{Dataset, TableSchema};
-use mlops_core::{Error, ModelVersion, Result};
+use mlops_core::{Digest, Error, ModelVersion, Result};
 use mlops_drift::alert::AlertState;
 use mlops_drift::detector::{Adwin, AdwinSettings, Ddm, DdmSettings};
 use mlops_registry::blocking::Registry;
@@ -22,10 +22,19 @@ use super::summary::Summary;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct LoopState {
     version: u32,
+    /// What the sessions are: a state goes with its data.
+    pub(super) traffic: Digest,
+    /// How many commits the registry had when this state began: it tells the runs and commits of this state
+    /// from those of an earlier one that was removed.
+    pub(super) epoch: u64,
     /// The year, from 1.
     pub(super) year: usize,
     /// The place in the list of months that comes next.
     pub(super) next: usize,
+    /// The last year with a drill.
+    pub(super) drilled_year: usize,
+    /// Whether the summary of the year that ended was written.
+    pub(super) reported: bool,
     /// The champion when the next month begins.
     pub(super) champion: ModelVersion,
     /// The champion when the year began.
@@ -47,10 +56,20 @@ pub(super) struct Watch {
 const VERSION: u32 = 1;
 
 impl LoopState {
-    pub(super) fn new(champion: ModelVersion, first_month: usize, summary: Summary) -> Result<Self> {
+    pub(super) fn new(
+        traffic: Digest,
+        epoch: u64,
+        champion: ModelVersion,
+        first_month: usize,
+        summary: Summary,
+    ) -> Result<Self> {
         Ok(Self {
             version: VERSION,
+            traffic,
+            epoch,
             year: 1,
+            drilled_year: 0,
+            reported: false,
             next: first_month,
             frozen: champion.clone(),
             champion,
@@ -90,10 +109,11 @@ impl StateFolder {
         };
         fs::create_dir_all(root).map_err(unwritable)?;
         let lock = File::create(root.join("lock")).map_err(unwritable)?;
-        lock.try_lock().map_err(|_| {
-            Error::unavailable(format!(
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Error::unavailable(format!(
                 "the state folder `{name}` is in use by another process: wait for it, or give another with --state"
-            ))
+            )),
+            TryLockError::Error(error) => unwritable(error),
         })?;
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
@@ -127,15 +147,9 @@ impl StateFolder {
         self.write(&self.sessions(year, month), &bytes)
     }
 
-    /// The labelled sessions of a month that was served, if it was.
-    pub(super) fn read_sessions(
-        &self,
-        year: usize,
-        month: usize,
-        schema: &TableSchema,
-    ) -> Result<Option<Dataset>> {
-        let path = self.sessions(year, month);
-        if path.exists() { Dataset::open(path, schema.clone()).map(Some) } else { Ok(None) }
+    /// The labelled sessions of a month that was served.
+    pub(super) fn read_sessions(&self, year: usize, month: usize, schema: &TableSchema) -> Result<Dataset> {
+        Dataset::open(self.sessions(year, month), schema.clone())
     }
 
     fn sessions(&self, year: usize, month: usize) -> PathBuf {
@@ -152,19 +166,23 @@ impl StateFolder {
                 return Err(Error::unavailable(format!("cannot read `{name}`")).with_source(error));
             }
         };
-        let state: LoopState = serde_json::from_slice(&text).map_err(|error| {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let damaged = |error| {
             Error::data(format!(
                 "`{name}` is damaged: remove it, and the loop starts a year from the registry's champion"
             ))
             .with_source(error)
-        })?;
-        if state.version != VERSION {
+        };
+        let Head { version } = serde_json::from_slice(&text).map_err(damaged)?;
+        if version != VERSION {
             return Err(Error::unsupported(format!(
-                "`{name}` has version {}, this program reads {VERSION}: give another folder with --state",
-                state.version
+                "`{name}` has version {version}, this program reads {VERSION}: give another folder with --state"
             )));
         }
-        Ok(Some(state))
+        serde_json::from_slice(&text).map(Some).map_err(damaged)
     }
 
     pub(super) fn save(&self, state: &LoopState) -> Result<()> {
@@ -187,6 +205,21 @@ impl StateFolder {
     }
 }
 
+/// Finds out whether a file can be written there, before any work is done for it.
+pub(super) fn can_write(path: &Path) -> Result<()> {
+    let mut probe = path.as_os_str().to_owned();
+    probe.push(".partial");
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)
+        .and_then(|()| File::create(&probe))
+        .and_then(|_| fs::remove_file(&probe))
+        .map_err(|error| {
+            let path = path.display();
+            Error::unavailable(format!("cannot write `{path}`: give another place with --json"))
+                .with_source(error)
+        })
+}
+
 /// Writes a file so that a reader finds the old bytes or the new, whatever happens on the way.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = match path.parent() {
@@ -194,9 +227,13 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    // The same name each time: what a kill leaves behind is overwritten by the next try.
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let mut file = File::create(&partial)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(folder)?.sync_all()
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    // Windows cannot open folders, and needs no sync of them.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

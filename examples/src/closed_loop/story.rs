@@ -47,8 +47,12 @@ impl<'a> Story<'a> {
         self.say(format!("  approved {version} and made it champion"));
     }
 
+    pub(super) fn adopted(&mut self, champion: &ModelVersion) {
+        self.say(format!("  the alias was moved by hand: {champion} is champion now"));
+    }
+
     pub(super) fn refused(&mut self, reason: &str) {
-        self.say(format!("  the gate refused the new model: {reason}"));
+        self.say(format!("  there is no new model: {reason}"));
     }
 
     pub(super) fn on_trial(&mut self, version: &ModelVersion, reason: &str) {
@@ -82,8 +86,8 @@ impl<'a> Story<'a> {
         let compared = summary.over_drifted_months();
         self.say(String::new());
         self.say(format!(
-            "{} requests answered, {} failed, {} of them by the champion in place of a failing challenger",
-            summary.requests_answered, summary.requests_failed, summary.requests_fallback
+            "{} requests answered, {} of them by the champion in place of a failing challenger; {} failed",
+            summary.requests_answered, summary.requests_fallback, summary.requests_failed
         ));
         self.say(format!(
             "{} versions registered, {} promoted, {} rolled back",

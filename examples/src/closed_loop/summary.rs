@@ -1,5 +1,7 @@
 //! What came of it, in numbers.
 
+use std::collections::BTreeMap;
+
 use mlops_core::evaluation::MetricState;
 use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
 use mlops_core::{Event, EventKind, ModelVersion, Result, Timestamp};
@@ -16,6 +18,8 @@ pub struct Summary {
     pub requests_answered: u64,
     /// Requests that got an error instead of an answer.
     pub requests_failed: u64,
+    /// What the first of those errors said.
+    pub first_failure: Option<String>,
     /// Requests that the champion answered in place of a challenger that could not.
     pub requests_fallback: u64,
     /// The months that were served, in order.
@@ -50,10 +54,25 @@ pub struct MonthSummary {
     pub frozen: Quality,
     /// The mean time from a call to its answer, in microseconds.
     pub latency_us: f64,
+    /// How far each feature was from the champion's baseline.
+    pub features: BTreeMap<String, FeatureDrift>,
     /// What was told at its end.
     pub alerts: Vec<Event>,
     /// Why a new model was trained at its end, if one was.
     pub retrained: Option<String>,
+}
+
+/// How far a feature was from the baseline; absent where a number does not apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeatureDrift {
+    /// The population stability index.
+    pub psi: Option<f64>,
+    /// The Jensen-Shannon distance, base 2.
+    pub jensen_shannon_distance_base2: Option<f64>,
+    /// Kolmogorov-Smirnov's D, negative if the values tend to be smaller than before.
+    pub kolmogorov_smirnov: Option<f64>,
+    /// The share of missing cells.
+    pub missing_rate: Option<f64>,
 }
 
 /// How good answers were.
@@ -153,15 +172,20 @@ impl Summary {
     /// The loop beside the frozen champion over [`drifted_months`](Self::drifted_months).
     pub fn over_drifted_months(&self) -> Comparison {
         let months = self.drifted_months();
-        let sessions: f64 = months.iter().map(|month| month.sessions as f64).sum();
-        let mean = |value: &dyn Fn(&MonthSummary) -> Option<f64>| -> f64 {
-            months.iter().map(|month| value(month).unwrap_or(0.0) * month.sessions as f64).sum::<f64>()
-                / sessions.max(1.0)
+        let means = |value: fn(&Quality) -> Option<f64>| -> (f64, f64) {
+            let (mut of_loop, mut frozen, mut sessions) = (0.0, 0.0, 0.0);
+            for month in months {
+                // A month in which one of the two is undefined compares nothing.
+                if let (Some(a), Some(b)) = (value(&month.of_loop), value(&month.frozen)) {
+                    of_loop += a * month.sessions as f64;
+                    frozen += b * month.sessions as f64;
+                    sessions += month.sessions as f64;
+                }
+            }
+            (of_loop / f64::max(sessions, 1.0), frozen / f64::max(sessions, 1.0))
         };
-        let log_loss = mean(&|month| month.of_loop.log_loss);
-        let frozen_log_loss = mean(&|month| month.frozen.log_loss);
-        let roc_auc = mean(&|month| month.of_loop.roc_auc);
-        let frozen_roc_auc = mean(&|month| month.frozen.roc_auc);
+        let (log_loss, frozen_log_loss) = means(|quality| quality.log_loss);
+        let (roc_auc, frozen_roc_auc) = means(|quality| quality.roc_auc);
         let loop_is_better = log_loss < frozen_log_loss && roc_auc > frozen_roc_auc;
         Comparison {
             months: months.len(),

@@ -30,10 +30,11 @@ pub(super) fn begin(
     champion: &ModelVersion,
     challenger: &ModelVersion,
     reason: &str,
+    epoch: u64,
     now: Timestamp,
 ) -> Result<Rollout> {
     let draft = Draft::new("model owner", format!("the gate passed it; on trial: {reason}"))
-        .key(format!("trial of {challenger}"))
+        .key(format!("trial of {challenger} since {epoch}"))
         .approve(challenger)
         .alias(CHALLENGER, challenger, Expect::Absent);
     registry.commit(draft)?;
@@ -41,10 +42,10 @@ pub(super) fn begin(
 }
 
 /// Moves the aliases as the trial ended: both in one commit, and only if nobody else moved them.
-pub(super) fn conclude(registry: &Registry, ended: &Ended) -> Result<()> {
+pub(super) fn conclude(registry: &Registry, epoch: u64, ended: &Ended) -> Result<()> {
     let (champion, challenger) = (ended.rollout.champion(), ended.rollout.challenger());
     let draft = Draft::new("rollout controller", &ended.reason)
-        .key(format!("end of the trial of {challenger}"))
+        .key(format!("end of the trial of {challenger} since {epoch}"))
         .remove_alias(MODEL, CHALLENGER, Expect::from(Some(challenger.version)));
     let draft = if ended.rollout.status() == Status::Promoted {
         draft.alias(CHAMPION, challenger, Expect::from(Some(champion.version)))

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use mlops_core::data::{Dataset, Value};
-use mlops_core::{Error, Result};
+use mlops_core::{Digest, Error, Result};
 
-use super::{MONTHS, Month, Traffic, schema};
+use super::{MONTHS, Month, Traffic, month_name, schema};
 
 /// The sessions of a file, month by month. Every year has the same traffic.
 #[derive(Debug)]
@@ -57,12 +57,16 @@ impl Traffic for SessionLog {
         format!("the session log {} ({} sessions)", self.path.display(), self.sessions.rows())
     }
 
+    fn fingerprint(&self) -> Digest {
+        self.sessions.fingerprint()
+    }
+
     fn months(&self) -> Vec<usize> {
         self.months.clone()
     }
 
     fn month(&self, _year: usize, number: usize) -> Result<Month> {
-        let name = MONTHS[number - 1];
+        let name = month_name(number)?;
         let place = self.sessions.schema().index_of("Month")?;
         let sessions = self.sessions.filter(|cells| cells[place] == Value::Text(name))?;
         Ok(Month { number, name, sessions })

@@ -9,8 +9,8 @@ mod simulator;
 pub use log::SessionLog;
 pub use simulator::Simulator;
 
-use mlops_core::Result;
 use mlops_core::data::{Column, ColumnKind, Dataset, Role, TableSchema};
+use mlops_core::{Digest, Error, Result};
 
 /// The label: whether the session ended in a purchase.
 pub const LABEL: &str = "Revenue";
@@ -68,12 +68,21 @@ pub trait Traffic: std::fmt::Debug + Send + Sync {
     /// What the source is, for people.
     fn describe(&self) -> String;
 
+    /// What the sessions are: the same digest, the same sessions.
+    fn fingerprint(&self) -> Digest;
+
     /// The months of a year that have traffic, in order; at least three.
     fn months(&self) -> Vec<usize>;
 
     /// The sessions of one of those months in a year counted from 1.
     ///
     /// # Errors
-    /// `Data` if the source is damaged.
+    /// `NotFound` if there is no such month; `Data` if the source is damaged.
     fn month(&self, year: usize, number: usize) -> Result<Month>;
+}
+
+/// The name of a month, from 1.
+fn month_name(number: usize) -> Result<&'static str> {
+    let name = number.checked_sub(1).and_then(|place| MONTHS.get(place)).copied();
+    name.ok_or_else(|| Error::not_found(format!("there is no month {number}: want 1 to 12")))
 }

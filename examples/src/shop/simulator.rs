@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use mlops_core::data::Dataset;
-use mlops_core::{Error, Result, Seed};
+use mlops_core::{Digest, Error, Result, Seed};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Exp1, LogNormal, Poisson};
 
-use super::{MONTHS, Month, Traffic, schema};
+use super::{Month, Traffic, month_name, schema};
 
 /// Sessions drawn from a known model of visitors.
 ///
@@ -44,12 +44,16 @@ impl Traffic for Simulator {
         format!("a simulated shop ({sessions} sessions a month, seed {seed})")
     }
 
+    fn fingerprint(&self) -> Digest {
+        Digest::of(self.describe())
+    }
+
     fn months(&self) -> Vec<usize> {
         (1..=12).collect()
     }
 
     fn month(&self, year: usize, number: usize) -> Result<Month> {
-        let name = MONTHS[number - 1];
+        let name = month_name(number)?;
         let mut rng = self.seed.derive(&format!("year {year}, {name}")).rng();
         let odd_year = year % 2 == 1;
         let world = World {

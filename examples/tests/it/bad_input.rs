@@ -3,7 +3,7 @@ use std::path::Path;
 
 use mlops_core::ErrorKind;
 
-use crate::closed_loop;
+use crate::{closed_loop, simulated};
 
 const HEADER: &str = "Administrative,Administrative_Duration,Informational,Informational_Duration,\
                       ProductRelated,ProductRelated_Duration,BounceRates,ExitRates,PageValues,SpecialDay,\
@@ -89,6 +89,37 @@ fn a_damaged_state_file_is_named_and_the_registry_is_kept() {
     fs::remove_file(&state).unwrap();
     let again = closed_loop(folder.path(), &["--sessions", "200"]).unwrap();
     assert!(again.versions.len() >= first.versions.len(), "versions are never lost");
+}
+
+#[test]
+fn an_unwritable_summary_is_found_out_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let json = file.join("summary.json");
+    let error = closed_loop(&state, &["--json", json.to_str().unwrap()]).unwrap_err();
+    assert!(error.to_string().contains("--json"), "{error}");
+    assert!(!state.exists());
+}
+
+#[test]
+fn a_state_of_a_newer_program_is_not_called_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("loop.json"), "{\"version\": 99, \"new\": true}").unwrap();
+    let error = closed_loop(folder.path(), &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_month_of_one_class_trains_no_model_and_the_service_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = simulated(folder.path(), &[1, 2, 7, 9], |number, row| {
+        if number == 7 { row.replace(",true\n", ",false\n") } else { row }
+    });
+    let summary = closed_loop(&folder.path().join("state"), &["--data", data.to_str().unwrap()]).unwrap();
+    assert_eq!((summary.months.len(), summary.requests_failed), (2, 0));
+    assert!(summary.refusals.iter().any(|refusal| refusal.contains("one class")), "{:?}", summary.refusals);
 }
 
 #[test]

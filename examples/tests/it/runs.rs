@@ -1,9 +1,12 @@
 use std::collections::BTreeSet;
 
-use mlops_registry::Change;
+use examples::shop::schema;
+use mlops_core::ModelVersion;
+use mlops_core::data::Dataset;
 use mlops_registry::blocking::Registry;
+use mlops_registry::{Change, Draft, Expect, NewVersion};
 
-use crate::{closed_loop, replayable};
+use crate::{closed_loop, replayable, simulated};
 
 #[test]
 fn a_year_is_served_without_a_failure_and_the_drill_is_rolled_back() {
@@ -32,6 +35,7 @@ fn a_year_is_served_without_a_failure_and_the_drill_is_rolled_back() {
     });
     let versions: Vec<_> = versions.collect();
     assert_eq!(versions.len(), summary.versions.len());
+    // The drill is trained on the rows of the first model.
     assert!(versions.iter().collect::<BTreeSet<_>>().len() >= versions.len() - 1, "each on data of its own");
     let champion = registry.snapshot().alias("conversion", "champion").unwrap().id().version;
     assert_eq!(Some(champion), summary.months.last().map(|month| month.champion));
@@ -54,4 +58,45 @@ fn the_same_seed_gives_the_same_year() {
     let states = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let [a, b] = states.map(|state| replayable(closed_loop(state.path(), &["--sessions", "200"]).unwrap()));
     assert_eq!(a, b);
+}
+
+#[test]
+fn csv_and_parquet_of_the_same_sessions_give_the_same_year() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = simulated(folder.path(), &[1, 2, 6, 9, 10], |_, month| month);
+    let parquet = folder.path().join("sessions.parquet");
+    let sessions = Dataset::open(&csv, schema().unwrap()).unwrap();
+    sessions.write_parquet(std::fs::File::create(&parquet).unwrap()).unwrap();
+    let run = |state: &str, data: &std::path::Path| {
+        let mut summary =
+            replayable(closed_loop(&folder.path().join(state), &["--data", data.to_str().unwrap()]).unwrap());
+        summary.source.clear();
+        summary
+    };
+    let summary = run("csv", &csv);
+    assert_eq!((summary.months.len(), summary.requests_answered), (3, 900));
+    assert!(summary.months.iter().all(|month| month.features.len() == 16), "every feature is watched");
+    assert_eq!(summary, run("parquet", &parquet));
+}
+
+#[test]
+fn a_champion_that_a_person_made_is_taken_over() {
+    let state = tempfile::tempdir().unwrap();
+    let first = closed_loop(state.path(), &["--sessions", "200"]).unwrap();
+    let champion = ModelVersion::new("conversion", first.months.last().unwrap().champion);
+    let other = {
+        let registry = Registry::open(state.path().join("registry").to_str().unwrap()).unwrap();
+        let package = registry.fetch(&champion).unwrap();
+        let copy = NewVersion::new("conversion").signature(package.signature.clone());
+        let copy = package.files.keys().fold(copy, |copy, name| copy.file(name, package.read(name).unwrap()));
+        let receipt = registry.commit(Draft::new("ann", "a build of our own").register(copy)).unwrap();
+        let other = receipt.version().unwrap().clone();
+        let draft = Draft::new("ann", "ours is better").approve(&other);
+        registry.commit(draft.alias("champion", &other, Expect::Version(champion.version))).unwrap();
+        other
+    };
+    let second = closed_loop(state.path(), &["--sessions", "200"]).unwrap();
+    assert_eq!(second.months.len(), 22);
+    let promoted_since = second.promotions.len() > first.promotions.len();
+    assert!(promoted_since || second.months[10].champion == other.version, "{:?}", second.promotions);
 }

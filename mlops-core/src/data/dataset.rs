@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, UInt64Array};
 use arrow_cast::display::array_value_to_string;
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
@@ -36,8 +38,10 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// The batches, each brought to the schema: columns are found by name, put into order and cast where no
-    /// value is lost. Columns that the schema does not name are dropped.
+    /// The batches, each brought to the schema: columns are found by name, put into order and cast. A cast that
+    /// would cut a fraction or turn a number into another truth value is refused; whole numbers beyond 2^53 are
+    /// rounded in columns of floats, and times to microseconds. Columns that the schema does not name are
+    /// dropped.
     ///
     /// # Errors
     /// `Data` if a column is missing, a value cannot be cast, or a required cell is missing.
@@ -252,18 +256,21 @@ fn cast(column: &Column, array: &ArrayRef, first_row: usize) -> Result<ArrayRef>
 }
 
 /// Finds the cells whose number a cast changed: 1.5 to an integer, 2 to a truth value.
-struct Rounded<'a>(Option<(Cells<'a>, Cells<'a>)>);
+struct Rounded(Option<(Float64Array, Float64Array)>);
 
-impl<'a> Rounded<'a> {
-    fn new(before: &'a ArrayRef, after: &'a ArrayRef) -> Result<Self> {
+impl Rounded {
+    fn new(before: &ArrayRef, after: &ArrayRef) -> Result<Self> {
         let narrows = matches!(after.data_type(), DataType::Int64 | DataType::Boolean);
         if !(narrows && before.data_type().is_numeric()) {
             return Ok(Self(None));
         }
-        Ok(Self(Some((Cells::new(before.as_ref())?, Cells::new(after.as_ref())?))))
+        let floats = |array| -> Result<Float64Array> {
+            Ok(arrow_cast::cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+        };
+        Ok(Self(Some((floats(before)?, floats(after)?))))
     }
 
     fn at(&self, row: usize) -> bool {
-        self.0.is_some_and(|(before, after)| before.value(row).as_f64() != after.value(row).as_f64())
+        self.0.as_ref().is_some_and(|(before, after)| before.value(row) != after.value(row))
     }
 }

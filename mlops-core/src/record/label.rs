@@ -91,10 +91,21 @@ impl LabelStore {
             .filter(|ids| ids.value_length() == 16)
             .ok_or_else(|| Error::invalid("the records have no `request_id` column of 16 bytes"))?;
         let label = |row| {
+            if ids.is_null(row) {
+                return None;
+            }
             let bytes = ids.value(row).try_into().ok()?;
             self.get(RequestId::from_u128(u128::from_be_bytes(bytes)), known_at)
         };
         let labels: Float64Array = (0..ids.len()).map(label).collect();
+        // Joined again, as of a later time: the new labels take the place of the old.
+        let records = match records.schema().index_of("label") {
+            Ok(old) => {
+                let kept: Vec<usize> = (0..records.num_columns()).filter(|place| *place != old).collect();
+                &records.project(&kept)?
+            }
+            Err(_) => records,
+        };
         let mut fields = records.schema().fields().to_vec();
         fields.push(Arc::new(Field::new("label", DataType::Float64, true)));
         let mut columns = records.columns().to_vec();
