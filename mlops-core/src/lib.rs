@@ -1,4 +1,54 @@
-//! The words that the mlops crates share.
+//! Data, pipelines, evaluation and always-valid statistics: the words that the mlops crates share.
+//!
+//! ```
+//! use mlops_core::data::{Column, ColumnKind, Dataset, Role, Split, TableSchema};
+//! use mlops_core::features::{Encoder, EncoderSpec, Transform};
+//! use mlops_core::Seed;
+//!
+//! let schema = TableSchema::new([
+//!     Column::new("page_value", ColumnKind::Float).range(0.0, f64::INFINITY),
+//!     Column::new("visitor", ColumnKind::Text),
+//!     Column::new("bought", ColumnKind::Boolean).role(Role::Label).required(),
+//! ])?;
+//! let csv = format!("page_value,visitor,bought\n{}", "12.5,new,true\n0,returning,false\n".repeat(50));
+//! # #[cfg(feature = "csv")] {
+//! let rows = Dataset::from_csv(csv.as_bytes(), schema)?;
+//! rows.validate()?.into_result()?;
+//! let [train, test] = rows.split(Split::Stratified("bought"), [0.8, 0.2], Seed::new(1))?;
+//! let spec = EncoderSpec::new([("page_value", Transform::standardise()), ("visitor", Transform::one_hot(10))]);
+//! let encoder = Encoder::fit(&spec, &train)?;
+//! assert_eq!(encoder.encode_dataset(&test)?.dim(), (20, 3));
+//! println!("data version {}", rows.fingerprint().short());
+//! # }
+//! # Ok::<(), mlops_core::Error>(())
+//! ```
+//!
+//! # What is where
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`data`] | tables over Arrow: schema, files, fingerprint, splits, validation, point-in-time joins, samples |
+//! | [`features`] | the fitted encoder, the same in training and in serving |
+//! | [`pipeline`], [`run`] | typed steps with cache, journal and resume; what a run leaves behind |
+//! | [`trigger`] | when to run: schedules, new rows, drift, cooldown |
+//! | [`evaluation`] | metrics, bias, slices, intervals, gates, calibration |
+//! | [`experiment`] | always-valid and fixed-sample comparisons, corrections for many tests |
+//! | [`record`] | captured requests, late labels, training rows out of both |
+//! | `onnx` | ONNX files, read with limits and written |
+//!
+//! At the top: the one [`Error`], time and chance as values ([`Clock`], [`Seed`]), what happened ([`Event`]),
+//! and how models are named and found ([`ModelRef`], [`ModelSource`]).
+//!
+//! # Crate features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `csv` (default) | CSV files |
+//! | `ipc` (default) | Arrow IPC files; data sets and tables as pipeline artifacts |
+//! | `parquet` | Parquet files |
+//! | `onnx` | ONNX files |
+//! | `cron` | schedules as cron patterns |
+//! | `progress` | progress bars for pipelines |
 #![forbid(unsafe_code)]
 
 pub mod data;

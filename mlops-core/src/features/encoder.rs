@@ -14,9 +14,17 @@ use crate::{Error, Result};
 /// It is a plain serde value with a version; JSON keeps every number bit for bit. Encoding a row does not
 /// allocate, and is the same code for one request as for a training batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Encoder {
-    version: u32,
     /// The cells of a row, in order.
+    inputs: Vec<Column>,
+    steps: Vec<Step>,
+}
+
+/// What is written: with a version, and checked when it is read.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
     inputs: Vec<Column>,
     steps: Vec<Step>,
 }
@@ -57,7 +65,7 @@ impl Encoder {
                 Ok(Step { input, fitted: Fitted::fit(name, transform, inputs[input].kind, cells)? })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { version: VERSION, inputs, steps })
+        Ok(Self { inputs, steps })
     }
 
     /// Reads an encoder from the JSON that serde wrote.
@@ -73,15 +81,7 @@ impl Encoder {
                 "the encoder has version {version}, this build reads up to {VERSION}: update mlops-core"
             )));
         }
-        let encoder: Self = serde_json::from_value(value).map_err(wrong)?;
-        match encoder.steps.iter().find(|step| step.input >= encoder.inputs.len()) {
-            Some(step) => Err(Error::data(format!(
-                "the encoder reads cell {} of rows with {} cells",
-                step.input,
-                encoder.inputs.len()
-            ))),
-            None => Ok(encoder),
-        }
+        serde_json::from_value(value).map_err(wrong)
     }
 
     /// The encoder as JSON, for [`from_json`](Self::from_json).
@@ -181,6 +181,35 @@ impl Encoder {
     fn wrong_count(&self, got: usize) -> Error {
         let names: Vec<_> = self.inputs.iter().map(|column| column.name.as_str()).collect();
         Error::invalid(format!("the row has {got} cells, want {}: {}", names.len(), names.join(", ")))
+    }
+}
+
+impl From<Encoder> for Stored {
+    fn from(Encoder { inputs, steps }: Encoder) -> Self {
+        Self { version: VERSION, inputs, steps }
+    }
+}
+
+impl TryFrom<Stored> for Encoder {
+    type Error = Error;
+
+    fn try_from(Stored { version, inputs, steps }: Stored) -> Result<Self> {
+        if version != VERSION {
+            return Err(Error::unsupported(format!(
+                "the encoder has version {version}, this build reads {VERSION}"
+            )));
+        }
+        for step in &steps {
+            let column = inputs.get(step.input).ok_or_else(|| {
+                Error::data(format!(
+                    "the encoder reads cell {} of rows with {} cells",
+                    step.input,
+                    inputs.len()
+                ))
+            })?;
+            step.fitted.check(column)?;
+        }
+        Ok(Self { inputs, steps })
     }
 }
 

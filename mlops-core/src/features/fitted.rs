@@ -6,8 +6,11 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::{DatePart, Missing, Scaling, Transform};
-use crate::data::{ColumnKind, Value};
+use crate::data::{Column, ColumnKind, Value};
 use crate::{Error, Result};
+
+/// A row of more numbers than this is no row of a model any more.
+const BUCKETS_MAX: u32 = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +71,13 @@ impl Categories {
         self
     }
 
+    /// Texts rise, and their places are a permutation.
+    fn is_consistent(&self) -> bool {
+        let mut places: Vec<usize> = self.0.iter().map(|(_, place)| *place).collect();
+        places.sort_unstable();
+        places.into_iter().eq(0..self.0.len()) && self.0.windows(2).all(|pair| pair[0].0 < pair[1].0)
+    }
+
     fn place(&self, cell: Value<'_>) -> Option<usize> {
         let find = |text: &str| {
             self.0.binary_search_by(|(known, _)| known.as_str().cmp(text)).ok().map(|at| self.0[at].1)
@@ -111,6 +121,29 @@ impl Fitted {
             Transform::Hash { buckets } => Self::Hash { buckets: *buckets },
             Transform::DateParts { parts } => Self::DateParts { parts: parts.clone() },
         })
+    }
+
+    /// Whether a stored transform can encode without a panic: what [`fit`](Self::fit) gives always can.
+    pub(super) fn check(&self, column: &Column) -> Result<()> {
+        let numbers = |numbers: &[Option<f64>]| numbers.iter().flatten().all(|number| number.is_finite());
+        let good = match self {
+            Self::Numeric { shift, scale, fill } => numbers(&[Some(*shift), Some(*scale), *fill]),
+            Self::Bucketise { edges, fill } => {
+                numbers(&[*fill])
+                    && edges.iter().all(|edge| edge.is_finite())
+                    && edges.windows(2).all(|pair| pair[0] < pair[1])
+            }
+            Self::OneHot { categories } | Self::Vocabulary { categories } => categories.is_consistent(),
+            Self::Hash { buckets } => (1..=BUCKETS_MAX).contains(buckets),
+            Self::DateParts { parts } => !parts.is_empty(),
+        };
+        if good {
+            return Ok(());
+        }
+        Err(Error::data(format!(
+            "the encoder's transform of column `{}` is damaged: fit it again",
+            column.name
+        )))
     }
 
     pub(super) fn output_names(&self, column: &str) -> Vec<String> {
@@ -203,6 +236,9 @@ fn check(name: &str, transform: &Transform, kind: ColumnKind) -> Result<()> {
         | Transform::Hash { buckets: 0 } => {
             Err(Error::invalid(format!("column `{name}` would get 0 categories: want at least 1")))
         }
+        Transform::Hash { buckets } if *buckets > BUCKETS_MAX => Err(Error::invalid(format!(
+            "column `{name}` would get {buckets} hash buckets: at most {BUCKETS_MAX} are possible"
+        ))),
         Transform::DateParts { parts } if parts.is_empty() => {
             Err(Error::invalid(format!("column `{name}` would get 0 parts of the date: want at least 1")))
         }

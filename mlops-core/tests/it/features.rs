@@ -146,7 +146,23 @@ fn json_keeps_every_bit_and_newer_versions_are_refused() {
     assert_eq!(Encoder::from_json(newer.as_bytes()).unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!(Encoder::from_json(b"{}").unwrap_err().kind(), ErrorKind::Data);
     let hostile = String::from_utf8(json).unwrap().replace("\"input\":0", "\"input\":77");
-    assert!(Encoder::from_json(hostile.as_bytes()).unwrap_err().to_string().contains("cell 77"));
+    let error = Encoder::from_json(hostile.as_bytes()).unwrap_err();
+    assert!(format!("{error:#}").contains("cell 77"), "{error:#}");
+}
+
+#[test]
+fn a_damaged_encoder_is_an_error_and_not_a_panic_later() {
+    let spec =
+        EncoderSpec::new([("visitor", Transform::Hash { buckets: 8 }), ("visitor", Transform::one_hot(3))]);
+    let json = String::from_utf8(Encoder::fit(&spec, &train()).unwrap().to_json().unwrap()).unwrap();
+    for (good, bad) in
+        [("\"buckets\":8", "\"buckets\":0"), ("[\"old\",2]", "[\"old\",9]"), ("[\"new\",0]", "[\"zzz\",0]")]
+    {
+        let damaged = json.replace(good, bad);
+        assert_ne!(damaged, json, "{good}");
+        let error = Encoder::from_json(damaged.as_bytes()).unwrap_err();
+        assert!(format!("{error:#}").contains("`visitor` is damaged"), "{error:#}");
+    }
 }
 
 proptest! {
