@@ -1,5 +1,6 @@
 //! p-values of many columns at once.
 
+use mlops_core::experiment::correction;
 use serde::{Deserialize, Serialize};
 
 /// What a bound on false alarms means when many hypotheses are tested together.
@@ -34,35 +35,18 @@ impl Correction {
     /// assert_eq!(Correction::Bonferroni.adjust(&p), [0.03, 0.12, 0.09]);
     /// ```
     pub fn adjust(self, p_values: &[f64]) -> Vec<f64> {
-        let mut order: Vec<usize> = (0..p_values.len()).filter(|index| !p_values[*index].is_nan()).collect();
-        order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
-        let count = order.len() as f64;
-        let mut adjusted = vec![f64::NAN; p_values.len()];
-        let harmonic: f64 = (1..=order.len()).map(|rank| 1.0 / rank as f64).sum();
-        let factor = |rank: usize| match self {
-            Self::None => 1.0,
-            Self::Bonferroni => count,
-            Self::Holm => count - rank as f64,
-            Self::BenjaminiHochberg => count / (rank + 1) as f64,
-            Self::BenjaminiYekutieli => harmonic * count / (rank + 1) as f64,
+        let tested: Vec<usize> = (0..p_values.len()).filter(|index| !p_values[*index].is_nan()).collect();
+        let values: Vec<f64> = tested.iter().map(|index| p_values[*index].clamp(0.0, 1.0)).collect();
+        let corrected = match self {
+            Self::None => Ok(values),
+            Self::Bonferroni => correction::bonferroni(&values),
+            Self::Holm => correction::holm(&values),
+            Self::BenjaminiHochberg => correction::benjamini_hochberg(&values),
+            Self::BenjaminiYekutieli => correction::benjamini_yekutieli(&values),
         };
-        let scaled = |rank: usize| (p_values[order[rank]] * factor(rank)).min(1.0);
-        match self {
-            Self::BenjaminiHochberg | Self::BenjaminiYekutieli => {
-                let mut least = 1.0f64;
-                for rank in (0..order.len()).rev() {
-                    least = least.min(scaled(rank));
-                    adjusted[order[rank]] = least;
-                }
-            }
-            _ => {
-                let mut most = 0.0f64;
-                for rank in 0..order.len() {
-                    most = most.max(scaled(rank));
-                    adjusted[order[rank]] = most;
-                }
-            }
-        }
+        let Ok(corrected) = corrected else { unreachable!("clamped values lie within 0..=1") };
+        let mut adjusted = vec![f64::NAN; p_values.len()];
+        tested.into_iter().zip(corrected).for_each(|(index, p_value)| adjusted[index] = p_value);
         adjusted
     }
 }

@@ -77,7 +77,7 @@ fn step_up(p_values: &[f64], factor: f64) -> Result<Vec<f64>> {
     let mut adjusted = vec![0.0; p_values.len()];
     let mut smallest = 1.0_f64;
     for (rank, &i) in order.iter().enumerate().rev() {
-        smallest = smallest.min(p_values[i] * n / (rank + 1) as f64 * factor);
+        smallest = smallest.min(p_values[i] * (n / (rank + 1) as f64) * factor);
         adjusted[i] = smallest;
     }
     Ok(adjusted)
