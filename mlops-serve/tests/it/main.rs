@@ -17,3 +17,10 @@ mod resilience;
 mod rollout;
 #[cfg(feature = "tower")]
 mod tower;
+
+#[cfg(not(feature = "ort"))]
+#[test]
+#[cfg_attr(not(feature = "ort"), ignore = "ONNX Runtime is left out: `cargo xtask test` brings it")]
+fn onnx_runtime() {
+    panic!("it needs the feature `ort` and the library: `cargo xtask test` has both");
+}
