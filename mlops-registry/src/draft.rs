@@ -95,7 +95,8 @@ impl Draft {
         self.change(Change::Review { model: version.name.clone(), version: version.version, verdict })
     }
 
-    /// Approves a version.
+    /// Approves a version. Unless the model's policy demands approval, an alias may also point at a version that
+    /// nobody has reviewed; only a rejected one is refused.
     #[must_use]
     pub fn approve(self, version: &ModelVersion) -> Self {
         self.review(version, Approval::Approved)
@@ -107,7 +108,8 @@ impl Draft {
         self.review(version, Approval::Rejected)
     }
 
-    /// Points all aliases of a model where they pointed back then.
+    /// Points all aliases of a model where they pointed back then: at a [`Timestamp`](mlops_core::Timestamp), or
+    /// after a commit, as in `.roll_back("shop", At::Sequence(2))`.
     #[must_use]
     pub fn roll_back(mut self, model: impl Into<String>, at: impl Into<At>) -> Self {
         self.steps.push(Step::RollBack { model: Some(model.into()), at: at.into() });

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! - `host`: the year: trains, serves month after month, decides.
+//! - `retrain`: new models, on what they are trained, how their trials begin.
 //! - `training`: rows in, a registered version out: one pipeline for the first model and for each new one.
+//! - `steps`: what its steps compute.
 //! - `month`: a month of sessions, answered one by one; labels come a week late.
 //! - `trial`: a challenger's share of the traffic, and what the registry tells of its end.
 //! - `watch`: what to tell at the end of a month, and whether to train.
@@ -16,8 +18,10 @@ mod calendar;
 mod host;
 mod month;
 mod options;
+mod retrain;
 mod runtime;
 mod state;
+mod steps;
 mod story;
 mod summary;
 mod training;

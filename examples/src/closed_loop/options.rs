@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
 
-    /// Sessions a month of the simulated shop
+    /// Sessions a month of the simulated shop, 200 to 1000000; not with --data
     #[arg(
         long,
         value_name = "N",

@@ -51,7 +51,8 @@ impl Runtimes {
     #[cfg(not(feature = "ort"))]
     fn ort(_: &Options) -> Result<Choice> {
         Err(Error::unsupported(
-            "this build has no ONNX Runtime: run with `cargo run --release --features ort --example closed_loop`",
+            "this build has no ONNX Runtime: run `cargo run --release --features ort --example closed_loop -- \
+             --runtime ort --ort-library FILE` (`cargo xtask onnxruntime` fetches the library and prints FILE)",
         ))
     }
 

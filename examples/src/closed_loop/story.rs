@@ -95,14 +95,18 @@ impl<'a> Story<'a> {
             summary.promotions.len(),
             summary.roll_backs.len()
         ));
-        self.say(format!(
-            "Over {} drifted months: log loss {:.4} (frozen {:.4}), AUC {:.4} (frozen {:.4})",
-            compared.months,
-            compared.log_loss,
-            compared.frozen_log_loss,
-            compared.roc_auc,
-            compared.frozen_roc_auc
-        ));
+        if compared.months == 0 {
+            self.say("No drift was found: there is nothing to compare with the frozen champion");
+        } else {
+            self.say(format!(
+                "Over {} drifted months: log loss {:.4} (frozen {:.4}), AUC {:.4} (frozen {:.4})",
+                compared.months,
+                compared.log_loss,
+                compared.frozen_log_loss,
+                compared.roc_auc,
+                compared.frozen_roc_auc
+            ));
+        }
         self.say("Who moved the champion, when and why:");
         for commit in history.iter().filter(|commit| commit.changes.iter().any(moves_champion)) {
             let (date, Commit { actor, reason, .. }) = (date(commit.time), commit);

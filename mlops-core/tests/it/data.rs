@@ -52,8 +52,9 @@ fn bad_tables_are_named_by_column_row_and_value() {
     check(&format!("{header}ann,1,1.5,,1\n"), ErrorKind::Data, "column `clicks` should be integer");
     check(&format!("{header}ann,1,1,,\n"), ErrorKind::Data, "column `bought` is required, its cell in row 0");
     check(&format!("{header}ann,1,1,,maybe\n"), ErrorKind::Data, "its cell in row 0 is `maybe`");
-    check(&format!("{header}ann,1\n"), ErrorKind::Data, "no CSV with a header");
-    check(&format!("{header}\"ann,1,1,,1\n"), ErrorKind::Data, "no CSV with a header");
+    check(&format!("{header}ann,1\n"), ErrorKind::Data, "not as many cells as the header");
+    check(&format!("{header}\"ann,1,1,,1\n"), ErrorKind::Data, "not as many cells as the header");
+    check(&format!("user,{header}"), ErrorKind::Data, "the header names column `user` twice");
 }
 
 #[test]

@@ -77,7 +77,9 @@ impl AdwinSettings {
 ///   bound's second term is 2/3 m d in the data's own unit, so rescale data whose spread is far from 1.
 /// * The window is an exponential histogram: O(M log(W/M)) buckets of total and variance, amortised O(1) an
 ///   update plus one scan of the buckets every `clock` updates.
-/// * After a drift the recent part stays: the mean that it reports is that of the new regime.
+/// * After a drift the part after the cut stays. Cuts lie between buckets, so that it may still hold values from before
+///   the change: its mean approaches that of the new regime over the next updates, and one change may be reported more
+///   than once. Put an alert policy with a cooldown behind it, or call `reset`.
 /// * Fires in both directions unless told otherwise; has no warning zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]

@@ -17,11 +17,12 @@ impl Scan {
     /// The rows of a CSV text with a header. Columns are found by name, in any order.
     ///
     /// Cells are cast as their column says: numbers in the usual forms, truth values as true/false, t/f,
-    /// yes/no or 1/0 in any case, times as RFC 3339. An empty cell is missing.
+    /// yes/no or 1/0 in any case, times as RFC 3339. An empty cell is missing. Messages count rows from 0, the
+    /// header aside.
     ///
     /// # Errors
-    /// `Data` if there is no header or a line is malformed; then each batch may fail, naming column, row and
-    /// value.
+    /// `Data` if there is no header, it names a column twice, or a line is malformed; then each batch may fail,
+    /// naming column, row and value.
     pub fn csv(reader: impl Read + Send + 'static, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
         let mut reader = BufReader::new(reader);
         let mut header = Vec::new();
@@ -31,6 +32,11 @@ impl Scan {
         }
         let format = Format::default().with_header(true);
         let (names, _) = format.infer_schema(Cursor::new(&header), Some(0)).map_err(unreadable)?;
+        let mut seen = std::collections::HashSet::new();
+        if let Some(twice) = names.fields().iter().find(|field| !seen.insert(field.name())) {
+            let name = twice.name();
+            return Err(Error::data(format!("the header names column `{name}` twice: rename one")));
+        }
         // All cells are read as text and cast afterwards, so that a wrong one is named by column and row.
         let text = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);
         let texts = Schema::new(names.fields().iter().map(text).collect::<Vec<_>>());
@@ -44,7 +50,9 @@ impl Scan {
             .with_projection(projection)
             .build_buffered(BufReader::new(Cursor::new(header).chain(reader)))
             .map_err(unreadable)?;
-        Ok(Self::new(schema, batches.map(|batch| batch.map_err(unreadable))))
+        let malformed =
+            |error| Error::data("a line of the CSV has not as many cells as the header").with_source(error);
+        Ok(Self::new(schema, batches.map(move |batch| batch.map_err(malformed))))
     }
 }
 
