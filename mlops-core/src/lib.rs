@@ -45,7 +45,10 @@
 //! |---|---|
 //! | `csv` (default) | CSV files |
 //! | `ipc` (default) | Arrow IPC files; data sets and tables as pipeline artifacts |
-//! | `parquet` | Parquet files |
+//! | `parquet` | Parquet files: plain, Snappy, gzip, LZ4 |
+//! | `zstd` | Parquet files that are compressed with Zstandard |
+//! | `object-store` | tables in any object store: folders, and stores of the caller's |
+//! | `aws`, `azure`, `gcp`, `http` | tables at `s3://`, `az://`, `gs://` and `https://` |
 //! | `onnx` | ONNX files |
 //! | `cron` | schedules as cron patterns |
 //! | `progress` | progress bars for pipelines |

@@ -1,7 +1,8 @@
 //! Tables: Arrow batches with a schema that says what each column means.
 //!
 //! - [`TableSchema`]: names, kinds, roles, ranges and categories of the columns.
-//! - [`Dataset`]: a table in memory; [`Scan`]: a table that streams from a file.
+//! - [`Dataset`]: a table in memory; [`Scan`]: a table that streams from a file, a folder or,
+//!   with the feature `object-store`, an object store (`StoredTable`).
 //! - [`Fingerprint`]: the version of the data; [`Split`]: reproducible parts of it.
 //! - [`PointInTime`]: joins of features and late labels that see no future; [`Reservoir`], [`Draw`]: samples.
 //! - [`ValidationReport`]: what breaks the schema, where and how often.
@@ -11,6 +12,12 @@ mod cells;
 mod dataset;
 mod file;
 mod fingerprint;
+#[cfg(feature = "object-store")]
+#[cfg_attr(
+    not(all(feature = "csv", feature = "ipc", feature = "parquet")),
+    allow(dead_code, unused_variables, reason = "each format reads in its own way")
+)]
+mod object;
 mod point_in_time;
 mod sample;
 mod schema;
@@ -22,6 +29,8 @@ pub use cells::Cells;
 pub use dataset::Dataset;
 pub use file::Scan;
 pub use fingerprint::Fingerprint;
+#[cfg(feature = "object-store")]
+pub use object::StoredTable;
 pub use point_in_time::PointInTime;
 pub use sample::{Draw, Reservoir};
 pub use schema::{Column, ColumnKind, Role, TableSchema};

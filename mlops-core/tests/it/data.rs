@@ -127,11 +127,68 @@ fn unreadable_files_say_what_is_wrong() {
     let error = Dataset::open(folder.path().join("none.csv"), schema()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let error = Dataset::open(folder.path(), schema()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::NotFound, "an empty folder");
+    let error = Dataset::open("s3://bucket/a.csv", schema()).unwrap_err();
+    assert!(error.to_string().contains("`open_url`"), "{error}");
     let empty = folder.path().join("empty.csv");
     std::fs::File::create(&empty).unwrap().write_all(b"").unwrap();
     let error = Dataset::open(&empty, schema()).unwrap_err();
     assert!(format!("{error:#}").contains("the file is empty"), "{error:#}");
+}
+
+#[test]
+fn a_folder_is_the_rows_of_its_files_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put("part-1.csv", "n\n2\n");
+    put("b/part-0.csv", "n,more\n0,x\n1,y\n");
+    put("part-2.csv", "n\n");
+    put("part-3.csv", "n\n3\n");
+    put("_SUCCESS", "");
+    put(".hidden/x.csv", "nothing\n");
+    let schema = TableSchema::new([Column::new("n", ColumnKind::Integer)]).unwrap();
+    let data = Dataset::open(folder.path(), schema.clone()).unwrap();
+    assert_eq!(data.numbers("n").unwrap(), [0.0, 1.0, 2.0, 3.0]);
+    put("part-4.csv", "n\n4\nfive\n");
+    let scan = Scan::open(folder.path(), schema.clone()).unwrap();
+    let error = scan.last().unwrap().unwrap_err();
+    assert!(
+        format!("{error:#}").contains("part-4.csv`: column `n` should be integer, its cell in row 1"),
+        "{error:#}"
+    );
+    put("part-2.csv", "m\n");
+    let results: Vec<_> = Scan::open(folder.path(), schema).unwrap().collect();
+    assert!(
+        format!("{:#}", results.last().unwrap().as_ref().unwrap_err()).contains("part-2.csv`: column `n`")
+    );
+}
+
+/// A reader that fails after some bytes, as a disk or a connection does.
+#[cfg(feature = "csv")]
+#[test]
+fn a_reader_that_fails_is_no_damaged_table() {
+    struct Broken(&'static [u8]);
+    impl std::io::Read for Broken {
+        fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+            }
+            self.0.read(out)
+        }
+    }
+    let schema = TableSchema::new([Column::new("n", ColumnKind::Integer)]).unwrap();
+    let error = Scan::csv(Broken(b"n\n1\n2"), schema.clone()).unwrap().last().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_eq!(
+        Dataset::from_csv(Broken(b"n\n1\n2"), schema.clone()).unwrap_err().kind(),
+        ErrorKind::Unavailable
+    );
+    let error = Dataset::from_csv(&b"n\n1\xff\n"[..], schema).unwrap_err();
+    assert!(format!("{error:#}").contains("no UTF-8"), "{error:#}");
 }
 
 #[test]

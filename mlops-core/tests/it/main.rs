@@ -5,6 +5,9 @@ mod data;
 mod evaluation;
 mod experiment;
 mod features;
+mod fingerprint;
 mod pipeline;
 mod point_in_time;
 mod sample;
+#[cfg(all(feature = "object-store", feature = "csv", feature = "ipc", feature = "parquet"))]
+mod stored;

@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_csv::reader::Format;
 use arrow_csv::{ReaderBuilder, WriterBuilder};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 
-use super::{BATCH_ROWS, Scan, check_columns, write_error};
+use super::{BATCH_ROWS, Scan, check_columns, read_error, write_error};
 use crate::data::{Dataset, TableSchema};
 use crate::{Error, Result};
 
@@ -50,8 +51,6 @@ impl Scan {
             .with_projection(projection)
             .build_buffered(BufReader::new(Cursor::new(header).chain(reader)))
             .map_err(unreadable)?;
-        let malformed =
-            |error| Error::data("a line of the CSV has not as many cells as the header").with_source(error);
         Ok(Self::new(schema, batches.map(move |batch| batch.map_err(malformed))))
     }
 }
@@ -67,19 +66,32 @@ impl Dataset {
         Scan::csv(Cursor::new(text), schema)?.into_dataset()
     }
 
-    /// Writes all rows as CSV with a header.
+    /// Writes all rows as CSV with a header. An empty text cannot be told from a missing cell there: read again,
+    /// both are missing.
     ///
     /// # Errors
     /// `Unavailable` if the writer fails.
     pub fn write_csv(&self, writer: impl Write) -> Result<()> {
         let mut writer = WriterBuilder::new().with_header(true).build(writer);
-        self.batches()
-            .iter()
+        // The header comes with the first batch, even if it has no row.
+        let first = RecordBatch::new_empty(self.schema().to_arrow());
+        std::iter::once(&first)
+            .chain(self.batches())
             .try_for_each(|batch| writer.write(batch))
             .map_err(|error| write_error("CSV", error))
     }
 }
 
 fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::data("the text is no CSV with a header").with_source(error)
+    read_error(error, "the text is no CSV with a header")
+}
+
+fn malformed(error: ArrowError) -> Error {
+    let wrong = match &error {
+        ArrowError::CsvError(message) if message.contains("UTF-8") => {
+            "the CSV holds bytes that are no UTF-8: convert it"
+        }
+        _ => "a line of the CSV has not as many cells as the header",
+    };
+    read_error(error, wrong)
 }

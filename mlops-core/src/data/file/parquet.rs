@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use arrow_schema::Schema;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::ChunkReader;
+use parquet::schema::types::SchemaDescriptor;
 
-use super::{BATCH_ROWS, Scan, check_columns, write_error};
+use super::{BATCH_ROWS, Scan, caught, check_columns, read_error, write_error};
 use crate::data::{Dataset, TableSchema};
 use crate::{Error, Result};
 
@@ -21,12 +23,17 @@ impl Scan {
     /// `Data` if the file is damaged or cut off; then each batch may fail.
     pub fn parquet(file: impl ChunkReader + 'static, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
         let schema = schema.into();
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+        let builder = caught(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(damaged)?;
+        let builder = builder.map_err(damaged)?;
         check_columns(&schema, builder.schema())?;
-        let names = schema.columns().iter().map(|column| column.name.as_str());
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        let batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(damaged)?;
-        Ok(Self::new(schema, batches.map(|batch| batch.map_err(damaged))))
+        let mask = wanted(&schema, builder.schema(), builder.parquet_schema());
+        let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+        let mut batches = caught(|| builder.build()).map_err(damaged)?.map_err(damaged)?;
+        let next = move || match caught(|| batches.next()) {
+            Ok(batch) => batch.map(|batch| batch.map_err(damaged)),
+            Err(panic) => Some(Err(damaged(panic))),
+        };
+        Ok(Self::new(schema, std::iter::from_fn(next)))
     }
 }
 
@@ -58,6 +65,25 @@ impl Dataset {
     }
 }
 
-fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::data("the Parquet file is damaged or cut off: write it again").with_source(error)
+/// The columns that the schema names.
+pub(in crate::data) fn wanted(
+    schema: &TableSchema,
+    file: &Schema,
+    layout: &SchemaDescriptor,
+) -> ProjectionMask {
+    let roots = schema.columns().iter().filter_map(|column| file.index_of(&column.name).ok());
+    ProjectionMask::roots(layout, roots)
+}
+
+#[cold]
+pub(in crate::data) fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = error.into();
+    if let Some((_, codec)) = error.to_string().split_once("Disabled feature at compile time: ") {
+        let way_out = match codec {
+            "zstd" => "turn on the feature `zstd` of mlops-core, or write it with another",
+            _ => "write it with Snappy, gzip, LZ4 or Zstandard",
+        };
+        return Error::unsupported(format!("the Parquet file is compressed with {codec}: {way_out}"));
+    }
+    read_error(error, "the Parquet file is damaged or cut off: write it again")
 }

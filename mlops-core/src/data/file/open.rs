@@ -1,0 +1,109 @@
+//! Tables on the local disk.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::scan::cannot_read;
+use super::{Format, MAGIC_BYTES, Scan};
+use crate::data::{Dataset, TableSchema};
+use crate::{Error, Result};
+
+impl Scan {
+    /// Opens a file whose format its first bytes tell: Parquet, Arrow IPC, else CSV with a header. Only the columns
+    /// that the schema names are decoded.
+    ///
+    /// A folder is the rows of all files in it and below, in the order of their paths, as Spark and others write
+    /// them; names that begin with `_` or `.` are passed over.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file or none in the folder, `Unavailable` if it cannot be read,
+    /// `Unsupported` if this build lacks the feature of its format, `Data` if it is empty, damaged or has not the
+    /// schema's columns; then each batch may fail.
+    pub fn open(path: impl AsRef<Path>, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
+        let (path, schema) = (path.as_ref(), schema.into());
+        if !path.is_dir() {
+            return open_file(path, schema);
+        }
+        let mut files = Vec::new();
+        walk(path, &mut files).map_err(|error| unreadable(path, error))?;
+        // In the order of object stores: by the whole text of the path below the folder.
+        files.sort_by_cached_key(|file| {
+            file.strip_prefix(path).unwrap_or(file).to_string_lossy().replace('\\', "/")
+        });
+        if files.is_empty() {
+            return Err(Error::not_found(format!("there is no table in the folder `{}`", path.display())));
+        }
+        let part_schema = Arc::clone(&schema);
+        Self::parts(schema, files.into_iter(), move |file| open_file(&file, Arc::clone(&part_schema)))
+    }
+}
+
+impl Dataset {
+    /// Reads a whole file or folder: see [`Scan::open`].
+    ///
+    /// # Errors
+    /// As [`Scan::open`].
+    pub fn open(path: impl AsRef<Path>, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
+        Scan::open(path, schema)?.into_dataset()
+    }
+}
+
+#[cfg_attr(
+    not(any(feature = "csv", feature = "ipc", feature = "parquet")),
+    allow(unused_variables, reason = "a build without formats opens no file")
+)]
+fn open_file(path: &Path, schema: Arc<TableSchema>) -> Result<Scan> {
+    let name = path.display().to_string();
+    let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let magic = magic(&mut file).map_err(|error| unreadable(path, error))?;
+    let scan: Result<Scan> = Format::of(&magic).and_then(|format| match format {
+        #[cfg(feature = "csv")]
+        Format::Csv => Scan::csv(file, schema),
+        #[cfg(feature = "ipc")]
+        Format::Ipc => Scan::ipc(io::BufReader::new(file), schema),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => Scan::parquet(file, schema),
+    });
+    Ok(scan.map_err(|error| cannot_read(&name, error))?.named(name))
+}
+
+fn magic(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut magic = Vec::new();
+    file.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic)?;
+    file.rewind()?;
+    Ok(magic)
+}
+
+/// All files below a folder whose names, and whose folders' names, do not begin with `_` or `.`.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.file_name().map(OsStr::as_encoded_bytes).is_some_and(|name| matches!(name[0], b'_' | b'.')) {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    let name = path.display();
+    if error.kind() != io::ErrorKind::NotFound {
+        return Error::unavailable(format!("cannot read `{name}`: is it a file that this user may read?"))
+            .with_source(error);
+    }
+    if path.to_str().is_some_and(|path| path.contains("://")) {
+        return Error::not_found(format!(
+            "there is no file `{name}`: a URL is opened by `open_url`, with the feature `object-store`"
+        ));
+    }
+    Error::not_found(format!("there is no file `{name}`"))
+}

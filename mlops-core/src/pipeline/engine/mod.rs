@@ -1,0 +1,187 @@
+//! One run from its first to its last step.
+
+mod close;
+mod journal;
+mod settle;
+mod wanted;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use self::journal::OpenJournal;
+use self::wanted::{needed, parameter};
+use super::artifact::Erased;
+use super::context::Scope;
+use super::observer::Notice;
+use super::parallel::settle_all;
+use super::pipeline::Pipeline;
+use super::request::{Injected, Request};
+use super::runner::{Execution, Runner};
+use super::store::Committed;
+use super::unit::Unit;
+use crate::run::{Run, StepRecord, StepState};
+use crate::{Digest, Error, Result, Timestamp};
+
+pub(super) struct Engine<'a> {
+    pub(super) runner: &'a Runner,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) scope: Arc<Scope>,
+    /// Which nodes the request asks for.
+    pub(super) needed: Vec<bool>,
+    /// Parameters and injected values by slot.
+    pub(super) given: BTreeMap<usize, Injected>,
+    /// What the journal says is done.
+    pub(super) committed: BTreeMap<String, Committed>,
+    pub(super) settled: Vec<OnceLock<Settled>>,
+    /// How many more threads may be started.
+    pub(super) permits: AtomicUsize,
+    journal: Mutex<Option<OpenJournal>>,
+    started: Timestamp,
+}
+
+/// A value whose type only the handles know.
+#[derive(Clone)]
+pub(super) struct Value {
+    pub(super) erased: Erased,
+    pub(super) digest: Digest,
+}
+
+/// How a node ended.
+pub(super) enum Settled {
+    Done(Done),
+    Skipped,
+    /// It asks a person, by this token.
+    Asks(String),
+    /// It waits for a node that asks a person, or that a plan cannot foresee.
+    Waits,
+}
+
+pub(super) struct Done {
+    pub(super) values: Vec<Value>,
+    pub(super) state: StepState,
+    pub(super) key: Option<Digest>,
+    pub(super) metrics: BTreeMap<String, f64>,
+    pub(super) attempts: u32,
+    pub(super) duration_us: u64,
+    /// The items of a map.
+    pub(super) parts: Vec<StepRecord>,
+}
+
+impl Done {
+    pub(super) fn with(state: StepState, values: Vec<Value>) -> Self {
+        let metrics = BTreeMap::new();
+        Self { values, state, key: None, metrics, attempts: 0, duration_us: 0, parts: Vec::new() }
+    }
+}
+
+/// What ends a run before its last step.
+#[derive(Debug)]
+pub(super) enum Halt {
+    Cancelled,
+    Failed {
+        step: Arc<str>,
+        error: Error,
+    },
+    /// The store, the journal or an invariant is broken.
+    Broken(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// What is done with an execution that is due.
+pub(super) enum Mode<'a> {
+    /// It is found or computed.
+    Run,
+    /// It is found, or this says that it is not.
+    Plan(&'a mut dyn FnMut(&Unit<'_>) -> Result<Option<Done>, Halt>),
+}
+
+impl Mode<'_> {
+    fn obtain(&mut self, unit: &Unit<'_>) -> Result<Option<Done>, Halt> {
+        match self {
+            Self::Run => unit.obtain(),
+            Self::Plan(foresee) => foresee(unit),
+        }
+    }
+}
+
+/// What a node finds where its input should be.
+pub(super) enum Found<T> {
+    Value(T),
+    Skipped,
+    Waits,
+}
+
+impl<'a> Engine<'a> {
+    pub(super) fn prepare(runner: &'a Runner, pipeline: &'a Pipeline, request: &Request) -> Result<Self> {
+        pipeline.check()?;
+        request.check(pipeline.id)?;
+        let mut given = request.injected.clone();
+        for (name, json) in &request.params {
+            let (slot, value) = parameter(pipeline, name, json)?;
+            given.insert(slot, value);
+        }
+        let scope = Scope {
+            pipeline: pipeline.name.clone(),
+            run: request.id.clone(),
+            seed: request.seed,
+            clock: runner.clock.clone(),
+            cancel: request.cancel.clone(),
+            observers: runner.observers.clone(),
+            secrets: runner.secrets.clone(),
+        };
+        Ok(Self {
+            runner,
+            pipeline,
+            started: scope.clock.now(),
+            scope: Arc::new(scope),
+            needed: needed(pipeline, &request.only, &given),
+            given,
+            committed: BTreeMap::new(),
+            settled: pipeline.nodes.iter().map(|_| OnceLock::new()).collect(),
+            permits: AtomicUsize::new(runner.threads - 1),
+            journal: Mutex::new(None),
+        })
+    }
+}
+
+/// Runs all needed nodes and closes the run.
+pub(super) fn run(engine: &Engine<'_>) -> Result<Execution> {
+    let (pipeline, scope) = (engine.pipeline, &engine.scope);
+    scope.notify(&Notice::RunStarted { pipeline: &pipeline.name, steps: pipeline.nodes.len() });
+    let outcome = if engine.runner.threads == 1 {
+        (0..pipeline.nodes.len()).filter(|index| engine.needed[*index]).try_for_each(|i| engine.settle(i))
+    } else {
+        settle_all(engine)
+    };
+    match outcome {
+        Ok(()) => Ok(execution(engine, engine.finish(None)?)),
+        Err(Halt::Cancelled) => Ok(execution(engine, engine.finish(Some(&Halt::Cancelled))?)),
+        Err(halt) => {
+            let closed = engine.finish(Some(&halt));
+            match halt {
+                Halt::Failed { step, error } => {
+                    closed?;
+                    Err(error.context(format!("step `{step}` of run `{}` failed", scope.run)))
+                }
+                Halt::Broken(error) => Err(error),
+                Halt::Cancelled => closed.map(|run| execution(engine, run)),
+            }
+        }
+    }
+}
+
+fn execution(engine: &Engine<'_>, run: Run) -> Execution {
+    let value = |slot| match engine.slot(slot) {
+        Found::Value(value) => Some(value.clone()),
+        Found::Skipped | Found::Waits => None,
+    };
+    let values = (0..engine.pipeline.slots.len()).map(value).collect();
+    Execution { run, pipeline: engine.pipeline.id, values }
+}
