@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use mlops_core::Timestamp;
 use mlops_drift::alert::{AlertPolicy, AlertState};
-use mlops_drift::detector::{AnyDetector, DdmBank, Detector};
+use mlops_drift::detector::{AnyDetector, Bank, DdmBank, Detector};
 use mlops_drift::gap_count::{GapCounts, Reference, SlidingGapCounts};
 use mlops_drift::monitor::{Baseline, CheckOptions, DriftReport, Monitor, MonitorState};
 

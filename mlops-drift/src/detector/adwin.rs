@@ -175,6 +175,10 @@ impl Adwin {
 }
 
 impl Detector for Adwin {
+    fn check(&self, value: f64) -> Result<()> {
+        finite(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let value = finite(value)?;
         self.until_check -= 1;

@@ -74,6 +74,12 @@ macro_rules! any_detector {
         })+
 
         impl Detector for AnyDetector {
+            fn check(&self, value: f64) -> Result<()> {
+                match self {
+                    $(Self::$kind(detector) => detector.check(value),)+
+                }
+            }
+
             fn update(&mut self, value: f64) -> Result<Signal> {
                 match self {
                     $(Self::$kind(detector) => detector.update(value),)+

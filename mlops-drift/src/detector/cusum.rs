@@ -17,9 +17,15 @@ pub struct CusumSettings {
 }
 
 impl Default for CusumSettings {
-    /// What MOA computes, update by update: it is the paper's statistic.
     fn default() -> Self {
         Self { warm_up: 29, delta: 0.005, threshold: 50.0 }
+    }
+}
+
+impl CusumSettings {
+    /// What MOA computes, update by update: it is the paper's statistic; river has no CUSUM.
+    pub fn moa() -> Self {
+        Self::default()
     }
 }
 
@@ -46,10 +52,16 @@ pub struct GmaSettings {
 }
 
 impl Default for GmaSettings {
-    /// What MOA computes, update by update. Its threshold of 1 cannot be reached by values in 0..=1: set your
-    /// own or ask for a calibrated one.
+    /// The threshold of 1 cannot be reached by values in 0..=1: set your own or ask for a calibrated one.
     fn default() -> Self {
         Self { warm_up: 29, alpha: 0.99, threshold: 1.0 }
+    }
+}
+
+impl GmaSettings {
+    /// What MOA computes, update by update; river has no geometric moving average.
+    pub fn moa() -> Self {
+        Self::default()
     }
 }
 
@@ -110,6 +122,10 @@ impl Cusum {
 }
 
 impl Detector for Cusum {
+    fn check(&self, value: f64) -> Result<()> {
+        finite(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let deviation = self.running.deviation(finite(value)?);
         self.running.sum = (self.running.sum + deviation - self.settings.delta).max(0.0);
@@ -142,6 +158,10 @@ impl Gma {
 }
 
 impl Detector for Gma {
+    fn check(&self, value: f64) -> Result<()> {
+        finite(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let deviation = self.running.deviation(finite(value)?);
         let alpha = self.settings.alpha;

@@ -85,6 +85,10 @@ impl Ddm {
 }
 
 impl Detector for Ddm {
+    fn check(&self, value: f64) -> Result<()> {
+        rate(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let value = rate(value)?;
         if self.signal == Signal::Drift {

@@ -17,9 +17,25 @@ pub struct EcddSettings {
 }
 
 impl Default for EcddSettings {
-    /// What MOA computes, update by update.
     fn default() -> Self {
         Self { warm_up: 29, lambda: 0.2, limit_scale: 1.0 }
+    }
+}
+
+impl EcddSettings {
+    /// What MOA computes, update by update; river has no ECDD.
+    pub fn moa() -> Self {
+        Self::default()
+    }
+
+    /// How far above p the average may go: L s.
+    #[inline(always)]
+    pub(super) fn reach(&self, p: f64, decay: f64) -> f64 {
+        let lambda = self.lambda;
+        let deviation = (p * (1.0 - p) * lambda * (1.0 - decay) / (2.0 - lambda)).sqrt();
+        let square = p * p;
+        let polynomial = 3.97 - 6.56 * p + p * square * (48.73 + square * (848.18 * square - 330.13));
+        self.limit_scale * polynomial * deviation
     }
 }
 
@@ -63,6 +79,10 @@ impl Ecdd {
 }
 
 impl Detector for Ecdd {
+    fn check(&self, value: f64) -> Result<()> {
+        rate(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let value = rate(value)?;
         if self.signal == Signal::Drift {
@@ -74,10 +94,7 @@ impl Detector for Ecdd {
         self.average += lambda * (value - self.average);
         self.decay *= (1.0 - lambda) * (1.0 - lambda);
         let p = self.sum / self.count;
-        let deviation = (p * (1.0 - p) * lambda * (1.0 - self.decay) / (2.0 - lambda)).sqrt();
-        let square = p * p;
-        let polynomial = 3.97 - 6.56 * p + p * square * (48.73 + square * (848.18 * square - 330.13));
-        let reach = self.settings.limit_scale * polynomial * deviation;
+        let reach = self.settings.reach(p, self.decay);
         let warm_up = f64::from(self.settings.warm_up);
         (self.signal, self.limit) = if self.count > warm_up && self.average > p + reach {
             (Signal::Drift, p + reach)

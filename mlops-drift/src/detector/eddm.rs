@@ -84,6 +84,10 @@ impl Eddm {
 }
 
 impl Detector for Eddm {
+    fn check(&self, value: f64) -> Result<()> {
+        error_flag(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let is_error = error_flag(value)?;
         if self.signal == Signal::Drift {

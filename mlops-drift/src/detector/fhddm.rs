@@ -86,6 +86,10 @@ fn share(window: &Bits) -> f64 {
 }
 
 impl Detector for Fhddm {
+    fn check(&self, value: f64) -> Result<()> {
+        error_flag(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let is_right = error_flag(value)? == self.settings.river_reading;
         if self.signal == Signal::Drift {

@@ -43,12 +43,68 @@ impl HddmASettings {
 ///   of the first k, the cut at which x plus its bound was least.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HddmA {
-    settings: HddmASettings,
+    settings: Prepared,
     all: Mean,
     lowest: Mean,
     highest: Mean,
     change: f64,
     signal: Signal,
+}
+
+/// The settings, stored as they are, with the logarithms that they lead to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "HddmASettings", into = "HddmASettings")]
+struct Prepared {
+    settings: HddmASettings,
+    bounds: HddmABounds,
+}
+
+impl From<HddmASettings> for Prepared {
+    fn from(settings: HddmASettings) -> Self {
+        Self { bounds: HddmABounds::new(&settings), settings }
+    }
+}
+
+impl From<Prepared> for HddmASettings {
+    fn from(Prepared { settings, .. }: Prepared) -> Self {
+        settings
+    }
+}
+
+/// Hoeffding's bounds, their logarithms taken once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct HddmABounds {
+    one_sided: f64,
+    drift: f64,
+    warning: f64,
+}
+
+impl HddmABounds {
+    pub(super) fn new(settings: &HddmASettings) -> Self {
+        Self {
+            one_sided: (1.0 / settings.drift).ln(),
+            drift: (2.0 / settings.drift).ln(),
+            warning: (2.0 / settings.warning).ln(),
+        }
+    }
+
+    /// Of a mean of so many values.
+    #[inline(always)]
+    pub(super) fn bound(&self, count: f64) -> f64 {
+        (1.0 / (2.0 * count) * self.one_sided).sqrt()
+    }
+
+    /// Of drift and warning, on the difference between the means of `count` values and of the first `cut`.
+    #[inline(always)]
+    pub(super) fn limits(&self, count: f64, cut: f64) -> (f64, f64) {
+        let half = (count - cut) / cut * (1.0 / count) / 2.0;
+        ((half * self.drift).sqrt(), (half * self.warning).sqrt())
+    }
+
+    /// Whether a change is so small that no rounding can make it a warning: no division and no root.
+    fn clearly_stable(&self, count: f64, cut: f64, change: f64) -> bool {
+        2.0 * change * change * cut * count < (count - cut) * self.warning * (1.0 - 1e-9)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,20 +123,25 @@ impl HddmA {
     pub fn new(settings: HddmASettings) -> Result<Self> {
         confidences(settings.drift, settings.warning)?;
         let none = Mean::default();
-        Ok(Self { settings, all: none, lowest: none, highest: none, change: 0.0, signal: Signal::Stable })
-    }
-
-    fn limit(&self, cut: Mean, confidence: f64) -> f64 {
-        let m = (self.all.count - cut.count) / cut.count * (1.0 / self.all.count);
-        (m / 2.0 * (2.0 / confidence).ln()).sqrt()
+        Ok(Self {
+            settings: settings.into(),
+            all: none,
+            lowest: none,
+            highest: none,
+            change: 0.0,
+            signal: Signal::Stable,
+        })
     }
 
     fn judge(&self, cut: Mean, change: f64) -> Signal {
-        if cut.count == self.all.count || change <= 0.0 {
-            Signal::Stable
-        } else if change >= self.limit(cut, self.settings.drift) {
+        let (count, bounds) = (self.all.count, &self.settings.bounds);
+        if cut.count == count || change <= 0.0 || bounds.clearly_stable(count, cut.count, change) {
+            return Signal::Stable;
+        }
+        let (drift, warning) = bounds.limits(count, cut.count);
+        if change >= drift {
             Signal::Drift
-        } else if change >= self.limit(cut, self.settings.warning) {
+        } else if change >= warning {
             Signal::Warning
         } else {
             Signal::Stable
@@ -89,6 +150,10 @@ impl HddmA {
 }
 
 impl Detector for HddmA {
+    fn check(&self, value: f64) -> Result<()> {
+        rate(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let value = rate(value)?;
         if self.signal == Signal::Drift {
@@ -96,7 +161,7 @@ impl Detector for HddmA {
         }
         self.all.count += 1.0;
         self.all.value += (value - self.all.value) / self.all.count;
-        self.all.bound = (1.0 / (2.0 * self.all.count) * (1.0 / self.settings.drift).ln()).sqrt();
+        self.all.bound = self.settings.bounds.bound(self.all.count);
         let all = self.all;
         if self.lowest.count == 0.0 || self.lowest.value + self.lowest.bound >= all.value + all.bound {
             self.lowest = all;
@@ -106,10 +171,11 @@ impl Detector for HddmA {
         }
         self.change = all.value - self.lowest.value;
         self.signal = self.judge(self.lowest, self.change);
-        if self.settings.decrease != Decrease::Ignore {
+        let decrease_means = self.settings.settings.decrease;
+        if decrease_means != Decrease::Ignore {
             let decrease = self.highest.value - all.value;
             let signal = self.judge(self.highest, decrease);
-            match self.settings.decrease {
+            match decrease_means {
                 Decrease::Report if signal > self.signal => {
                     self.signal = signal;
                     self.change = -decrease;
@@ -130,14 +196,14 @@ impl Detector for HddmA {
     }
 
     fn reason(&self) -> Option<Reason> {
-        let confidence = match self.signal {
-            Signal::Stable => return None,
-            Signal::Warning => self.settings.warning,
-            Signal::Drift => self.settings.drift,
-        };
+        if self.signal == Signal::Stable {
+            return None;
+        }
         let cut = if self.change > 0.0 { self.lowest } else { self.highest };
         // A restart on a falling mean keeps a warning for one update, without the numbers behind it.
-        let limit = if cut.count > 0.0 { self.limit(cut, confidence).copysign(self.change) } else { 0.0 };
+        let (drift, warning) =
+            if cut.count > 0.0 { self.settings.bounds.limits(self.all.count, cut.count) } else { (0.0, 0.0) };
+        let limit = if self.signal == Signal::Drift { drift } else { warning }.copysign(self.change);
         Some(Reason { statistic: "change of the mean", value: self.change, limit })
     }
 

@@ -56,13 +56,35 @@ impl HddmWSettings {
 ///   the sum of squared weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HddmW {
-    settings: HddmWSettings,
+    settings: Prepared,
     all: Average,
     rise: Cut,
     fall: Cut,
     change: f64,
     limit: f64,
     signal: Signal,
+}
+
+/// The settings, stored as they are, with the logarithms that they lead to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "HddmWSettings", into = "HddmWSettings")]
+struct Prepared {
+    settings: HddmWSettings,
+    ln_drift: f64,
+    ln_warning: f64,
+}
+
+impl From<HddmWSettings> for Prepared {
+    fn from(settings: HddmWSettings) -> Self {
+        let (ln_drift, ln_warning) = ((1.0 / settings.drift).ln(), (1.0 / settings.warning).ln());
+        Self { settings, ln_drift, ln_warning }
+    }
+}
+
+impl From<Prepared> for HddmWSettings {
+    fn from(Prepared { settings, .. }: Prepared) -> Self {
+        settings
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -91,7 +113,7 @@ impl HddmW {
         let start = |level| Cut { level, before: Average::default(), after: Average::default() };
         let fall = start(if settings.decrease_from_zero { 0.0 } else { f64::NEG_INFINITY });
         Ok(Self {
-            settings,
+            settings: settings.into(),
             all: Average::default(),
             rise: start(f64::INFINITY),
             fall,
@@ -103,10 +125,10 @@ impl HddmW {
 
     /// The average with one more value.
     fn add(&self, average: Average, value: f64) -> Average {
-        let lambda = self.settings.lambda;
+        let HddmWSettings { lambda, decay_first, .. } = self.settings.settings;
         let keep = 1.0 - lambda;
         if average.squares == 0.0 {
-            let squares = if self.settings.decay_first { lambda * lambda + keep * keep } else { 1.0 };
+            let squares = if decay_first { lambda * lambda + keep * keep } else { 1.0 };
             return Average { value, squares };
         }
         Average {
@@ -120,18 +142,23 @@ impl HddmW {
         if low.squares == 0.0 || high.squares == 0.0 {
             return (Signal::Stable, 0.0);
         }
-        let limit = |confidence: f64| ((low.squares + high.squares) * (1.0 / confidence).ln() / 2.0).sqrt();
+        let limit = |logarithm: f64| ((low.squares + high.squares) * logarithm / 2.0).sqrt();
         let change = high.value - low.value;
-        let drift = limit(self.settings.drift);
-        if change > drift {
-            return (Signal::Drift, drift);
+        let warning = limit(self.settings.ln_warning);
+        if change <= warning {
+            return (Signal::Stable, warning);
         }
-        let warning = limit(self.settings.warning);
-        (if change > warning { Signal::Warning } else { Signal::Stable }, warning)
+        // The drift's limit is not below the warning's.
+        let drift = limit(self.settings.ln_drift);
+        if change > drift { (Signal::Drift, drift) } else { (Signal::Warning, warning) }
     }
 }
 
 impl Detector for HddmW {
+    fn check(&self, value: f64) -> Result<()> {
+        rate(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let value = rate(value)?;
         if self.signal == Signal::Drift {
@@ -139,7 +166,7 @@ impl Detector for HddmW {
         }
         self.all = self.add(self.all, value);
         let all = self.all;
-        let bound = (all.squares * (1.0 / self.settings.drift).ln() / 2.0).sqrt();
+        let bound = (all.squares * self.settings.ln_drift / 2.0).sqrt();
         if all.value + bound < self.rise.level {
             self.rise = Cut { level: all.value + bound, before: all, after: Average::default() };
         } else {
@@ -147,7 +174,7 @@ impl Detector for HddmW {
         }
         (self.signal, self.limit) = self.judge(self.rise.before, self.rise.after);
         self.change = self.rise.after.value - self.rise.before.value;
-        if self.settings.decrease == Decrease::Ignore {
+        if self.settings.settings.decrease == Decrease::Ignore {
             return Ok(self.signal);
         }
         if all.value - bound > self.fall.level {
@@ -156,7 +183,7 @@ impl Detector for HddmW {
             self.fall.after = self.add(self.fall.after, value);
         }
         let (signal, limit) = self.judge(self.fall.after, self.fall.before);
-        match self.settings.decrease {
+        match self.settings.settings.decrease {
             Decrease::Report if signal > self.signal => {
                 (self.signal, self.limit) = (signal, -limit);
                 self.change = self.fall.after.value - self.fall.before.value;
@@ -187,7 +214,7 @@ impl Detector for HddmW {
         let none = Average::default();
         self.all = none;
         self.rise = Cut { level: f64::INFINITY, before: none, after: none };
-        let level = if self.settings.decrease_from_zero { 0.0 } else { f64::NEG_INFINITY };
+        let level = if self.settings.settings.decrease_from_zero { 0.0 } else { f64::NEG_INFINITY };
         self.fall = Cut { level, before: none, after: none };
         self.change = 0.0;
         self.limit = 0.0;

@@ -234,6 +234,10 @@ impl Kswin {
 }
 
 impl Detector for Kswin {
+    fn check(&self, value: f64) -> Result<()> {
+        finite(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let value = finite(value)?;
         if self.signal == Signal::Drift {

@@ -40,7 +40,7 @@ use crate::{Error, Result};
 
 pub use adwin::{Adwin, AdwinBound, AdwinSettings};
 pub use any::AnyDetector;
-pub use bank::DdmBank;
+pub use bank::{Bank, Banked, DdmBank, DetectorBank, DetectorList};
 pub use calibrate::{Calibrated, Calibration, DetectorKind, Stationary};
 pub use cusum::{Cusum, CusumSettings, Gma, GmaSettings};
 pub use ddm::{Ddm, DdmSettings};
@@ -143,6 +143,12 @@ pub enum Decrease {
 /// # Ok::<(), mlops_drift::Error>(())
 /// ```
 pub trait Detector: fmt::Debug + Send + Sync {
+    /// Whether [`update`](Self::update) takes this value; changes nothing.
+    ///
+    /// # Errors
+    /// `Data` if the value is outside of the detector's domain.
+    fn check(&self, value: f64) -> Result<()>;
+
     /// Takes in the next value.
     ///
     /// # Errors

@@ -39,6 +39,17 @@ pub enum PageHinkleyOrigin {
     Zero,
 }
 
+impl PageHinkleyOrigin {
+    /// The least and the greatest sum before the first value.
+    pub(super) fn extremes(self) -> (f64, f64) {
+        match self {
+            Self::Extreme => (f64::INFINITY, f64::NEG_INFINITY),
+            Self::RiverExtreme => (f64::INFINITY, -1.0),
+            Self::Zero => (0.0, 0.0),
+        }
+    }
+}
+
 impl Default for PageHinkleySettings {
     fn default() -> Self {
         Self {
@@ -123,6 +134,10 @@ impl PageHinkley {
 }
 
 impl Detector for PageHinkley {
+    fn check(&self, value: f64) -> Result<()> {
+        finite(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let value = finite(value)?;
         if self.signal == Signal::Drift {
@@ -176,11 +191,7 @@ impl Detector for PageHinkley {
         self.squares = 0.0;
         self.rising = 0.0;
         self.falling = 0.0;
-        (self.lowest, self.highest) = match self.settings.origin {
-            PageHinkleyOrigin::Extreme => (f64::INFINITY, f64::NEG_INFINITY),
-            PageHinkleyOrigin::RiverExtreme => (f64::INFINITY, -1.0),
-            PageHinkleyOrigin::Zero => (0.0, 0.0),
-        };
+        (self.lowest, self.highest) = self.settings.origin.extremes();
         self.level = 0.0;
         self.signal = Signal::Stable;
     }

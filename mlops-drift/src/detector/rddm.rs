@@ -24,7 +24,6 @@ pub struct RddmSettings {
 }
 
 impl Default for RddmSettings {
-    /// What MOA computes, update by update: it is the authors' own code.
     fn default() -> Self {
         Self {
             warm_up: 129,
@@ -34,6 +33,13 @@ impl Default for RddmSettings {
             kept: 7_000,
             longest_warning: 1_400,
         }
+    }
+}
+
+impl RddmSettings {
+    /// What MOA computes, update by update: it is the authors' own code; river has no RDDM.
+    pub fn moa() -> Self {
+        Self::default()
     }
 }
 
@@ -138,6 +144,10 @@ impl Rddm {
 }
 
 impl Detector for Rddm {
+    fn check(&self, value: f64) -> Result<()> {
+        error_flag(value).map(drop)
+    }
+
     fn update(&mut self, value: f64) -> Result<Signal> {
         let is_error = error_flag(value)?;
         if self.rebuild {
