@@ -1,6 +1,7 @@
 //! The conventions of Evidently, for reports that have to agree with its own.
 
-use crate::{Error, Result};
+use super::samples::scaled;
+use crate::{Error, Result, Sample};
 
 /// Evidently's shares of counts: an empty bucket gets 0.0001, or a millionth of the least share where that is
 /// not above 0.0001; the others keep theirs, so that the sum exceeds 1.
@@ -35,4 +36,14 @@ pub fn psi_as_evidently(reference: &[u64], current: &[u64]) -> Result<f64> {
     }
     let (p, q) = (filled_shares(reference)?, filled_shares(current)?);
     Ok(p.iter().zip(&q).map(|(p, q)| (p - q) * (p / q).ln()).sum())
+}
+
+/// Evidently's normed Wasserstein distance: [`wasserstein`](super::wasserstein) over the standard deviation of the
+/// reference, or over 0.001 if that is larger, so that it is not free of units for data of small spread.
+///
+/// # Errors
+/// `Data` if a value is infinite.
+pub fn wasserstein_normed_as_evidently(reference: &Sample, current: &Sample) -> Result<f64> {
+    let (distance, deviation, scale) = scaled(reference, current)?;
+    Ok(distance / deviation.max(0.001 * scale))
 }

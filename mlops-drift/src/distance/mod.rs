@@ -12,5 +12,5 @@ pub use binned::{
     hellinger, jensen_shannon_distance_base2, jensen_shannon_distance_nats, jensen_shannon_divergence_bits,
     jensen_shannon_divergence_nats, kullback_leibler_nats, l_infinity, psi, smoothed, total_variation,
 };
-pub use evidently::{filled_shares, psi_as_evidently};
+pub use evidently::{filled_shares, psi_as_evidently, wasserstein_normed_as_evidently};
 pub use samples::{energy, wasserstein, wasserstein_normed};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::column::{ColumnReference, Grid, LiveColumn, LiveCounts};
 use super::options::{Bands, CheckOptions};
 use crate::distance::{jensen_shannon_distance_base2, jensen_shannon_divergence_nats, psi, smoothed};
-use crate::special::{chi_squared_quantile, chi_squared_sf};
+use crate::special::{chi_squared_sf, chi_squared_upper_quantile};
 use crate::two_sample::compare_rates;
 use crate::{Error, ErrorKind, Result};
 
@@ -167,7 +167,7 @@ pub(crate) fn judge<'a>(
     rows: u64,
     columns: impl Iterator<Item = (&'a LiveColumn, &'a ColumnReference, &'a Grid, Option<Problem>)>,
     options: &CheckOptions,
-) -> DriftReport {
+) -> Result<DriftReport> {
     let mut columns: Vec<ColumnReport> = columns
         .map(|(live, reference, grid, problem)| {
             let mut report = ColumnReport::empty(live, reference, problem);
@@ -179,12 +179,12 @@ pub(crate) fn judge<'a>(
         .collect();
     let p_values: Vec<f64> =
         columns.iter_mut().flat_map(ColumnReport::deciding).map(|measure| measure.p_value).collect();
-    let adjusted = options.correction.adjust(&p_values);
+    let adjusted = options.correction.adjust(&p_values)?;
     for (measure, p_adjusted) in columns.iter_mut().flat_map(ColumnReport::deciding).zip(adjusted) {
         measure.p_adjusted = p_adjusted;
     }
     columns.iter_mut().for_each(|column| column.decide(options));
-    DriftReport { version: VERSION, rows, options: options.clone(), columns }
+    Ok(DriftReport { version: VERSION, rows, options: options.clone(), columns })
 }
 
 impl ColumnReport {
@@ -240,7 +240,7 @@ impl ColumnReport {
         let (p, q) = (smoothed(&pooled.reference), smoothed(&pooled.live));
         let scale = 1.0 / n as f64 + 1.0 / m as f64;
         let null = |value: f64, unit: f64| {
-            let limit = if freedom > 0.0 { unit * chi_squared_quantile(1.0 - alpha, freedom) } else { 0.0 };
+            let limit = if freedom > 0.0 { unit * chi_squared_upper_quantile(alpha, freedom) } else { 0.0 };
             let p_value = if freedom > 0.0 { chi_squared_sf(value / unit, freedom) } else { 1.0 };
             Measure { value, limit, p_value, p_adjusted: p_value }
         };

@@ -148,7 +148,7 @@ impl Monitor {
             self.columns.iter().zip(&self.shared.columns).zip(&self.shared.grids).map(
                 |((watched, reference), grid)| (&watched.live, reference, grid, watched.problem.clone()),
             );
-        Ok(judge(self.rows, columns, options))
+        judge(self.rows, columns, options)
     }
 }
 

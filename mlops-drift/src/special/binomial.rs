@@ -32,11 +32,11 @@ pub(crate) fn stirling_error(x: f64) -> f64 {
     if x < 16.0 {
         return statrs::function::gamma::ln_gamma(x + 1.0) - (x + 0.5) * x.ln() + x - 0.5 * (2.0 * PI).ln();
     }
-    let square = x * x;
-    (1.0 / 12.0
-        - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - 1.0 / (1188.0 * square)) / square) / square)
-            / square)
-        / x
+    let inverse = 1.0 / x;
+    let square = inverse * inverse;
+    inverse
+        * (1.0 / 12.0
+            - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square / 1188.0))))
 }
 
 /// x ln(x/m) + m - x without cancellation near x = m.

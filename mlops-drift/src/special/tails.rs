@@ -18,13 +18,12 @@ pub(crate) fn chi_squared_sf(x: f64, freedom: f64) -> f64 {
     }
 }
 
-/// The value that a chi-squared variable with `freedom` > 0 degrees of freedom stays at or below with this
-/// probability in 0..1.
-pub(crate) fn chi_squared_quantile(probability: f64, freedom: f64) -> f64 {
-    if probability <= 0.0 {
+/// The value that a chi-squared variable with `freedom` > 0 degrees of freedom exceeds with the probability `tail`
+/// in 0..=1.
+pub(crate) fn chi_squared_upper_quantile(tail: f64, freedom: f64) -> f64 {
+    if tail >= 1.0 {
         return 0.0;
     }
-    let tail = 1.0 - probability;
     // The upper end: P(X > freedom + 2 sqrt(freedom t) + 2 t) <= exp(-t) (B. Laurent, P. Massart, 2000).
     let t = -tail.max(f64::MIN_POSITIVE).ln();
     let (mut low, mut high) = (0.0, freedom + 2.0 * (freedom * t).sqrt() + 2.0 * t);
@@ -40,4 +39,18 @@ pub(crate) fn chi_squared_quantile(probability: f64, freedom: f64) -> f64 {
         }
     }
     high
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_tiny_tails() {
+        // Two degrees of freedom: exp(-x / 2).
+        for tail in [1.0f64, 0.5, 1e-3, 1e-17, 1e-300] {
+            let want = -2.0 * tail.ln();
+            assert!((chi_squared_upper_quantile(tail, 2.0) - want).abs() <= 1e-10 * want, "{tail}");
+        }
+    }
 }

@@ -118,6 +118,10 @@ pub(crate) fn p_value(gap: u128, n: u64, m: u64, alternative: Alternative, metho
         let d = gap as f64 / (n as f64 * m as f64);
         return Ok(asymptotic(d, n as f64, m as f64, two_sided));
     }
+    let z = gap as f64 / ((n + m) as f64 * n as f64 * m as f64).sqrt();
+    if z * z > CERTAIN {
+        return Ok(0.0);
+    }
     let divisor = common_divisor(n, m);
     // The numerator is a multiple of the divisor, for both products are.
     let gap = (gap / u128::from(divisor)) as u64;
@@ -220,6 +224,9 @@ fn lattice(h: u64, n_reduced: u64, m_reduced: u64, n: usize, m: usize, two_sided
     }
     outside.clamp(0.0, 1.0)
 }
+
+/// From here on of n m D^2 / (n + m) the p-value, at most some 2 exp(-2 z^2), is below the smallest float.
+const CERTAIN: f64 = 400.0;
 
 fn common_divisor(mut a: u64, mut b: u64) -> u64 {
     while b > 0 {

@@ -1,6 +1,6 @@
 //! Tests on moments.
 
-use statrs::function::beta::beta_reg;
+use statrs::function::beta::checked_beta_reg;
 
 use super::TestResult;
 use crate::special::chi_squared_sf;
@@ -12,8 +12,8 @@ use crate::{Error, Result, Sample};
 /// * Domain: finite numbers. Asymptotic for data that are not normal: believe it from some 30 values on.
 /// * p-value: two-sided, Student's t with the Welch-Satterthwaite degrees of freedom.
 /// * If both samples are constant: t = 0, p = 1 if they are equal, else t infinite, p = 0.
-/// * Effect: Hedges' uncorrected d, the difference of means (first less second) over the root of the mean
-///   variance. Cost: O(n + m).
+/// * Effect: Cohen's d_av, the difference of means (first less second) over the root of the mean variance. Cost:
+///   O(n + m).
 ///
 /// # Errors
 /// `Data` if a sample has fewer than two values or an infinite one.
@@ -40,12 +40,7 @@ fn t_test(test: &str, a: &Sample, b: &Sample, equal_variances: bool) -> Result<T
     finite(test, a)?;
     finite(test, b)?;
     let (n, m) = (sizes.0 as f64, sizes.1 as f64);
-    // A power of two, so that squares neither overflow nor lose digits.
-    let largest = [a, b]
-        .iter()
-        .flat_map(|s| [s.sorted()[0], s.sorted()[s.len() - 1]])
-        .fold(0.0, |x: f64, y| x.max(y.abs()));
-    let scale = if largest > 0.0 { (-largest.log2().floor()).clamp(-1000.0, 1000.0).exp2() } else { 1.0 };
+    let scale = unit(a, b);
     let ((mean1, variance1), (mean2, variance2)) = (moments(a, scale), moments(b, scale));
     let (share1, share2) = (variance1 / n, variance2 / m);
     let (error, freedom) = if equal_variances {
@@ -53,7 +48,9 @@ fn t_test(test: &str, a: &Sample, b: &Sample, equal_variances: bool) -> Result<T
         (pooled * (1.0 / n + 1.0 / m), n + m - 2.0)
     } else {
         let sum = share1 + share2;
-        (sum, sum * sum / (share1 * share1 / (n - 1.0) + share2 * share2 / (m - 1.0)))
+        // A share of the sum, so that no square underflows.
+        let share = share1 / sum;
+        (sum, 1.0 / (share * share / (n - 1.0) + (1.0 - share) * (1.0 - share) / (m - 1.0)))
     };
     let difference = mean1 - mean2;
     let ratio = |deviation: f64| if difference == 0.0 { 0.0 } else { difference / deviation };
@@ -63,10 +60,21 @@ fn t_test(test: &str, a: &Sample, b: &Sample, equal_variances: bool) -> Result<T
     } else if t.is_infinite() {
         0.0
     } else {
-        beta_reg(freedom / 2.0, 0.5, freedom / (freedom + t * t))
+        checked_beta_reg(freedom / 2.0, 0.5, freedom / (freedom + t * t))
+            .map_err(|error| Error::data(format!("{test} has no answer for t = {t}: {error}")))?
     };
     let effect = ratio(((variance1 + variance2) / 2.0).sqrt());
     Ok(TestResult { test: test.into(), statistic: t, p_value, effect, sizes })
+}
+
+/// A power of four that brings the largest number near 1, so that squares neither overflow nor lose digits, and
+/// roots of it are exact.
+pub(crate) fn unit(a: &Sample, b: &Sample) -> f64 {
+    let largest = [a, b]
+        .iter()
+        .flat_map(|sample| [sample.sorted()[0], sample.sorted()[sample.len() - 1]])
+        .fold(0.0, |x: f64, y| x.max(y.abs()));
+    if largest > 0.0 { (-2.0 * (largest.log2() / 2.0).floor()).clamp(-1000.0, 1000.0).exp2() } else { 1.0 }
 }
 
 /// Mean and variance (n - 1) of the scaled values.
@@ -97,7 +105,8 @@ pub(crate) fn finite(test: &str, sample: &Sample) -> Result<()> {
 /// * Effect: the statistic over n + m. Cost: O(n + m).
 ///
 /// # Errors
-/// `Data` if a sample has fewer than five values or an infinite one, or if the interquartile range is 0.
+/// `Data` if a sample has fewer than five values or an infinite one, if the interquartile range is 0, or if a
+/// value lies too far beyond it for a float.
 pub fn epps_singleton(a: &Sample, b: &Sample) -> Result<TestResult> {
     let sizes = (a.len() as u64, b.len() as u64);
     if sizes.0.min(sizes.1) < 5 {
@@ -123,6 +132,11 @@ pub fn epps_singleton(a: &Sample, b: &Sample) -> Result<TestResult> {
     let (n, m) = (sizes.0 as f64, sizes.1 as f64);
     let total = n + m;
     let ((mean1, covariance1), (mean2, covariance2)) = (waves(a, half_range), waves(b, half_range));
+    if mean1.iter().chain(&mean2).any(|wave| !wave.is_finite()) {
+        return Err(Error::data(
+            "epps_singleton has no answer for values beyond 1e308 interquartile ranges: clip them",
+        ));
+    }
     let mut covariance = [[0.0; 4]; 4];
     for (row, (one, two)) in covariance.iter_mut().zip(covariance1.iter().zip(&covariance2)) {
         for (cell, (one, two)) in row.iter_mut().zip(one.iter().zip(two)) {

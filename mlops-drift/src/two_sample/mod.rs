@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 pub use counts::{chi_squared, g_test};
 pub(crate) use kolmogorov_smirnov::{Gaps, p_value as kolmogorov_smirnov_p_value};
 pub use kolmogorov_smirnov::{kolmogorov_smirnov, kolmogorov_smirnov_with};
-pub(crate) use means::finite;
 pub use means::{epps_singleton, student_t, welch_t};
+pub(crate) use means::{finite, unit};
 pub use permutation::{energy_test, mmd_test};
 pub(crate) use proportion::compare_rates;
 pub use proportion::{fisher_exact, two_proportion_z};
@@ -67,10 +67,13 @@ pub struct TestResult {
     /// The name of the test.
     pub test: String,
     /// Its statistic.
+    #[serde(with = "crate::float")]
     pub statistic: f64,
     /// How likely a statistic at least so extreme is if nothing differs: in 0..=1.
+    #[serde(with = "crate::float")]
     pub p_value: f64,
     /// How large the difference is, whatever the sample sizes; what it measures is said by each test.
+    #[serde(with = "crate::float")]
     pub effect: f64,
     /// The sizes of the two samples.
     pub sizes: (u64, u64),

@@ -3,7 +3,7 @@
 use mlops_core::Seed;
 
 use super::TestResult;
-use super::means::finite;
+use super::means::{finite, unit};
 use crate::random::SplitMix64;
 use crate::{Error, Result, Sample};
 
@@ -24,7 +24,8 @@ pub fn energy_test(a: &Sample, b: &Sample, relabellings: u32, seed: Seed) -> Res
     let mut pooled: Vec<(f64, bool)> = a.sorted().iter().map(|value| (*value, true)).collect();
     pooled.extend(b.sorted().iter().map(|value| (*value, false)));
     pooled.sort_unstable_by(|x, y| x.0.total_cmp(&y.0));
-    let widths: Vec<f64> = pooled.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let scale = unit(a, b);
+    let widths: Vec<f64> = pooled.windows(2).map(|pair| pair[1].0 * scale - pair[0].0 * scale).collect();
     let (n, m) = (a.len() as f64, b.len() as f64);
     let squared = |labels: &[bool]| {
         let mut difference = 0.0;
@@ -38,7 +39,7 @@ pub fn energy_test(a: &Sample, b: &Sample, relabellings: u32, seed: Seed) -> Res
     let labels: Vec<bool> = pooled.iter().map(|(_, label)| *label).collect();
     let seen = squared(&labels);
     let p_value = relabelled(labels, relabellings, seed, seen, squared)?;
-    let distance = (2.0 * seen).sqrt();
+    let distance = (2.0 * seen).sqrt() / scale.sqrt();
     Ok(TestResult {
         test: "energy".into(),
         statistic: distance,
@@ -63,7 +64,8 @@ pub fn energy_test(a: &Sample, b: &Sample, relabellings: u32, seed: Seed) -> Res
 pub fn mmd_test(a: &Sample, b: &Sample, relabellings: u32, seed: Seed) -> Result<TestResult> {
     finite("mmd_test", a)?;
     finite("mmd_test", b)?;
-    let pooled = [a.sorted(), b.sorted()].concat();
+    let scale = unit(a, b);
+    let pooled: Vec<f64> = a.sorted().iter().chain(b.sorted()).map(|value| value * scale).collect();
     let total = pooled.len();
     if total > MMD_MOST {
         return Err(Error::unsupported(format!(
@@ -120,6 +122,9 @@ fn relabelled(
     if relabellings == 0 {
         return Err(Error::invalid("a permutation test needs at least one relabelling"));
     }
+    if seen.is_nan() {
+        return Err(Error::data("the statistic of a permutation test is NaN: rescale the values"));
+    }
     let mut random = SplitMix64::new(seed.value());
     let mut extreme = 1.0;
     for _ in 0..relabellings {
@@ -135,3 +140,29 @@ fn relabelled(
 }
 
 const MMD_MOST: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_equal_samples_do_not_differ() {
+        let x = 1.7e308;
+        let sample = |values: &[f64]| Sample::new(values.iter().copied()).unwrap();
+        let same = sample(&[-x, x]);
+        assert_eq!(energy_test(&same, &same, 99, Seed::new(1)).unwrap().p_value, 1.0);
+        assert_eq!(mmd_test(&same, &same, 99, Seed::new(1)).unwrap().p_value, 1.0);
+        assert!(mmd_test(&sample(&[x]), &sample(&[-x]), 99, Seed::new(1)).unwrap().statistic > 0.5);
+    }
+
+    #[test]
+    fn a_shift_is_found_and_noise_is_not() {
+        let mut random = SplitMix64::new(5);
+        let mut draw = |shift: f64| Sample::new((0..60).map(|_| random.uniform() + shift)).unwrap();
+        let (a, b, c) = (draw(0.0), draw(0.0), draw(0.4));
+        for test in [energy_test, mmd_test] {
+            assert!(test(&a, &b, 199, Seed::new(2)).unwrap().p_value > 0.05);
+            assert!(test(&a, &c, 199, Seed::new(2)).unwrap().p_value < 0.01);
+        }
+    }
+}

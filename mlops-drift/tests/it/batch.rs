@@ -4,7 +4,7 @@ use mlops_drift::Sample;
 use mlops_drift::binning::Binning;
 use mlops_drift::distance::*;
 use mlops_drift::gap_count::Reference;
-use mlops_drift::special::{kolmogorov_sf, kstwo_sf};
+use mlops_drift::special::{kolmogorov_sf, kstwo_sf, smirnov_sf};
 use mlops_drift::two_sample::*;
 use serde_json::Value;
 
@@ -40,6 +40,26 @@ fn kolmogorov_distributions_as_scipy() {
         let got = kolmogorov_sf(z);
         assert!(close(got, want, 1e-12), "kolmogorov_sf({z}) = {got}, want {want}");
     }
+}
+
+#[test]
+fn smirnov_distributions_as_scipy_at_all_sizes() {
+    let oracle = read("special.json");
+    type Tail = fn(f64, u64) -> f64;
+    for (name, tail, cases) in
+        [("kstwo_sf", kstwo_sf as Tail, 331), ("smirnov_sf", smirnov_sf, 99)]
+    {
+        let rows = oracle[name].as_array().unwrap();
+        assert_eq!(rows.len(), cases, "{name}");
+        for row in rows {
+            let (d, n, want) = (number(&row[0]), row[1].as_u64().unwrap(), number(&row[2]));
+            let got = tail(d, n);
+            assert!(close(got, want, 1e-10), "{name}({d}, {n}) = {got}, want {want}");
+        }
+    }
+    // NumPy's sum of all 10^7 terms.
+    assert!(close(smirnov_sf(1e-5, 10_000_000), 0.997_995_345_387_256_4, 1e-11));
+    assert!(close(1.0 - smirnov_sf(5e-9, 1_000_000_000), 961.0 / 18e9, 1e-6));
 }
 
 #[test]
@@ -271,7 +291,7 @@ fn binned_distances_as_evidently() {
 #[test]
 fn normed_wasserstein_and_rates_as_evidently() {
     rows("evidently", "wasserstein", |name, a, b, row| {
-        if let Ok(got) = wasserstein_normed(a, b) {
+        if let Ok(got) = wasserstein_normed_as_evidently(a, b) {
             let want = number(&row["value"][0]);
             assert!(name == "huge" || close(got, want, 1e-12), "{name}: {got} {want}");
         }

@@ -151,7 +151,7 @@ proptest! {
             Correction::None, Correction::Bonferroni, Correction::Holm,
             Correction::BenjaminiHochberg, Correction::BenjaminiYekutieli,
         ] {
-            let adjusted = correction.adjust(&p);
+            let adjusted = correction.adjust(&p)?;
             for (i, (raw, high)) in p.iter().zip(&adjusted).enumerate() {
                 prop_assert!(raw <= high && *high <= 1.0);
                 for (other, other_high) in p.iter().zip(&adjusted).skip(i) {
