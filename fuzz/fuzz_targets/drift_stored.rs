@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use mlops_core::Timestamp;
 use mlops_drift::alert::{AlertPolicy, AlertState};
 use mlops_drift::detector::{AnyDetector, Bank, DdmBank, Detector};
-use mlops_drift::gap_count::{GapCounts, Reference, SlidingGapCounts};
+use mlops_drift::gap_count::{GapCounts, Reference, SlidingGapCounts, SlidingState};
 use mlops_drift::monitor::{Baseline, CheckOptions, DriftReport, Monitor, MonitorState};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -27,7 +27,9 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = counts.update(&reference, 1.0);
         let _ = (counts.kolmogorov_smirnov(&reference), counts.cramer_von_mises(&reference));
     }
-    let _ = serde_json::from_slice::<SlidingGapCounts>(bytes);
+    if let Ok((reference, state)) = serde_json::from_slice::<(Reference, SlidingState)>(bytes) {
+        let _ = SlidingGapCounts::resume(&reference, state);
+    }
     if let Ok(report) = serde_json::from_slice::<DriftReport>(bytes) {
         let _ = report.events(Timestamp::EPOCH);
     }

@@ -7,8 +7,9 @@ use crate::{Error, Result};
 
 /// How the numbers of a reference are cut into buckets. Live data never move an edge.
 ///
-/// Edges e1 < e2 < ... < ek make the buckets (-inf, e1), [e1, e2], (e2, e3], ... and (ek, inf): the first
-/// and the last hold what lies outside the reference.
+/// Edges e1 <= e2 < ... < ek make the buckets (-inf, e1), [e1, e2], (e2, e3], ... and (ek, inf): the first
+/// and the last hold what lies outside the reference. If e1 = e2 the second holds this one value: so a value of which
+/// the reference is full, as 0 often is, has a bucket of its own.
 ///
 /// ```
 /// use mlops_drift::{Sample, binning::Binning, gap_count::Reference};
@@ -23,7 +24,7 @@ use crate::{Error, Result};
 #[non_exhaustive]
 pub enum Binning {
     /// This many buckets of about equal counts; the edges are values of the reference. Heavy ties make
-    /// fewer buckets. One outlier cannot stretch them.
+    /// fewer buckets; a minimum that fills one has it alone. One outlier cannot stretch them.
     Quantile(usize),
     /// This many buckets of equal width between the reference's minimum and maximum. One outlier in the
     /// reference squeezes all else into one bucket.
@@ -32,7 +33,8 @@ pub enum Binning {
     Sturges,
     /// Equal width, Sturges corrected for skewness (D. Doane, 1976).
     Doane,
-    /// Equal width 2 IQR / n^(1/3) (D. Freedman, P. Diaconis, 1981).
+    /// Equal width 2 IQR / n^(1/3) (D. Freedman, P. Diaconis, 1981); one bucket if the IQR is 0, so take quantiles for
+    /// a column that is mostly one value.
     FreedmanDiaconis,
     /// These edges, ascending.
     Edges(Vec<f64>),
@@ -46,19 +48,14 @@ impl Default for Binning {
 }
 
 impl Binning {
-    /// The edges for this reference, ascending and distinct; one alone if all its values are equal.
+    /// The edges for this reference, ascending.
     ///
     /// # Errors
     /// `Invalid` if the number of buckets is not in 1..=1000 or the edges are not finite and ascending;
     /// `Data` if the reference is empty.
     pub fn edges(&self, reference: &Reference) -> Result<Vec<f64>> {
         if let Self::Edges(edges) = self {
-            let ordered = edges.windows(2).all(|pair| pair[0] < pair[1]);
-            if edges.is_empty() || !ordered || edges.iter().any(|edge| !edge.is_finite()) {
-                return Err(Error::invalid(format!(
-                    "{edges:?} are no edges: want finite, ascending numbers"
-                )));
-            }
+            are_edges(edges)?;
             return Ok(edges.clone());
         }
         let values = reference.values();
@@ -87,6 +84,65 @@ impl Binning {
         edges.dedup();
         Ok(edges)
     }
+}
+
+/// Refuses edges that are not finite or do not ascend, but for the first two, which may be equal.
+pub(crate) fn are_edges(edges: &[f64]) -> Result<()> {
+    if edges.is_empty() {
+        return Err(Error::invalid("no edges: want at least one"));
+    }
+    if let Some(edge) = edges.iter().find(|edge| !edge.is_finite()) {
+        return Err(Error::invalid(format!("edge {edge} is not finite")));
+    }
+    let wrong =
+        edges.windows(2).enumerate().find(|(at, pair)| pair[0] > pair[1] || (*at > 0 && pair[0] == pair[1]));
+    match wrong {
+        Some((at, pair)) => Err(Error::invalid(format!(
+            "edge {} is {}, not above the {} before it: want ascending numbers",
+            at + 2,
+            pair[1],
+            pair[0]
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// How many numbers fall into each bucket of these edges, the buckets of [`Binning`]: one pass that compares many
+/// numbers at once, the fastest way for up to some twenty edges.
+///
+/// ```
+/// use mlops_drift::binning::count;
+/// use mlops_drift::distance::{psi, smoothed};
+///
+/// let edges = [0.0, 1.0, 2.0];
+/// let (was, is) = (count(&edges, &[0.0, 0.5, 1.5, 1.7])?, count(&edges, &[-1.0, 1.5, 9.0])?);
+/// assert_eq!((&was[..], &is[..]), (&[0, 2, 2, 0][..], &[1, 0, 1, 1][..]));
+/// let index = psi(&smoothed(&was), &smoothed(&is))?;
+/// # assert!(index > 0.5);
+/// # Ok::<(), mlops_drift::Error>(())
+/// ```
+///
+/// # Errors
+/// `Invalid` if the edges are not finite and ascending; `Data` if a number is NaN.
+pub fn count(edges: &[f64], values: &[f64]) -> Result<Vec<u64>> {
+    are_edges(edges)?;
+    // How many lie below the first edge, and at or below each other one.
+    let mut cumulative = vec![0u64; edges.len().max(2)];
+    let mut missing = 0;
+    let inner = if edges.len() == 1 { edges } else { &edges[1..] };
+    for block in values.chunks(BLOCK) {
+        missing += block.iter().map(|value| u64::from(value.is_nan())).sum::<u64>();
+        cumulative[0] += block.iter().map(|value| u64::from(*value < edges[0])).sum::<u64>();
+        for (sum, edge) in cumulative[1..].iter_mut().zip(inner) {
+            *sum += block.iter().map(|value| u64::from(value <= edge)).sum::<u64>();
+        }
+    }
+    if missing > 0 {
+        return Err(Error::data(format!("{missing} values are NaN: count missing values apart")));
+    }
+    cumulative.push(values.len() as u64);
+    let mut before = 0;
+    Ok(cumulative.into_iter().map(|sum| sum - std::mem::replace(&mut before, sum)).collect())
 }
 
 /// How many numbers fall into each bucket, from how many lie at or below each point of a grid that holds
@@ -129,7 +185,15 @@ fn quantiles(reference: &Reference, bins: usize, min: f64) -> Vec<f64> {
         let index = reference.cumulative().partition_point(|cumulative| *cumulative < rank);
         edges.push(reference.values()[index]);
     }
-    edges.dedup();
+    // The first may be there twice: the minimum as a bucket of its own.
+    let mut kept = 1;
+    for at in 1..edges.len() {
+        if at == 1 || edges[at] != edges[kept - 1] {
+            edges[kept] = edges[at];
+            kept += 1;
+        }
+    }
+    edges.truncate(kept);
     edges
 }
 
@@ -154,3 +218,5 @@ fn skewness_score(reference: &Reference) -> f64 {
 }
 
 const BINS_MAX: usize = 1_000;
+/// Numbers that stay in the first cache while they are compared.
+const BLOCK: usize = 1_024;

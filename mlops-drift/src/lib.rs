@@ -59,6 +59,7 @@ pub mod special;
 pub mod two_sample;
 
 mod correction;
+mod fingerprint;
 mod float;
 mod random;
 mod sample;

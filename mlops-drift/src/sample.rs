@@ -35,7 +35,9 @@ impl Sample {
     pub fn new(values: impl IntoIterator<Item = impl Into<f64>>) -> Result<Self> {
         let values: Vec<f64> = values.into_iter().map(Into::into).collect();
         if let Some(index) = values.iter().position(|value| value.is_nan()) {
-            return Err(Error::data(format!("value {index} is NaN: drop missing values before testing")));
+            return Err(Error::data(format!(
+                "the value at index {index}, counted from 0, is NaN: drop missing values before testing"
+            )));
         }
         Self::from_unsorted(values)
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, finite, positive, probability};
+use super::{Detector, Reason, Signal, finite, positive, probability, validated};
 use crate::{Error, Result};
 
 /// Settings of [`Cusum`].
@@ -35,6 +35,7 @@ impl CusumSettings {
 /// * Domain: finite numbers; finds rises. The thresholds are in the unit of the data.
 /// * Constant memory and time. After a drift the next update starts over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Cusum {
     settings: CusumSettings,
     running: Running,
@@ -71,6 +72,7 @@ impl GmaSettings {
 /// * Domain: finite numbers; finds rises. The threshold is in the unit of the data.
 /// * Constant memory and time. After a drift the next update starts over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Gma {
     settings: GmaSettings,
     running: Running,
@@ -119,7 +121,14 @@ impl Cusum {
         }
         Ok(Self { settings, running: Running::default() })
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.clone()).map(drop)
+    }
 }
+
+validated!(Cusum);
 
 impl Detector for Cusum {
     fn check(&self, value: f64) -> Result<()> {
@@ -155,7 +164,14 @@ impl Gma {
         probability("alpha", settings.alpha)?;
         Ok(Self { settings, running: Running::default() })
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.clone()).map(drop)
+    }
 }
+
+validated!(Gma);
 
 impl Detector for Gma {
     fn check(&self, value: f64) -> Result<()> {

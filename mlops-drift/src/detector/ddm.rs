@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, positive, rate};
+use super::{Detector, Reason, Signal, deviations, rate, validated};
 use crate::Result;
 
 /// Settings of [`Ddm`].
@@ -44,6 +44,7 @@ impl DdmSettings {
 /// * Constant memory and time. After a drift the next update starts over.
 /// * After nothing but zeros the least standard deviation is 0, so the first error is a drift.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Ddm {
     settings: DdmSettings,
     count: f64,
@@ -64,8 +65,7 @@ impl Ddm {
     /// # Errors
     /// `Invalid` if a threshold is not above 0.
     pub fn new(settings: DdmSettings) -> Result<Self> {
-        positive("warning", settings.warning)?;
-        positive("drift", settings.drift)?;
+        deviations(settings.warning, settings.drift)?;
         Ok(Self {
             settings,
             count: 0.0,
@@ -82,7 +82,14 @@ impl Ddm {
     pub fn rate(&self) -> f64 {
         self.rate
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.clone()).map(drop)
+    }
 }
+
+validated!(Ddm);
 
 impl Detector for Ddm {
     fn check(&self, value: f64) -> Result<()> {

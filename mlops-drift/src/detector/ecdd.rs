@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, positive, probability, rate};
+use super::{Detector, Reason, Signal, positive, probability, rate, validated};
 use crate::Result;
 
 /// Settings of [`Ecdd`].
@@ -47,6 +47,7 @@ impl EcddSettings {
 ///   polynomial in p; warns at half of L.
 /// * Constant memory and time. After a drift the next update starts over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Ecdd {
     settings: EcddSettings,
     count: f64,
@@ -76,7 +77,14 @@ impl Ecdd {
             signal: Signal::Stable,
         })
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.clone()).map(drop)
+    }
 }
+
+validated!(Ecdd);
 
 impl Detector for Ecdd {
     fn check(&self, value: f64) -> Result<()> {

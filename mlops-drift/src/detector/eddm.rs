@@ -2,33 +2,41 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, error_flag};
-use crate::{Error, Result};
+use super::{Detector, Reason, Signal, confidences, error_flag, validated};
+use crate::Result;
 
 /// Settings of [`Eddm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EddmSettings {
     /// Updates and errors before the first decision.
     pub warm_up: u32,
-    /// Warn below this share of the largest distance seen, in 0..=1.
+    /// Warn below this share of the largest distance seen, in 0..1.
     pub warning: f64,
     /// Report a drift below this share, at most `warning`.
     pub drift: f64,
     /// MOA's conventions: the variance divides by n, not n - 1; the first decision comes one update earlier;
     /// each error that is no drift or warning ends a warning.
     pub moa_conventions: bool,
+    /// river's flag: a new maximum, which says that errors are rarer than ever, leaves a warning up.
+    #[serde(default = "yes")]
+    pub river_warning: bool,
+}
+
+/// What settings meant before they had this flag.
+fn yes() -> bool {
+    true
 }
 
 impl Default for EddmSettings {
     fn default() -> Self {
-        Self { warm_up: 30, warning: 0.95, drift: 0.9, moa_conventions: false }
+        Self { warm_up: 30, warning: 0.95, drift: 0.9, moa_conventions: false, river_warning: false }
     }
 }
 
 impl EddmSettings {
     /// What river 0.26 computes, update by update.
     pub fn river() -> Self {
-        Self::default()
+        Self { river_warning: true, ..Self::default() }
     }
 
     /// What MOA computes, update by update.
@@ -45,6 +53,7 @@ impl EddmSettings {
 /// * With the settings of the paper it cries wolf often: 47 times in 100 000 updates at a steady error rate of
 ///   0.1. Ask for a calibrated one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Eddm {
     settings: EddmSettings,
     count: f64,
@@ -61,14 +70,9 @@ impl Eddm {
     /// A detector that has seen nothing.
     ///
     /// # Errors
-    /// `Invalid` unless 0 < drift <= warning <= 1.
+    /// `Invalid` unless 0 < drift <= warning < 1.
     pub fn new(settings: EddmSettings) -> Result<Self> {
-        let EddmSettings { warning, drift, .. } = settings;
-        if !(drift > 0.0 && drift <= warning && warning <= 1.0) {
-            return Err(Error::invalid(format!(
-                "drift {drift} and warning {warning} are out of range: want 0 < drift <= warning <= 1"
-            )));
-        }
+        confidences(settings.drift, settings.warning)?;
         Ok(Self {
             settings,
             count: 0.0,
@@ -81,7 +85,14 @@ impl Eddm {
             signal: Signal::Stable,
         })
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.clone()).map(drop)
+    }
 }
+
+validated!(Eddm);
 
 impl Detector for Eddm {
     fn check(&self, value: f64) -> Result<()> {
@@ -116,6 +127,10 @@ impl Detector for Eddm {
         let level = self.mean + 2.0 * variance.sqrt();
         if level > self.most {
             self.most = level;
+            if !self.settings.river_warning {
+                self.share = 1.0;
+                self.signal = Signal::Stable;
+            }
         } else if self.errors > warm_up {
             self.share = level / self.most;
             self.signal = if self.share < self.settings.drift {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ring::Bits;
-use super::{Detector, Reason, Signal, error_flag, probability};
+use super::{Detector, Reason, Signal, damaged, error_flag, probability, validated};
 use crate::{Error, Result};
 
 /// Settings of [`Fhddm`].
@@ -40,6 +40,7 @@ impl FhddmSettings {
 /// * Fires if best - now > sqrt(ln(1/delta) / (2 window)).
 /// * Memory: one bit for each value of the window; constant time. After a drift the next update starts over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Fhddm {
     settings: FhddmSettings,
     window: Bits,
@@ -79,7 +80,16 @@ impl Fhddm {
     fn bound(&self, window: &Bits) -> f64 {
         ((1.0 / self.settings.delta).ln() / (2.0 * window.len() as f64)).sqrt()
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        let fresh = Self::new(self.settings.clone())?;
+        let rooms = |detector: &Self| (detector.window.room(), detector.short.as_ref().map(Bits::room));
+        if rooms(self) == rooms(&fresh) { Ok(()) } else { Err(damaged("window")) }
+    }
 }
+
+validated!(Fhddm);
 
 fn share(window: &Bits) -> f64 {
     window.ones() as f64 / window.len() as f64

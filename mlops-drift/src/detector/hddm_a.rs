@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decrease, Detector, Reason, Signal, confidences, rate};
+use super::{Decrease, Detector, Reason, Signal, confidences, rate, validated};
 use crate::Result;
 
 /// Settings of [`HddmA`].
@@ -42,6 +42,7 @@ impl HddmASettings {
 /// * Fires if z - x >= sqrt(m/2 ln(2/c)) with m = (n - k)/(n k), where z is the mean of all n values and x that
 ///   of the first k, the cut at which x plus its bound was least.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct HddmA {
     settings: Prepared,
     all: Mean,
@@ -147,7 +148,14 @@ impl HddmA {
             Signal::Stable
         }
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.settings.clone()).map(drop)
+    }
 }
+
+validated!(HddmA);
 
 impl Detector for HddmA {
     fn check(&self, value: f64) -> Result<()> {

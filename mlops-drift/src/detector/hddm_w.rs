@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decrease, Detector, Reason, Signal, confidences, probability, rate};
+use super::{Decrease, Detector, Reason, Signal, confidences, probability, rate, validated};
 use crate::Result;
 
 /// Settings of [`HddmW`].
@@ -55,6 +55,7 @@ impl HddmWSettings {
 /// * Fires if the average since the cut exceeds that up to the cut by sqrt((b1 + b2) ln(1/c) / 2), where b is
 ///   the sum of squared weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct HddmW {
     settings: Prepared,
     all: Average,
@@ -152,7 +153,14 @@ impl HddmW {
         let drift = limit(self.settings.ln_drift);
         if change > drift { (Signal::Drift, drift) } else { (Signal::Warning, warning) }
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.settings.clone()).map(drop)
+    }
 }
+
+validated!(HddmW);
 
 impl Detector for HddmW {
     fn check(&self, value: f64) -> Result<()> {

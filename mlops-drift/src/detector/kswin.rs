@@ -127,6 +127,20 @@ impl Kswin {
                 low = middle;
             }
         }
+        if high > size {
+            let least = kolmogorov_smirnov_p_value(
+                u128::from(size) * u128::from(size),
+                size,
+                size,
+                Alternative::TwoSided,
+                Method::Exact,
+            )?;
+            return Err(Error::invalid(format!(
+                "alpha {} can never be reached: the least p-value of {recent} and {recent} values is {least:.2e}; raise \
+                 alpha or recent",
+                settings.alpha
+            )));
+        }
         let room = usize::from(window);
         Ok(Self {
             random: Random::new(&settings),

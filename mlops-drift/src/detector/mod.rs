@@ -182,15 +182,19 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A finite value, or the error that says so.
+/// A number whose square leaves room for sums, or the error that says so.
 fn finite(value: f64) -> Result<f64> {
-    if value.is_finite() {
+    if value.abs() <= LARGEST {
         return Ok(value);
     }
     Err(Error::data(format!(
-        "{value} is not finite: drop or impute such values before they reach a detector"
+        "{value} is out of range: want a number within +-{LARGEST:e}; drop, clip or rescale it before it reaches a \
+         detector"
     )))
 }
+
+/// Sums of squares of numbers up to this stay finite.
+const LARGEST: f64 = 1e100;
 
 /// A value in 0..=1, or the error that says so.
 fn rate(value: f64) -> Result<f64> {
@@ -206,6 +210,12 @@ fn positive(name: &str, value: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("{name} is {value}: want a number above 0")))
+}
+
+/// How many standard deviations lead to a warning and to a drift.
+fn deviations(warning: f64, drift: f64) -> Result<()> {
+    positive("warning", warning)?;
+    positive("drift", drift)
 }
 
 /// A setting that has to be a probability between 0 and 1.
@@ -224,6 +234,34 @@ fn confidences(drift: f64, warning: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("drift {drift} is above warning {warning}: a drift needs stronger evidence")))
+}
+
+/// Stored detectors are read through this: settings and state have to be what the detector itself could have
+/// written. The type derives its `Serialize` and `Deserialize` with `#[serde(remote = "Self")]`.
+macro_rules! validated {
+    ($kind:ident) => {
+        impl serde::Serialize for $kind {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $kind {
+            fn deserialize<D: serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> std::result::Result<Self, D::Error> {
+                let read = Self::deserialize(deserializer)?;
+                read.validate().map_err(serde::de::Error::custom)?;
+                Ok(read)
+            }
+        }
+    };
+}
+use validated;
+
+/// The error of a stored detector whose parts do not fit together.
+fn damaged(part: &str) -> Error {
+    Error::data(format!("the stored detector is damaged, its {part} does not fit: start with a new one"))
 }
 
 /// 1 for wrong, 0 for right.

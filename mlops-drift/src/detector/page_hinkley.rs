@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Direction, Reason, Signal, finite, positive};
+use super::{Detector, Direction, Reason, Signal, finite, positive, validated};
 use crate::{Error, Result};
 
 /// Settings of [`PageHinkley`].
@@ -83,6 +83,7 @@ impl PageHinkleySettings {
 ///   scale them by s, or set `standardised`.
 /// * Constant memory and time. After a drift the next update starts over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct PageHinkley {
     settings: PageHinkleySettings,
     count: f64,
@@ -131,7 +132,14 @@ impl PageHinkley {
     pub fn mean(&self) -> f64 {
         self.mean
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        Self::new(self.settings.clone()).map(drop)
+    }
 }
+
+validated!(PageHinkley);
 
 impl Detector for PageHinkley {
     fn check(&self, value: f64) -> Result<()> {

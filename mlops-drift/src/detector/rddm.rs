@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ring::Bits;
-use super::{Detector, Reason, Signal, error_flag, positive};
+use super::{Detector, Reason, Signal, damaged, deviations, error_flag, validated};
 use crate::{Error, Result};
 
 /// Settings of [`Rddm`].
@@ -51,6 +51,7 @@ impl RddmSettings {
 /// * Memory: one bit for each kept value. Time: constant, but O(kept) when a concept is shortened or starts
 ///   anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Rddm {
     settings: RddmSettings,
     stored: Bits,
@@ -79,10 +80,15 @@ impl Rddm {
     /// # Errors
     /// `Invalid` if a setting is out of range.
     pub fn new(settings: RddmSettings) -> Result<Self> {
-        positive("warning", settings.warning)?;
-        positive("drift", settings.drift)?;
+        deviations(settings.warning, settings.drift)?;
         if settings.kept == 0 {
             return Err(Error::invalid("kept is 0: want at least 1 value"));
+        }
+        if settings.longest_concept < settings.kept.into() {
+            return Err(Error::invalid(format!(
+                "longest_concept {} is below kept {}: a concept would be shortened to more than it was",
+                settings.longest_concept, settings.kept
+            )));
         }
         let stored = Bits::new(settings.kept.into());
         Ok(Self {
@@ -141,7 +147,15 @@ impl Rddm {
         }
         self.stored = stored;
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        let fresh = Self::new(self.settings.clone())?;
+        if self.stored.room() == fresh.stored.room() { Ok(()) } else { Err(damaged("window")) }
+    }
 }
+
+validated!(Rddm);
 
 impl Detector for Rddm {
     fn check(&self, value: f64) -> Result<()> {

@@ -50,6 +50,10 @@ impl Bits {
         self.len
     }
 
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
     pub(super) fn ones(&self) -> usize {
         self.ones
     }

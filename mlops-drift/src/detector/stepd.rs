@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ring::Bits;
-use super::{Detector, Reason, Signal, confidences, error_flag};
+use super::{Detector, Reason, Signal, confidences, damaged, error_flag, validated};
 use crate::special::normal_sf;
 use crate::{Error, Result};
 
@@ -41,6 +41,7 @@ impl StepdSettings {
 /// * Memory: one bit for each recent value; constant time. After a drift the next update starts over.
 /// * It tests at every update, so `drift` is not its rate of false alarms: ask for a calibrated one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Stepd {
     settings: StepdSettings,
     recent: Bits,
@@ -76,7 +77,15 @@ impl Stepd {
         }
         if difference <= 0.0 || deviation <= 0.0 { 1.0 } else { 2.0 * normal_sf(difference / deviation) }
     }
+
+    /// Whether this is a state that updates could have led to.
+    fn validate(&self) -> Result<()> {
+        let fresh = Self::new(self.settings.clone())?;
+        if self.recent.room() == fresh.recent.room() { Ok(()) } else { Err(damaged("window")) }
+    }
 }
+
+validated!(Stepd);
 
 impl Detector for Stepd {
     fn check(&self, value: f64) -> Result<()> {

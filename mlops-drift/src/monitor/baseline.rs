@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::column::{ColumnReference, Grid};
 use super::{CheckOptions, DriftReport, Monitor};
 use crate::binning::Binning;
+use crate::fingerprint::fingerprint;
 use crate::{Error, Result};
 
 /// How a baseline is fitted.
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) columns: Vec<ColumnReference>,
     /// In the order of `columns`.
     pub(crate) grids: Vec<Grid>,
+    /// Tells baselines apart.
+    pub(crate) fingerprint: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,9 +76,16 @@ impl Baseline {
     /// rate. Cost: O(n log n) a numeric column.
     ///
     /// # Errors
-    /// `Unsupported` if a feature is a timestamp; `NotFound` if a batch lacks a feature; `Data` if a column
-    /// is not of the schema's kind; `Invalid` if the table has no features or the binning is out of range.
+    /// `Unsupported` if a feature is a timestamp; `NotFound` if a batch lacks a feature; `Data` if there are no rows
+    /// or a column is not of the schema's kind (an integer column may come as floats without fractions); `Invalid`
+    /// if the table has no features, a text column has over 100 000 categories, or the binning is out of range.
     pub fn fit(schema: &TableSchema, batches: &[RecordBatch], options: BaselineOptions) -> Result<Self> {
+        if batches.iter().all(|batch| batch.num_rows() == 0) {
+            return Err(Error::data(format!(
+                "cannot fit a baseline on no rows ({} batches): give the rows of a time when all was well",
+                batches.len()
+            )));
+        }
         let mut columns = Vec::new();
         for column in schema.features() {
             let mut reference = ColumnReference::new(&column.name, column.kind)?;
@@ -133,7 +143,9 @@ impl Baseline {
             .iter()
             .map(|column| Grid::new(&column.values, &options.binning))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { shared: Arc::new(Shared { options, columns, grids }) })
+        let fingerprint =
+            fingerprint(columns.iter().zip(&grids).flat_map(|(column, grid)| column.words(grid)));
+        Ok(Self { shared: Arc::new(Shared { options, columns, grids, fingerprint }) })
     }
 }
 

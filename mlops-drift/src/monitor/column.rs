@@ -1,6 +1,6 @@
 //! One column: its reference and its live counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
@@ -9,6 +9,7 @@ use mlops_core::data::ColumnKind;
 use serde::{Deserialize, Serialize};
 
 use crate::binning::{Binning, bucket_counts};
+use crate::fingerprint::words;
 use crate::gap_count::{GapCounts, MOST, Reference};
 use crate::sample::numbers;
 use crate::sort::sort;
@@ -39,7 +40,7 @@ impl Cells {
     /// Whether this many comparable values complete the rows.
     fn complete(self, values: Option<u64>) -> bool {
         let sum = values.and_then(|values| values.checked_add(self.missing)?.checked_add(self.non_finite));
-        sum == Some(self.rows)
+        sum == Some(self.rows) && self.rows <= MOST
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
@@ -64,7 +65,8 @@ impl ColumnReference {
             ColumnKind::Boolean | ColumnKind::Text => Values::Categories(BTreeMap::new()),
             _ => {
                 return Err(Error::unsupported(format!(
-                    "column `{name}` is a {kind}: monitor a number or a category that is derived from it"
+                    "column `{name}` is a {kind}, which has no distribution to watch: give it another role \
+                     (`Column::role(Role::Time)`), and watch a number or a category that is derived from it"
                 )));
             }
         };
@@ -77,7 +79,9 @@ impl ColumnReference {
         for batch in batches {
             let array = find(batch, &self.name)?;
             match &mut self.values {
-                Values::Numbers(_) => read_numbers(array, &mut self.cells, |value| all.push(value))?,
+                Values::Numbers(_) => {
+                    read_numbers(array, self.kind, &mut self.cells, |value| all.push(value))?;
+                }
                 Values::Categories(counts) => {
                     read_categories(array, self.kind, &mut self.cells, |text| count(counts, text))?;
                 }
@@ -87,7 +91,33 @@ impl ColumnReference {
             let sorted = Reference::from_sorted(sort(all).into_iter().map(|value| (value, 1)));
             *reference = reference.merge(&sorted);
         }
-        Ok(())
+        self.few_categories()
+    }
+
+    fn few_categories(&self) -> Result<()> {
+        match &self.values {
+            Values::Categories(counts) if counts.len() > CATEGORIES_MAX => Err(Error::invalid(format!(
+                "column `{}` has {} categories, over {CATEGORIES_MAX}: it looks like an identifier; give it another role, \
+                 or watch a category that is derived from it",
+                self.name,
+                counts.len()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What tells it from other references.
+    pub(crate) fn words(&self, grid: &Grid) -> Vec<u64> {
+        let mut all: Vec<u64> = words(&self.name).chain(words(&self.kind.to_string())).collect();
+        all.extend([self.cells.rows, self.cells.missing, self.cells.non_finite]);
+        if let Grid::Numbers { edges, points } = grid {
+            all.push(points.fingerprint());
+            all.extend(edges.iter().map(|edge| edge.to_bits()));
+        }
+        if let Values::Categories(counts) = &self.values {
+            counts.iter().for_each(|(text, count)| all.extend(words(text).chain([*count])));
+        }
+        all
     }
 
     /// Whether stored parts fit together.
@@ -102,34 +132,39 @@ impl ColumnReference {
 
     pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
         match (&mut self.values, &other.values) {
-            (Values::Numbers(mine), Values::Numbers(theirs)) => *mine = mine.merge(theirs),
-            (Values::Categories(mine), Values::Categories(theirs)) => {
-                add(mine, theirs);
-            }
-            _ => {
+            _ if self.kind != other.kind => {
                 let name = &self.name;
                 return Err(Error::invalid(format!(
                     "column `{name}` is a {} here, a {} there",
                     self.kind, other.kind
                 )));
             }
+            (Values::Numbers(mine), Values::Numbers(theirs)) => *mine = mine.merge(theirs),
+            (Values::Categories(mine), Values::Categories(theirs)) => add(mine, theirs),
+            _ => return Err(wrong_kind(&self.name)),
         }
         self.cells.merge(other.cells);
-        Ok(())
+        self.few_categories()
     }
 }
 
 /// A reference made ready to count against: the edges are points of its grid.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Grid {
-    Numbers { edges: Vec<f64>, points: Reference },
-    Categories,
+    Numbers {
+        edges: Vec<f64>,
+        points: Reference,
+    },
+    /// The place of each category of the reference.
+    Categories(HashMap<String, usize>),
 }
 
 impl Grid {
     pub(crate) fn new(values: &Values, binning: &Binning) -> Result<Self> {
         match values {
-            Values::Categories(_) => Ok(Self::Categories),
+            Values::Categories(counts) => {
+                Ok(Self::Categories(counts.keys().enumerate().map(|(at, text)| (text.clone(), at)).collect()))
+            }
             Values::Numbers(reference) if reference.total() == 0 => {
                 Ok(Self::Numbers { edges: Vec::new(), points: Reference::default() })
             }
@@ -153,6 +188,12 @@ pub(crate) struct LiveColumn {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LiveCounts {
     Numbers(GapCounts),
+    /// Of each category of the reference, in its order, and of all others together.
+    Known {
+        counts: Vec<u64>,
+        unseen: u64,
+    },
+    /// What version 1 stored.
     Categories(BTreeMap<String, u64>),
 }
 
@@ -160,7 +201,7 @@ impl LiveColumn {
     pub(crate) fn new(grid: &Grid) -> Self {
         let counts = match grid {
             Grid::Numbers { points, .. } => LiveCounts::Numbers(GapCounts::new(points)),
-            Grid::Categories => LiveCounts::Categories(BTreeMap::new()),
+            Grid::Categories(places) => LiveCounts::Known { counts: vec![0; places.len()], unseen: 0 },
         };
         Self { cells: Cells::default(), counts }
     }
@@ -175,31 +216,50 @@ impl LiveColumn {
         let array = find(batch, &reference.name)?;
         match (&mut self.counts, grid) {
             (LiveCounts::Numbers(counts), Grid::Numbers { points, .. }) => {
-                read_numbers(array, &mut self.cells, |value| counts.place(points, value))
+                read_numbers(array, reference.kind, &mut self.cells, |value| counts.place(points, value))
             }
-            (LiveCounts::Categories(counts), Grid::Categories) => {
-                read_categories(array, reference.kind, &mut self.cells, |text| count(counts, text))
+            (LiveCounts::Known { counts, unseen }, Grid::Categories(places)) => {
+                read_categories(array, reference.kind, &mut self.cells, |text| match places.get(text) {
+                    Some(place) => counts[*place] += 1,
+                    None => *unseen += 1,
+                })
             }
             _ => Err(wrong_kind(&reference.name)),
         }
     }
 
-    /// Whether stored parts fit together and belong to this grid.
-    pub(crate) fn is_sound(&self, grid: &Grid) -> bool {
-        match (&self.counts, grid) {
+    /// The same as this build counts, if the stored parts fit together and belong to this grid.
+    pub(crate) fn restored(mut self, grid: &Grid) -> Option<Self> {
+        if let (LiveCounts::Categories(stored), Grid::Categories(places)) = (&self.counts, grid) {
+            sum(stored)?;
+            let (mut counts, mut unseen) = (vec![0; places.len()], 0);
+            for (text, count) in stored {
+                *places.get(text).map_or(&mut unseen, |place| &mut counts[*place]) += count;
+            }
+            self.counts = LiveCounts::Known { counts, unseen };
+        }
+        let fits = match (&self.counts, grid) {
             (LiveCounts::Numbers(counts), Grid::Numbers { points, .. }) => {
                 counts.belongs_to(points) && self.cells.complete(Some(counts.total()))
             }
-            (LiveCounts::Categories(counts), Grid::Categories) => self.cells.complete(sum(counts)),
+            (LiveCounts::Known { counts, unseen }, Grid::Categories(places)) => {
+                let total = counts.iter().try_fold(*unseen, |sum, count| sum.checked_add(*count));
+                counts.len() == places.len() && self.cells.complete(total)
+            }
             _ => false,
-        }
+        };
+        fits.then_some(self)
     }
 
     pub(crate) fn merge(&mut self, other: &Self, name: &str) -> Result<()> {
         match (&mut self.counts, &other.counts) {
             (LiveCounts::Numbers(mine), LiveCounts::Numbers(theirs)) => mine.merge(theirs)?,
-            (LiveCounts::Categories(mine), LiveCounts::Categories(theirs)) => {
-                add(mine, theirs);
+            (
+                LiveCounts::Known { counts, unseen },
+                LiveCounts::Known { counts: more, unseen: more_unseen },
+            ) if counts.len() == more.len() => {
+                counts.iter_mut().zip(more).for_each(|(count, more)| *count = count.saturating_add(*more));
+                *unseen = unseen.saturating_add(*more_unseen);
             }
             _ => return Err(wrong_kind(name)),
         }
@@ -226,17 +286,11 @@ impl LiveColumn {
                 let live = bucket_counts(edges, points.values(), live.cumulative(), below, live.total());
                 Ok(Buckets { reference, live })
             }
-            (LiveCounts::Categories(live), Grid::Categories, Values::Categories(reference)) => {
-                let mut buckets = Buckets::default();
-                for (text, count) in reference {
-                    buckets.reference.push(*count);
-                    buckets.live.push(live.get(text).copied().unwrap_or(0));
-                }
-                let unseen =
-                    live.iter().filter(|(text, _)| !reference.contains_key(*text)).map(|(_, count)| count);
-                buckets.reference.push(0);
-                buckets.live.push(unseen.sum());
-                Ok(buckets)
+            (LiveCounts::Known { counts, unseen }, Grid::Categories(_), Values::Categories(reference)) => {
+                Ok(Buckets {
+                    reference: reference.values().copied().chain([0]).collect(),
+                    live: counts.iter().copied().chain([*unseen]).collect(),
+                })
             }
             _ => Err(wrong_kind(&reference.name)),
         }
@@ -295,10 +349,22 @@ fn find<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
         })
 }
 
-fn read_numbers(array: &dyn Array, cells: &mut Cells, mut take: impl FnMut(f64)) -> Result<()> {
+fn read_numbers(
+    array: &dyn Array,
+    kind: ColumnKind,
+    cells: &mut Cells,
+    mut take: impl FnMut(f64),
+) -> Result<()> {
+    let found = array.data_type();
     let array = numbers(array)?;
-    cells.rows += array.len() as u64;
-    cells.missing += array.null_count() as u64;
+    if kind == ColumnKind::Integer
+        && !found.is_integer()
+        && let Some(value) = array.iter().flatten().find(|value| value.fract() != 0.0 && value.is_finite())
+    {
+        return Err(Error::data(format!("want {kind}, got {found} with fractions such as {value}")));
+    }
+    cells.rows = cells.rows.saturating_add(array.len() as u64);
+    cells.missing = cells.missing.saturating_add(array.null_count() as u64);
     let mut non_finite = 0;
     let mut each = |value: f64| if value.is_finite() { take(value) } else { non_finite += 1 };
     if array.null_count() == 0 {
@@ -306,7 +372,7 @@ fn read_numbers(array: &dyn Array, cells: &mut Cells, mut take: impl FnMut(f64))
     } else {
         array.iter().flatten().for_each(&mut each);
     }
-    cells.non_finite += non_finite;
+    cells.non_finite = cells.non_finite.saturating_add(non_finite);
     Ok(())
 }
 
@@ -324,8 +390,8 @@ fn read_categories(
         (ColumnKind::Text, kind) if is_text(kind) => Some(arrow_cast::cast(array, &DataType::Utf8)?),
         (_, found) => return Err(Error::data(format!("want {kind}, got {found}"))),
     };
-    cells.rows += array.len() as u64;
-    cells.missing += array.logical_null_count() as u64;
+    cells.rows = cells.rows.saturating_add(array.len() as u64);
+    cells.missing = cells.missing.saturating_add(array.logical_null_count() as u64);
     if let Some(text) = text {
         text.as_string::<i32>().iter().flatten().for_each(take);
     }
@@ -363,5 +429,7 @@ fn wrong_kind(name: &str) -> Error {
     Error::invalid(format!("the counts of column `{name}` belong to another baseline"))
 }
 
+/// More are no categories.
+const CATEGORIES_MAX: usize = 100_000;
 /// Before the names of inputs in captured records.
 const FEATURE_PREFIX: &str = "feature.";

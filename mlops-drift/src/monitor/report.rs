@@ -15,6 +15,7 @@ use crate::{Error, ErrorKind, Result};
 #[non_exhaustive]
 pub struct DriftReport {
     /// The version of this layout.
+    #[serde(deserialize_with = "readable")]
     pub version: u32,
     /// How many rows the window had.
     pub rows: u64,
@@ -22,6 +23,15 @@ pub struct DriftReport {
     pub options: CheckOptions,
     /// A part for each column of the baseline, in its order.
     pub columns: Vec<ColumnReport>,
+}
+
+fn readable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<u32, D::Error> {
+    let version = u32::deserialize(deserializer)?;
+    if version == VERSION {
+        return Ok(version);
+    }
+    let message = format!("the stored report has version {version}, this build reads {VERSION}");
+    Err(serde::de::Error::custom(Error::unsupported(message)))
 }
 
 /// One column of a window. Each number is there if it could be computed, whatever befell the others.

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::{Baseline, Shared};
-use super::column::LiveColumn;
+use super::column::{Grid, LiveColumn};
 use super::report::judge;
 use super::{CheckOptions, DriftReport, Problem};
 use crate::{Error, Result};
@@ -50,6 +50,9 @@ struct Watched {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MonitorState {
     version: u32,
+    /// The fingerprint of the baseline; `None` in what version 1 stored.
+    #[serde(default)]
+    baseline: Option<u64>,
     rows: u64,
     columns: Vec<Watched>,
 }
@@ -69,26 +72,34 @@ impl Monitor {
     /// `Unsupported` if the state has a version that this build does not read; `Data` if it does not fit the
     /// baseline.
     pub fn resume(baseline: &Baseline, state: MonitorState) -> Result<Self> {
-        let MonitorState { version, rows, columns } = state;
-        if version != VERSION {
+        let MonitorState { version, baseline: counted, rows, columns } = state;
+        if !(1..=VERSION).contains(&version) {
             return Err(Error::unsupported(format!(
-                "the stored monitor has version {version}, this build reads {VERSION}"
+                "the stored monitor has version {version}, this build reads 1 to {VERSION}"
             )));
         }
         let shared = baseline.shared().clone();
-        let fits = columns.len() == shared.grids.len()
-            && columns.iter().zip(&shared.grids).all(|(watched, grid)| watched.live.is_sound(grid));
-        if !fits {
-            return Err(Error::data(
-                "the stored monitor does not fit the baseline: it counted against another one",
-            ));
+        let other =
+            || Error::data("the stored monitor does not fit the baseline: it counted against another one");
+        if counted.is_some_and(|counted| counted != shared.fingerprint) || columns.len() != shared.grids.len()
+        {
+            return Err(other());
         }
-        Ok(Self { shared, rows, columns })
+        let restore = |(watched, grid): (Watched, &Grid)| {
+            Some(Watched { live: watched.live.restored(grid)?, problem: watched.problem })
+        };
+        let columns = columns.into_iter().zip(&shared.grids).map(restore).collect::<Option<Vec<_>>>();
+        Ok(Self { columns: columns.ok_or_else(other)?, shared, rows })
     }
 
     /// What was counted so far.
     pub fn state(&self) -> MonitorState {
-        MonitorState { version: VERSION, rows: self.rows, columns: self.columns.clone() }
+        MonitorState {
+            version: VERSION,
+            baseline: Some(self.shared.fingerprint),
+            rows: self.rows,
+            columns: self.columns.clone(),
+        }
     }
 
     /// Takes in a batch. A column that is absent or of the wrong type is skipped in this batch; the report
@@ -109,7 +120,7 @@ impl Monitor {
     /// # Errors
     /// `Invalid` if it watches another baseline.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        if !Arc::ptr_eq(&self.shared, &other.shared) && self.shared != other.shared {
+        if self.shared.fingerprint != other.shared.fingerprint {
             return Err(Error::invalid("monitors of different baselines cannot be merged"));
         }
         self.rows = self.rows.saturating_add(other.rows);
@@ -152,4 +163,4 @@ impl Monitor {
     }
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;

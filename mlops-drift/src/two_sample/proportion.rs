@@ -85,7 +85,7 @@ pub fn fisher_exact((a, n): (u64, u64), (b, m): (u64, u64), alternative: Alterna
 /// Fisher's test while it is cheap, the z test when the counts are large.
 pub(crate) fn compare_rates(a: (u64, u64), b: (u64, u64)) -> Result<TestResult> {
     let hits = a.0.saturating_add(b.0);
-    let misses = (a.1 + b.1).saturating_sub(hits);
+    let misses = a.1.saturating_add(b.1).saturating_sub(hits);
     if hits.min(misses) <= EXACT_UP_TO {
         fisher_exact(a, b, Alternative::TwoSided)
     } else {

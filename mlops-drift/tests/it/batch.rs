@@ -46,9 +46,7 @@ fn kolmogorov_distributions_as_scipy() {
 fn smirnov_distributions_as_scipy_at_all_sizes() {
     let oracle = read("special.json");
     type Tail = fn(f64, u64) -> f64;
-    for (name, tail, cases) in
-        [("kstwo_sf", kstwo_sf as Tail, 331), ("smirnov_sf", smirnov_sf, 99)]
-    {
+    for (name, tail, cases) in [("kstwo_sf", kstwo_sf as Tail, 331), ("smirnov_sf", smirnov_sf, 99)] {
         let rows = oracle[name].as_array().unwrap();
         assert_eq!(rows.len(), cases, "{name}");
         for row in rows {

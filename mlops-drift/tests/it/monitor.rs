@@ -61,6 +61,60 @@ fn one_outlier_hides_no_shift_and_is_no_shift() {
 }
 
 #[test]
+fn flags_and_columns_full_of_zeros_drift_too() {
+    let check = |reference: Vec<f64>, live: Vec<f64>| {
+        let report = baseline(reference).check(&[table(vec![("x", floats(live))])], &CheckOptions::default());
+        report.unwrap().columns[0].drift
+    };
+    let flags = |ones: usize| (0..1000).map(|i| f64::from(u8::from(i < ones))).collect::<Vec<_>>();
+    assert_eq!(check(flags(500), flags(950)), Some(Severity::Critical));
+    assert_eq!(check(flags(500), flags(505)), None);
+    let thirds = |twos: usize| {
+        (0..999).map(move |i| if i < twos { 2.0 } else { [0.0, 1.0][i % 2] }).collect::<Vec<_>>()
+    };
+    assert_eq!(check(thirds(333), vec![1.0; 999]), Some(Severity::Critical));
+    for zeros in [800, 900, 950] {
+        let inflated = |zeros: usize| {
+            (0..1000)
+                .map(|i| if i < zeros { 0.0 } else { f64::from(i as u32 % 100 + 1) / 10.0 })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(check(inflated(zeros), inflated(100)), Some(Severity::Critical), "{zeros}");
+        assert_eq!(check(inflated(zeros), inflated(zeros - 5)), None, "{zeros}");
+    }
+}
+
+#[test]
+fn fractions_in_a_column_of_integers_and_many_new_texts_have_an_answer() {
+    let integers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+    let fit = |array: ArrayRef, kind| {
+        Baseline::fit(&schema(kind), &[table(vec![("x", array)])], BaselineOptions::default())
+    };
+    let baseline = fit(integers, ColumnKind::Integer).unwrap();
+    let check = |array: ArrayRef| {
+        baseline.check(&[table(vec![("x", array)])], &CheckOptions::default()).unwrap().columns.remove(0)
+    };
+    assert_eq!(check(floats((0..100).map(f64::from).collect())).problem, None);
+    let problem = check(floats(vec![0.5; 100])).problem.unwrap();
+    assert_eq!(problem.kind, ErrorKind::Data);
+    assert!(problem.message.contains("fractions such as 0.5"), "{}", problem.message);
+
+    let many: ArrayRef = Arc::new(StringArray::from_iter_values((0..100_001).map(|i| i.to_string())));
+    let error = fit(many.clone(), ColumnKind::Text).unwrap_err();
+    assert!(format!("{error:#}").contains("identifier"), "{error:#}");
+    let few = fit(many.slice(0, 10), ColumnKind::Text).unwrap();
+    let mut monitor = Monitor::new(&few);
+    monitor.observe(&table(vec![("x", many)]));
+    assert!(serde_json::to_string(&monitor.state()).unwrap().len() < 1000, "unseen texts are not kept");
+    assert_eq!(monitor.report(&CheckOptions::default()).unwrap().columns[0].unseen, 99_991);
+
+    let none = Baseline::fit(&schema(ColumnKind::Float), &[], BaselineOptions::default()).unwrap_err();
+    assert!(none.to_string().contains("no rows"), "{none}");
+    let time = fit(floats(vec![1.0]), ColumnKind::Timestamp).unwrap_err();
+    assert!(time.to_string().contains("Role::Time"), "{time}");
+}
+
+#[test]
 fn one_unseen_category_in_many_rows_is_no_alarm() {
     let labels = |extra: bool| -> ArrayRef {
         let mut labels: Vec<&str> = (0..20_000).map(|i| ["a", "b", "c"][i % 3]).collect();

@@ -202,15 +202,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// Runs a bank beside single detectors; how many drifts there were.
-    fn compare<D: Banked<Settings: DeserializeOwned>>(
+    fn compare<D: Banked<Settings: DeserializeOwned> + Clone + PartialEq>(
         settings: &D::Settings,
         single: &D,
         seed: u64,
         scale: f64,
-    ) -> u32
-    where
-        D: Clone + PartialEq,
-    {
+    ) -> u32 {
         let streams = 21;
         let mut bank = DetectorBank::<D>::new(settings.clone(), streams).unwrap();
         let mut singles = vec![single.clone(); streams];
