@@ -26,7 +26,7 @@ use super::RecordSink;
 pub struct ParquetSettings {
     /// Rows in a file. Default 1 000 000.
     pub rows_max: u64,
-    /// Seconds from the first row of a file to its end. Looked at when rows are written. Default 900.
+    /// Seconds from the first row of a file to its end. Default 900.
     pub age_s_max: u64,
 }
 
@@ -58,7 +58,8 @@ impl ParquetSettings {
 /// `<prefix>-<number>.arrows`, which can be read up to the last whole batch whenever it breaks off; each
 /// batch is synced to disk before [`write`](RecordSink::write) returns. When the file is full, the stream is
 /// rewritten as Parquet under a temporary name, synced, and renamed. What a crash leaves behind is finished
-/// when the next sink opens the folder: a batch that was written is in exactly one finished file.
+/// when the next sink opens the folder: a batch that was written is in exactly one finished file. A file that
+/// cannot be finished for now, because the disk is full say, is tried again at every call.
 ///
 /// One sink at a time for a folder and a prefix: give each process its own prefix.
 #[derive(Debug)]
@@ -69,6 +70,15 @@ pub struct ParquetSink {
     clock: Arc<dyn Clock>,
     number: u64,
     open: Option<Open>,
+    unfinished: Vec<Unfinished>,
+}
+
+/// A stream that is not a Parquet file yet.
+#[derive(Debug)]
+struct Unfinished {
+    stem: PathBuf,
+    /// What lies behind was not acknowledged: the caller has it still.
+    length: u64,
 }
 
 struct Open {
@@ -76,6 +86,8 @@ struct Open {
     schema: SchemaRef,
     stem: PathBuf,
     rows: u64,
+    /// Bytes up to the end of the last batch that was acknowledged.
+    length: u64,
     start: Timestamp,
     start_ns: u64,
 }
@@ -109,7 +121,9 @@ impl ParquetSink {
             return Err(Error::invalid("a file of at most 0 rows holds none: want at least 1"));
         }
         fs::create_dir_all(&folder).map_err(|error| unavailable("create folder", &folder, error))?;
-        let mut sink = Self { folder, prefix, settings, clock: Arc::new(clock), number: 0, open: None };
+        let clock = Arc::new(clock);
+        let mut sink =
+            Self { folder, prefix, settings, clock, number: 0, open: None, unfinished: Vec::new() };
         sink.recover()?;
         Ok(sink)
     }
@@ -164,15 +178,35 @@ impl ParquetSink {
         let stream = StreamWriter::try_new(file, schema)?;
         self.sync_folder()?;
         let (start, start_ns) = (self.clock.now(), self.clock.monotonic_ns());
-        Ok(Open { stream, schema: Arc::clone(schema), stem, rows: 0, start, start_ns })
+        let length = length(stream.get_ref(), &path)?;
+        Ok(Open { stream, schema: Arc::clone(schema), stem, rows: 0, length, start, start_ns })
     }
 
-    /// Ends the open file, if there is one.
+    /// Ends the open file, if there is one, and those that could not be finished before.
     fn finish(&mut self) -> Result<()> {
-        match self.open.take() {
-            Some(open) => self.finish_stream(&open.stem),
-            None => Ok(()),
+        self.unfinished.extend(self.open.take().map(|Open { stem, length, .. }| Unfinished { stem, length }));
+        self.catch_up()
+    }
+
+    /// Finishes the files that could not be finished before.
+    fn catch_up(&mut self) -> Result<()> {
+        while let Some(Unfinished { stem, length }) = self.unfinished.first() {
+            let path = stem.with_extension("arrows");
+            let file = File::options().write(true).open(&path);
+            let cut = file.and_then(|file| file.set_len(*length));
+            cut.map_err(|error| unavailable("cut", &path, error))?;
+            self.finish_stream(stem)?;
+            self.unfinished.remove(0);
         }
+        Ok(())
+    }
+
+    fn is_due(&self, open: &Open) -> bool {
+        let age_s_max = self.settings.age_s_max;
+        let age_ns = self.clock.monotonic_ns().saturating_sub(open.start_ns);
+        open.rows >= self.settings.rows_max
+            || Duration::from_nanos(age_ns).as_secs() >= age_s_max
+            || self.clock.now().saturating_since(open.start).as_secs() >= age_s_max
     }
 
     /// Turns the stream `<stem>.arrows`, whole or broken off, into `<stem>.parquet`.
@@ -212,35 +246,51 @@ impl RecordSink for ParquetSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let other_schema = self.open.as_ref().is_some_and(|open| open.schema != batch.schema());
         if other_schema {
-            self.finish()?;
+            // As below: what is written is safe.
+            let _ = self.finish();
         }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.begin(&batch.schema())?,
         };
+        let path = open.stem.with_extension("arrows");
         let written = open.stream.write(batch).map_err(Error::from).and_then(|()| {
-            let synced = open.stream.get_ref().sync_data();
-            synced.map_err(|error| unavailable("sync", &open.stem.with_extension("arrows"), error))
+            let file = open.stream.get_ref();
+            file.sync_data().map_err(|error| unavailable("sync", &path, error))?;
+            length(file, &path)
         });
-        if let Err(error) = written {
-            // The stream may end within a batch now: finish what it holds, and let the next write begin anew.
-            let stem = open.stem.clone();
-            drop(open);
-            self.finish_stream(&stem)?;
-            return Err(Error::unavailable("a captured batch could not be written").with_source(error));
+        match written {
+            Ok(length) => {
+                open.length = length;
+                open.rows += batch.num_rows() as u64;
+                let is_due = self.is_due(&open);
+                self.open = Some(open);
+                if is_due {
+                    // The batch is safe: an error comes from the next tick or flush, which try again.
+                    let _ = self.finish();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // The stream may end within a batch now, or with one that the caller will offer again.
+                self.unfinished.push(Unfinished { stem: open.stem, length: open.length });
+                Err(Error::unavailable("a captured batch could not be written").with_source(error))
+            }
         }
-        open.rows += batch.num_rows() as u64;
-        let age_ns = self.clock.monotonic_ns().saturating_sub(open.start_ns);
-        let old = Duration::from_nanos(age_ns).as_secs() >= self.settings.age_s_max
-            || self.clock.now().saturating_since(open.start).as_secs() >= self.settings.age_s_max;
-        let full = open.rows >= self.settings.rows_max;
-        self.open = Some(open);
-        if full || old { self.finish() } else { Ok(()) }
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| self.is_due(open)) { self.finish() } else { self.catch_up() }
     }
 
     fn flush(&mut self) -> Result<()> {
         self.finish()
     }
+}
+
+fn length(file: &File, path: &Path) -> Result<u64> {
+    let metadata = file.metadata().map_err(|error| unavailable("look at", path, error))?;
+    Ok(metadata.len())
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -346,6 +396,51 @@ mod tests {
         fs::write(&stream, bytes).unwrap();
         let sink = open(folder.path(), ParquetSettings::default());
         assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..10));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_finished_yet_is_finished_later_and_doubles_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = open(folder.path(), ParquetSettings::default().rows_max(10));
+        let in_the_way = folder.path().join("shop-00000000.parquet.tmp");
+        fs::create_dir(&in_the_way).unwrap();
+        sink.write(&batch(0..10)).unwrap();
+        sink.write(&batch(10..15)).unwrap();
+        assert!(sink.tick().unwrap_err().is_retryable());
+        assert!(sink.flush().is_err());
+        assert!(sink.files().unwrap().is_empty());
+        fs::remove_dir(&in_the_way).unwrap();
+        sink.write(&batch(15..20)).unwrap();
+        sink.flush().unwrap();
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..20));
+    }
+
+    #[test]
+    fn a_batch_that_was_not_acknowledged_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = open(folder.path(), ParquetSettings::default());
+        sink.write(&batch(0..5)).unwrap();
+        // Written, but the sync failed: the caller offers it again.
+        let mut failed = sink.open.take().unwrap();
+        failed.stream.write(&batch(5..9)).unwrap();
+        sink.unfinished.push(Unfinished { stem: failed.stem, length: failed.length });
+        sink.write(&batch(5..9)).unwrap();
+        sink.flush().unwrap();
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..9));
+    }
+
+    #[test]
+    fn a_quiet_sink_finishes_its_file_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+        let mut sink =
+            ParquetSink::open(folder.path(), "shop", ParquetSettings::default(), Arc::clone(&clock)).unwrap();
+        sink.write(&batch(0..5)).unwrap();
+        sink.tick().unwrap();
+        assert!(sink.files().unwrap().is_empty());
+        clock.advance(Duration::from_secs(900));
+        sink.tick().unwrap();
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..5));
     }
 
     #[test]

@@ -213,7 +213,14 @@ impl Capture {
             self.captured.fetch_sub(rejected, Ordering::Relaxed);
             self.rejected.fetch_add(rejected, Ordering::Relaxed);
         }
-        if log.is_empty() { Ok(None) } else { log.finish().map(Some) }
+        if log.is_empty() {
+            return Ok(None);
+        }
+        let rows = log.len() as u64;
+        log.finish().map(Some).inspect_err(|_| {
+            self.captured.fetch_sub(rows, Ordering::Relaxed);
+            self.rejected.fetch_add(rows, Ordering::Relaxed);
+        })
     }
 
     /// What became of the records so far.

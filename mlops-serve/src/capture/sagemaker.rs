@@ -16,7 +16,9 @@ use serde_json::json;
 use super::RecordSink;
 
 /// Writes `<folder>/<endpoint>/<arm>/<yyyy>/<mm>/<dd>/<hh>/<uuid>.jsonl`, one JSON object a line, for tools
-/// that read what SageMaker's data capture writes. Features and outputs are CSV, in the order of the schema;
+/// that read what SageMaker's data capture writes. In the name of the arm's folder, what is no ASCII letter,
+/// digit, `_` or `-` becomes `%` and two hexadecimal digits; times beyond the year 9999 share the folder
+/// `undated`. Features and outputs are CSV, in the order of the schema;
 /// the request id is the inference id; version, propensity and latency are custom attributes.
 ///
 /// Each batch makes one file for each arm and hour, which appears whole or not at all. Offering the same
@@ -44,7 +46,7 @@ impl RecordSink for SageMakerSink {
         let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
         let columns = Columns::new(batch)?;
         for row in 0..batch.num_rows() {
-            let path = self.folder.join(columns.folder(row)?);
+            let path = self.folder.join(columns.folder(row));
             let lines = files.entry(path).or_default();
             lines.push_str(&columns.line(row).to_string());
             lines.push('\n');
@@ -106,17 +108,15 @@ impl<'a> Columns<'a> {
             .to_string()
     }
 
-    fn folder(&self, row: usize) -> Result<PathBuf> {
-        let arm = self.column("arm").as_string::<i32>().value(row);
+    fn folder(&self, row: usize) -> PathBuf {
+        let arm = escaped(self.column("arm").as_string::<i32>().value(row));
         let time = self.time(row);
         let part = |range| time.get(range).filter(|part: &&str| part.bytes().all(|c| c.is_ascii_digit()));
         match (part(0..4), part(5..7), part(8..10), part(11..13)) {
-            (Some(year), Some(month), Some(day), Some(hour)) if is_plain(arm) => {
-                Ok([arm, year, month, day, hour].iter().collect())
+            (Some(year), Some(month), Some(day), Some(hour)) => {
+                [&arm, year, month, day, hour].iter().collect()
             }
-            _ => Err(Error::data(format!(
-                "no folder for arm `{arm}` at {time}: want a plain name and a year of 4 digits"
-            ))),
+            _ => [&arm, "undated"].iter().collect(),
         }
     }
 
@@ -182,6 +182,19 @@ fn csv(columns: &[&dyn Array], row: usize) -> String {
 fn uuid(id: RequestId) -> String {
     let text = id.to_string();
     [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+}
+
+/// The name of a folder, other for other arms, which stays below its parent.
+fn escaped(arm: &str) -> String {
+    let mut name = String::with_capacity(arm.len());
+    for byte in arm.bytes() {
+        match byte {
+            b'_' | b'-' => name.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    if name.is_empty() { "%".into() } else { name }
 }
 
 fn is_plain(name: &str) -> bool {
@@ -273,9 +286,16 @@ mod tests {
         assert!(SageMakerSink::new(".", "../x").is_err());
         let folder = tempfile::tempdir().unwrap();
         let mut sink = SageMakerSink::new(folder.path(), "shop").unwrap();
-        assert!(sink.write(&batch("..")).is_err());
+        sink.write(&batch("..")).unwrap();
+        sink.write(&batch("model v2")).unwrap();
+        let mut arms: Vec<_> = fs::read_dir(folder.path().join("shop"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        arms.sort_unstable();
+        assert_eq!(arms, ["%2E%2E", "model%20v2"]);
         let other = batch("champion").project(&[0, 1]).unwrap();
         assert!(sink.write(&other).unwrap_err().to_string().contains("no column `arm`"));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

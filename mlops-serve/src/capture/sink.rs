@@ -9,7 +9,7 @@ use mlops_core::Result;
 /// Takes captured batches to where they stay.
 ///
 /// Contract for implementers: after an error of [`write`](Self::write) the batch counts as not written; the
-/// caller offers it again. [`flush`](Self::flush) makes what was written readable to others. Both are called
+/// caller offers it again. [`flush`](Self::flush) makes what was written readable to others. All are called
 /// from one thread, off the request path, and may block.
 pub trait RecordSink: fmt::Debug + Send + 'static {
     /// Takes one batch. All batches have the schema of the capture.
@@ -23,6 +23,14 @@ pub trait RecordSink: fmt::Debug + Send + 'static {
     /// # Errors
     /// As [`write`](Self::write).
     fn flush(&mut self) -> Result<()>;
+
+    /// Called from time to time, also when there is nothing to write: does what is due by the clock.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn tick(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A sink that keeps the batches in memory, for monitors in the same process and for tests.

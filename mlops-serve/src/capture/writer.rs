@@ -9,6 +9,7 @@ use arrow_array::RecordBatch;
 use mlops_core::{Error, Result};
 
 use super::{Capture, RecordSink};
+use crate::endpoint::isolate;
 
 /// A background thread that drains a [`Capture`] into a [`RecordSink`].
 ///
@@ -49,7 +50,8 @@ impl CaptureWriter {
         self.shared.rows_written.load(Ordering::Relaxed)
     }
 
-    /// The number of records that the sink refused for good, or had not taken when the writer ended.
+    /// The number of records that the sink refused for good, panicked on, or had not taken when the writer
+    /// ended.
     pub fn rows_lost(&self) -> u64 {
         self.shared.rows_lost.load(Ordering::Relaxed)
     }
@@ -73,7 +75,7 @@ impl CaptureWriter {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             if thread.join().is_err() {
-                self.shared.fail(Error::internal("the capture writer's sink panicked"));
+                self.shared.fail(Error::internal("the capture writer panicked"));
             }
         }
     }
@@ -105,6 +107,7 @@ impl Worker {
             // Read before draining, so that what was offered before the stop is carried over.
             let last = self.shared.stop.load(Ordering::Acquire);
             self.carry();
+            self.call(RecordSink::tick);
             if last {
                 break;
             }
@@ -112,13 +115,18 @@ impl Worker {
         }
         // What the first pass found behind a pending batch.
         self.carry();
-        if let Err(error) = self.sink.flush() {
-            self.shared.fail(error);
-        }
+        self.call(RecordSink::flush);
         if let Some(batch) = self.pending {
             self.shared.rows_lost.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         }
         self.shared.rows_lost.fetch_add(self.capture.waiting() as u64, Ordering::Relaxed);
+    }
+
+    /// Keeps the error of a call. A panic costs what the sink had in its hands, not the thread.
+    fn call(&mut self, call: impl FnOnce(&mut (dyn RecordSink + 'static)) -> Result<()>) {
+        if let Err(error) = isolate("the capture sink", || call(&mut *self.sink)) {
+            self.shared.fail(error);
+        }
     }
 
     fn carry(&mut self) {
@@ -128,7 +136,7 @@ impl Worker {
             Err(error) => return self.shared.fail(error),
         };
         let rows = batch.num_rows() as u64;
-        match self.sink.write(&batch) {
+        match isolate("the capture sink", || self.sink.write(&batch)) {
             Ok(()) => {
                 self.shared.rows_written.fetch_add(rows, Ordering::Relaxed);
             }
@@ -224,12 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_panics_is_reported() {
+    fn a_sink_that_panics_is_reported_and_goes_on() {
         #[derive(Debug)]
-        struct Panics;
+        struct Panics(bool);
         impl RecordSink for Panics {
             fn write(&mut self, _: &RecordBatch) -> Result<()> {
-                panic!("sink");
+                assert!(!std::mem::take(&mut self.0), "sink");
+                Ok(())
             }
 
             fn flush(&mut self) -> Result<()> {
@@ -237,8 +246,17 @@ mod tests {
             }
         }
         let capture = capture();
-        offer(&capture, 1);
-        let writer = CaptureWriter::spawn(Arc::clone(&capture), Panics, Duration::from_micros(100)).unwrap();
+        offer(&capture, 10);
+        let writer =
+            CaptureWriter::spawn(Arc::clone(&capture), Panics(true), Duration::from_micros(100)).unwrap();
+        while writer.rows_lost() == 0 {
+            std::thread::yield_now();
+        }
+        offer(&capture, 7);
+        while writer.rows_written() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!((writer.rows_lost(), writer.rows_written(), capture.counts().captured), (10, 7, 17));
         assert!(writer.close().unwrap_err().to_string().contains("panicked"));
     }
 }
