@@ -353,6 +353,59 @@ def forests():
         save_trees(name, converted, x, rng)
 
 
+def handmade_trees():
+    """What exporters seldom write: every comparison with missing values, averages and classes with a base."""
+    rng = np.random.default_rng(10)
+    modes = ["BRANCH_LT", "BRANCH_LEQ", "BRANCH_GT", "BRANCH_GTE", "BRANCH_EQ", "BRANCH_NEQ"]
+    tried = rng.integers(-2, 3, (24, 6)).astype(np.float32)
+    tried[0] = np.nan
+    tried[1:7][np.eye(6, dtype=bool)] = np.nan
+    ml = [helper.make_opsetid("", 13), helper.make_opsetid("ai.onnx.ml", 3)]
+
+    def stumps(prefix, targets, leaves):
+        """Two trees a mode, of one split each: missing values follow the comparison, or go to yes."""
+        count = 2 * len(modes)
+        return {
+            "nodes_treeids": [tree for tree in range(count) for _ in range(3)],
+            "nodes_nodeids": [0, 1, 2] * count,
+            "nodes_featureids": [node for tree in range(count) for node in (tree // 2, 0, 0)],
+            "nodes_values": [1.0, 0.0, 0.0] * count,
+            "nodes_hitrates": [1.0] * 3 * count,
+            "nodes_modes": [mode for tree in range(count) for mode in (modes[tree // 2], "LEAF", "LEAF")],
+            "nodes_truenodeids": [1, 0, 0] * count,
+            "nodes_falsenodeids": [2, 0, 0] * count,
+            "nodes_missing_value_tracks_true": [flag for tree in range(count) for flag in (tree % 2, 0, 0)],
+            f"{prefix}_treeids": [tree for tree in range(count) for _ in range(2)],
+            f"{prefix}_nodeids": [1, 2] * count,
+            f"{prefix}_ids": targets * 2 * count,
+            f"{prefix}_weights": [float(x) for x in leaves(2 * count)],
+        }
+
+    def model(name, node, outputs):
+        inputs = [value("features", TensorProto.FLOAT, 6)]
+        graph = helper.make_graph([node], name, inputs, outputs)
+        save(name, helper.make_model(graph, opset_imports=ml, ir_version=8), {"features": tried})
+
+    powers = lambda count: 2.0 ** -np.arange(count)
+    for aggregate in ["SUM", "AVERAGE"]:
+        node = helper.make_node(
+            "TreeEnsembleRegressor", ["features"], ["score"], domain="ai.onnx.ml", n_targets=1,
+            aggregate_function=aggregate, base_values=[0.25], post_transform="NONE", **stumps("target", [0], powers),
+        )
+        model(f"handmade_{aggregate.lower()}", node, [value("score", TensorProto.FLOAT, 1)])
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]),
+        value("probabilities", TensorProto.FLOAT, 2),
+    ]
+    leaves = lambda count: rng.standard_normal(count)
+    for transform in ["NONE", "LOGISTIC"]:
+        node = helper.make_node(
+            "TreeEnsembleClassifier", ["features"], ["label", "probabilities"], domain="ai.onnx.ml",
+            classlabels_int64s=[0, 1], base_values=[0.5], post_transform=transform, **stumps("class", [0], leaves),
+        )
+        model(f"handmade_one_base_{transform.lower()}", node, outputs)
+
+
 def logistic_with_categories():
     import pandas
 
@@ -400,7 +453,7 @@ def logistic():
 if __name__ == "__main__":
     os.chdir(HERE)
     np.seterr(all="ignore")
-    steps = [mlp, two_tower, retrieval, dlrm, lightgbm_models, xgboost_models, forests, logistic_with_categories, logistic]
+    steps = [mlp, two_tower, retrieval, dlrm, lightgbm_models, xgboost_models, forests, handmade_trees, logistic_with_categories, logistic]
     for step in steps:
         if len(sys.argv) == 1 or step.__name__ in sys.argv[1:]:
             step()

@@ -20,6 +20,10 @@ fn trees_are_bit_identical_to_onnx_runtime() {
         "forest_regressor",
         "forest_classifier",
         "forest_classes",
+        "handmade_sum",
+        "handmade_average",
+        "handmade_one_base_none",
+        "handmade_one_base_logistic",
     ] {
         check(name, &onnx(name), &EXACT);
     }

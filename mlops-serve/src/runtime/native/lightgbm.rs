@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use super::WIDEST;
 use super::boosted::{Boosted, Convert};
 use super::forest::{Comparison, Forest, ForestSpec, NodeSpec, Split};
 use crate::{Error, Result};
@@ -25,8 +26,9 @@ pub(super) fn read(text: &str) -> Result<Boosted<f64>> {
         return Err(Error::data("a LightGBM model of no trees for each iteration"));
     }
     let last: usize = header.one("max_feature_idx")?;
-    let features = last.checked_add(1).filter(|features| *features < 1 << 31);
-    let features = features.ok_or_else(|| Error::data(format!("a model of {last} features")))?;
+    let features = last.checked_add(1).filter(|features| *features <= WIDEST);
+    let features = features
+        .ok_or_else(|| Error::unsupported(format!("features up to number {last}: {WIDEST} are the limit")))?;
     let convert = convert(header.optional("objective").unwrap_or_default())?;
 
     let mut spec = ForestSpec {
@@ -38,6 +40,8 @@ pub(super) fn read(text: &str) -> Result<Boosted<f64>> {
         base_first: false,
         divisor: None,
     };
+    // A few bytes of text name many categories.
+    let mut nodes_left = text.len() + CATEGORY_NODES_EXTRA;
     loop {
         let section = Section::read(&mut lines)?;
         if section.has("end of trees") {
@@ -47,9 +51,13 @@ pub(super) fn read(text: &str) -> Result<Boosted<f64>> {
             return Err(Error::data("the LightGBM model ends before `end of trees`: it is truncated"));
         };
         let target = (spec.trees.len() % targets) as u32;
-        let tree = tree(&section, target, &mut spec.weights)
+        let tree = tree(&section, target, &mut spec.weights, &mut nodes_left)
             .map_err(|error| error.context(format!("tree {name} of the LightGBM model")))?;
         spec.trees.push(tree);
+    }
+    let trees = spec.trees.len();
+    if trees == 0 || !trees.is_multiple_of(targets) {
+        return Err(Error::data(format!("{trees} trees for {targets} scores: want as many for each")));
     }
     if header.has("average_output") {
         spec.divisor = Some((spec.trees.len() / targets) as f64);
@@ -146,7 +154,15 @@ const MISSING_NAN: u8 = 2;
 /// What LightGBM takes for zero.
 const ZERO: f64 = 1e-35_f32 as f64;
 
-fn tree(section: &Section<'_>, target: u32, weights: &mut Vec<(u32, f64)>) -> Result<Vec<NodeSpec<f64>>> {
+/// Sets of categories become nodes: at most one for each byte of the text, and this many more.
+const CATEGORY_NODES_EXTRA: usize = 1 << 16;
+
+fn tree(
+    section: &Section<'_>,
+    target: u32,
+    weights: &mut Vec<(u32, f64)>,
+    nodes_left: &mut usize,
+) -> Result<Vec<NodeSpec<f64>>> {
     if section.optional("is_linear").is_some_and(|linear| linear != "0") {
         return Err(Error::unsupported("linear models in the leaves"));
     }
@@ -183,6 +199,9 @@ fn tree(section: &Section<'_>, target: u32, weights: &mut Vec<(u32, f64)>) -> Re
             Split { feature: features[place], threshold: thresholds[place], yes, no, missing_yes: false };
         if decisions[place] & CATEGORICAL != 0 {
             let set = categories(thresholds[place], &bounds, &bits)?;
+            let left = set.len().checked_mul(2).and_then(|nodes| nodes_left.checked_sub(nodes));
+            *nodes_left =
+                left.ok_or_else(|| Error::unsupported("sets of so many categories: encode them as numbers"))?;
             category_nodes(&mut tree, place, split, &set)?;
         } else {
             number_nodes(&mut tree, place, split, decisions[place])?;
@@ -228,8 +247,9 @@ fn number_nodes(
 
 /// The categories of a split, as ranges `from..to`.
 fn categories(index: f64, bounds: &[usize], bits: &[u32]) -> Result<Vec<(u32, u32)>> {
-    let words = (index as usize, index as usize + 1);
-    let words = match (bounds.get(words.0), bounds.get(words.1)) {
+    let first = index as usize;
+    let next = first.checked_add(1).and_then(|next| bounds.get(next));
+    let words = match (bounds.get(first), next) {
         (Some(from), Some(to)) if index >= 0.0 => bits.get(*from..*to),
         _ => None,
     };

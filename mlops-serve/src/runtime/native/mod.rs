@@ -21,6 +21,9 @@ use crate::{Error, Result};
 use boosted::{Boosted, Convert};
 use plan::Plan;
 
+/// Features, and elements of a row's intermediate values: more is no model of this kind.
+const WIDEST: usize = 1 << 22;
+
 /// A model that our own kernels compute, without a library to load. `benches/RESULTS.md` compares them with
 /// ONNX Runtime.
 ///

@@ -1,6 +1,7 @@
 //! The steps that plans consist of.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::classify::Classify;
 use super::dense::Dense;
@@ -58,7 +59,7 @@ pub(super) enum Operation {
     /// Rows of a table by index.
     Lookup {
         index: Matrix,
-        table: Vec<f32>,
+        table: Arc<[f32]>,
         row: usize,
     },
     /// Sums of `group` neighbours.
@@ -156,7 +157,7 @@ impl Step {
         match &self.operation {
             Operation::Dense { dense, .. } => dense.memory_usage(),
             Operation::Forest { forest, .. } => forest.memory_usage(),
-            Operation::Lookup { table, .. } => size_of_val(&table[..]),
+            Operation::Lookup { table, .. } => size_of_val(&table[..]) / Arc::strong_count(table).max(1),
             Operation::CategoryValue { x, values, .. } => x.memory_usage() + size_of_val(&values[..]),
             Operation::OneHot { x, .. } | Operation::Category { x } => x.memory_usage(),
             _ => 0,

@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::WIDEST;
 use super::boosted::{Boosted, Convert};
 use super::forest::{Comparison, Forest, ForestSpec, NodeSpec, Split};
 use crate::{Error, Result};
@@ -52,9 +53,23 @@ struct Tree {
     right_children: Vec<i64>,
     split_indices: Vec<u32>,
     split_conditions: Vec<f32>,
-    default_left: Vec<u8>,
+    default_left: Vec<Flag>,
     #[serde(default)]
     split_type: Vec<u8>,
+}
+
+/// Up to version 1.5 a truth value, then a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Flag {
+    Truth(bool),
+    Number(u8),
+}
+
+impl Flag {
+    fn is_set(&self) -> bool {
+        matches!(self, Self::Truth(true) | Self::Number(1..))
+    }
 }
 
 /// Reads a model.
@@ -72,6 +87,13 @@ pub(super) fn read(json: &[u8]) -> Result<Boosted<f32>> {
         return Err(Error::unsupported("an XGBoost model of several targets"));
     }
     let targets = classes.max(1);
+    if features > WIDEST {
+        return Err(Error::unsupported(format!("{features} features: {WIDEST} are the limit")));
+    }
+    if targets > model.trees.len() {
+        let trees = model.trees.len();
+        return Err(Error::data(format!("{trees} trees for {targets} classes: want one each")));
+    }
     let (convert, margin) = convert(&objective.name)?;
     let base = base_score(&parameters.base_score, targets, margin)?;
     if model.tree_info.len() != model.trees.len() {
@@ -122,7 +144,7 @@ impl Tree {
                 threshold: value,
                 yes: child(self.left_children[place])?,
                 no: child(self.right_children[place])?,
-                missing_yes: self.default_left[place] != 0,
+                missing_yes: self.default_left[place].is_set(),
             };
             ForestSpec::split(&mut tree, place, Comparison::Less, split)?;
         }

@@ -36,7 +36,14 @@ impl<'a> Compiler<'a> {
             "Tanh" => self.activate(node, |_| Activation::Tanh)?,
             "Softmax" => {
                 let (_, dims) = self.float_value(node, 0)?;
-                self.last_axis(int(node, "axis", -1), dims.len())?;
+                if self.opset < 13 {
+                    // It ran over all axes from this one on.
+                    if self.axis(int(node, "axis", 1), dims.len())? + 1 != dims.len() {
+                        return Err(Error::unsupported("version 12 or less over several axes"));
+                    }
+                } else {
+                    self.last_axis(int(node, "axis", -1), dims.len())?;
+                }
                 self.activate(node, Activation::Softmax)?;
             }
             "Cast" => self.cast(node)?,
@@ -114,20 +121,23 @@ impl<'a> Compiler<'a> {
         }
         let (a, b, dims) = match (left, right) {
             (None, Some(tensor)) => {
+                self.copied(tensor)?;
                 let (x, dims) = self.float_value(node, 0)?;
                 (Operand::Value(x), Operand::Row(row(tensor, x.width)?), dims)
             }
             (Some(tensor), None) => {
+                self.copied(tensor)?;
                 let (x, dims) = self.float_value(node, 1)?;
                 (Operand::Row(row(tensor, x.width)?), Operand::Value(x), dims)
             }
             (None, None) => {
                 let (a, a_dims) = self.float_value(node, 0)?;
                 let (b, b_dims) = self.float_value(node, 1)?;
-                let dims = match (a_dims == b_dims, a.width, b.width) {
-                    (true, ..) => a_dims,
-                    (false, 1, _) if a_dims.len() <= b_dims.len() => b_dims,
-                    (false, _, 1) if b_dims.len() <= a_dims.len() => a_dims,
+                // Axes are matched from the last: with unlike ranks, rows would meet other axes.
+                let dims = match (a_dims.len() == b_dims.len(), a.width, b.width) {
+                    _ if a_dims == b_dims => a_dims,
+                    (true, 1, _) => b_dims,
+                    (true, _, 1) => a_dims,
                     _ => {
                         return Err(Error::unsupported(format!(
                             "combines rows of {a_dims:?} with {b_dims:?}"
@@ -201,18 +211,22 @@ impl<'a> Compiler<'a> {
     fn transpose(&mut self, node: &'a NodeProto) -> Result<()> {
         let (x, dims) = self.float_value(node, 0)?;
         let order = ints(node, "perm");
-        let axes = match order {
-            [0, rest @ ..] if rest.len() == dims.len() => descending(rest, dims.len() as i64 + 1)?,
+        let axes: Vec<usize> = match order {
+            [0, rest @ ..] => {
+                rest.iter().filter_map(|axis| usize::try_from(axis.checked_sub(1)?).ok()).collect()
+            }
             _ => vec![],
         };
-        if axes.len() != dims.len() {
+        let mut sorted = axes.clone();
+        sorted.sort_unstable();
+        if order.len() != axes.len() + 1 || sorted != Vec::from_iter(0..dims.len()) {
             return Err(Error::unsupported(format!("the order of axes {order:?}: want the rows first")));
         }
         // For each element of the result, where it comes from; the last axis turns fastest.
         let stride = |axis: usize| dims[axis + 1..].iter().product::<usize>();
         let mut columns = vec![0];
         let mut out = Vec::with_capacity(dims.len());
-        for axis in order[1..].iter().map(|axis| *axis as usize - 1) {
+        for axis in axes {
             out.push(dims[axis]);
             let step = stride(axis);
             columns = columns.iter().flat_map(|from| (0..dims[axis]).map(move |n| from + n * step)).collect();
@@ -290,7 +304,7 @@ impl<'a> Compiler<'a> {
                 )));
             }
             let dims: Vec<usize> = dims.iter().chain(entry).copied().collect();
-            let operation = Operation::Lookup { index: at, table: table.to_f32()?, row };
+            let operation = Operation::Lookup { index: at, table: self.table(table)?, row };
             return self.give_floats(node, operation, &dims);
         }
         let (x, dims) = self.float_value(node, 0)?;

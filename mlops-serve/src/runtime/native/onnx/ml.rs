@@ -83,7 +83,8 @@ impl<'a> Compiler<'a> {
     fn tree_regressor(&mut self, node: &'a NodeProto) -> Result<()> {
         let targets = usize::try_from(int(node, "n_targets", 1)).unwrap_or(0);
         let ids = ["target_treeids", "target_nodeids", "target_ids"].map(|name| ints(node, name));
-        let (x, mut spec) = self.forest(node, targets, ids, floats(node, "target_weights"))?;
+        let (weights, base) = (floats(node, "target_weights"), floats(node, "base_values"));
+        let (x, mut spec) = self.forest(node, targets, ids, weights, base)?;
         spec.divisor = match text(node, "aggregate_function", "SUM")? {
             "SUM" => None,
             "AVERAGE" => Some(spec.trees.len() as f32),
@@ -118,10 +119,12 @@ impl<'a> Compiler<'a> {
             _ => (classes, Rule::Largest),
         };
         let ids = [ints(node, "class_treeids"), ints(node, "class_nodeids"), class_ids];
-        let (x, spec) = self.forest(node, targets, ids, weights)?;
-        if rule == Rule::Second && !spec.base.is_empty() {
-            return Err(Error::unsupported("base values for two classes"));
+        let base = floats(node, "base_values");
+        // ONNX Runtime computes something of its own where there are two.
+        if classes == 2 && base.len() > 1 || rule == Rule::Second && !base.is_empty() {
+            return Err(Error::unsupported(format!("{} base values for two classes", base.len())));
         }
+        let (x, spec) = self.forest(node, targets, ids, weights, base)?;
         let forest = Forest::new(spec)?;
         let (scores, _) =
             self.floats(Operation::Forest { x, forest, then: Activation::Identity }, &[targets])?;
@@ -172,21 +175,29 @@ impl<'a> Compiler<'a> {
         targets: usize,
         ids: [&[i64]; 3],
         weights: &[f32],
+        base: &[f32],
     ) -> Result<(Matrix, ForestSpec<f32>)> {
         let (x, dims) = self.float_value(node, 0)?;
         let [features] = dims[..] else {
             return Err(Error::unsupported(format!("trees over rows of shape {dims:?}: want vectors")));
         };
-        let doubles = ["nodes_values_as_tensor", "target_weights_as_tensor", "class_weights_as_tensor"];
+        let doubles = [
+            "nodes_values_as_tensor",
+            "nodes_hitrates_as_tensor",
+            "target_weights_as_tensor",
+            "class_weights_as_tensor",
+            "base_values_as_tensor",
+        ];
         if doubles.iter().any(|name| super::attribute(node, name).is_some()) {
             return Err(Error::unsupported("trees in 64 bits: export the model with 32-bit floats"));
         }
         let nodes = Nodes::new(node)?;
         let trees = nodes.trees(ids, weights)?;
-        let base = floats(node, "base_values");
-        // One base value for several targets is ignored, as ONNX Runtime does.
-        let base = if base.len() == targets { base.to_vec() } else { Vec::new() };
-        let (trees, weights) = trees;
+        if !base.is_empty() && base.len() != targets {
+            let bases = base.len();
+            return Err(Error::unsupported(format!("{bases} base values for {targets} scores")));
+        }
+        let (base, (trees, weights)) = (base.to_vec(), trees);
         Ok((x, ForestSpec { features, targets, trees, weights, base, base_first: false, divisor: None }))
     }
 
@@ -394,7 +405,9 @@ impl<'a> Nodes<'a> {
                 threshold: self.value[index],
                 yes: child(self.yes[index])?,
                 no: child(self.no[index])?,
-                missing_yes: self.missing_yes.get(index).is_some_and(|flag| *flag != 0),
+                // NaN is unequal to everything.
+                missing_yes: comparison == Comparison::NotEqual
+                    || self.missing_yes.get(index).is_some_and(|flag| *flag != 0),
             };
             ForestSpec::split(&mut tree, own, comparison, split)?;
         }

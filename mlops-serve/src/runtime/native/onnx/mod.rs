@@ -5,11 +5,13 @@ mod ml;
 mod vocabulary;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use mlops_core::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, data_type};
 use mlops_core::onnx::{ModelProto, signature};
 use mlops_core::{Dimension, ElementType, ModelSignature};
 
+use super::WIDEST;
 use super::link::Activation;
 use super::plan::{Matrix, Output, Place, Plan};
 use super::step::{Operation, Step};
@@ -29,7 +31,16 @@ pub(super) fn compile(model: &ModelProto, wanted: Option<&[String]>) -> Result<(
         }
         declared.outputs.retain(|spec| wanted.contains(&spec.name));
     }
-    let mut compiler = Compiler::new(graph, &declared)?;
+    let standard = |domain: &str| matches!(domain, "" | "ai.onnx");
+    let opset = model.opset_import.iter().find(|opset| standard(&opset.domain)).map(|opset| opset.version);
+    // A model of other operations alone need not name the version of the standard ones.
+    let opset = opset.unwrap_or(i64::MAX);
+    if opset < OPSET_MIN {
+        return Err(Error::unsupported(format!(
+            "operations of version {opset}: export the model with version {OPSET_MIN} or later"
+        )));
+    }
+    let mut compiler = Compiler::new(graph, &declared, opset)?;
     for node in compiler.needed(graph, &declared) {
         compiler
             .node(node)
@@ -70,19 +81,32 @@ struct Compiler<'a> {
     /// How often a value is read, outputs included.
     uses: HashMap<&'a str, usize>,
     plan: Plan,
+    /// The version of the standard operations.
+    opset: i64,
+    /// Tables that operations look into: several may share one.
+    tables: HashMap<*const TensorProto, Arc<[f32]>>,
+    /// Elements of constants that the plan may still copy.
+    copies_left: usize,
 }
 
-/// Elements of a row's intermediate values: more is no model of this kind.
-const WIDEST: usize = 1 << 22;
+/// The plan copies at most so many times the elements of all constants, and this many more.
+const COPIES: usize = 8;
+const COPIES_EXTRA: usize = 1 << 20;
+/// Before this version, arithmetic had other rules for shapes.
+const OPSET_MIN: i64 = 7;
 
 impl<'a> Compiler<'a> {
-    fn new(graph: &'a GraphProto, declared: &ModelSignature) -> Result<Self> {
+    fn new(graph: &'a GraphProto, declared: &ModelSignature, opset: i64) -> Result<Self> {
         let mut values = HashMap::new();
         for tensor in &graph.initializer {
             values.insert(tensor.name.as_str(), Value::Constant(tensor));
         }
+        let in_nodes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
+        let elements = graph.initializer.iter().chain(in_nodes).map(stored).fold(0, usize::saturating_add);
+        let copies_left = elements.saturating_mul(COPIES).saturating_add(COPIES_EXTRA);
         let plan = Plan { steps: Vec::new(), outputs: Vec::new(), floats: 0, integers: 0 };
-        let mut compiler = Self { values, uses: HashMap::new(), plan };
+        let (uses, tables) = (HashMap::new(), HashMap::new());
+        let mut compiler = Self { values, uses, plan, opset, tables, copies_left };
         let mut index = 0;
         for value in &graph.input {
             if compiler.values.contains_key(value.name.as_str()) {
@@ -195,19 +219,43 @@ impl<'a> Compiler<'a> {
     }
 
     /// A constant input; `None` if it is left out.
-    fn constant(&self, node: &NodeProto, index: usize) -> Result<Option<&'a TensorProto>> {
+    fn constant(&mut self, node: &NodeProto, index: usize) -> Result<Option<&'a TensorProto>> {
         if node.input.get(index).is_none_or(String::is_empty) {
             return Ok(None);
         }
-        match self.value(node, index)? {
-            Value::Constant(tensor) => Ok(Some(*tensor)),
+        match *self.value(node, index)? {
+            Value::Constant(tensor) => self.copied(tensor).map(Some),
             _ => Err(Error::unsupported(format!(
                 "input {index} is computed: the native runtime wants a constant"
             ))),
         }
     }
 
-    fn required(&self, node: &NodeProto, index: usize) -> Result<&'a TensorProto> {
+    /// A constant that a step will hold a copy of. Many steps may name one large constant: the file would be
+    /// small, and the plan without a limit.
+    fn copied(&mut self, tensor: &'a TensorProto) -> Result<&'a TensorProto> {
+        let left = self.copies_left.checked_sub(stored(tensor));
+        self.copies_left = left.ok_or_else(|| {
+            let name = &tensor.name;
+            Error::unsupported(format!(
+                "reads constant `{name}` once more than memory allows: {COPIES} times the constants of the file"
+            ))
+        })?;
+        Ok(tensor)
+    }
+
+    /// A table, which all steps that look into it share.
+    fn table(&mut self, tensor: &'a TensorProto) -> Result<Arc<[f32]>> {
+        let key = std::ptr::from_ref(tensor);
+        if let Some(table) = self.tables.get(&key) {
+            return Ok(Arc::clone(table));
+        }
+        let table: Arc<[f32]> = self.copied(tensor)?.to_f32()?.into();
+        self.tables.insert(key, Arc::clone(&table));
+        Ok(table)
+    }
+
+    fn required(&mut self, node: &NodeProto, index: usize) -> Result<&'a TensorProto> {
         self.constant(node, index)?.ok_or_else(|| Error::data(format!("has no input {index}")))
     }
 
@@ -275,6 +323,12 @@ impl<'a> Compiler<'a> {
         }
         self.give_floats(node, Operation::Map { x, then: function(row) }, &dims)
     }
+}
+
+/// The elements that are in the file, whatever the shape says.
+fn stored(tensor: &TensorProto) -> usize {
+    let lists = tensor.float_data.len() + tensor.double_data.len() + tensor.int64_data.len();
+    lists + tensor.int32_data.len() + tensor.raw_data.len() / size_of::<f32>()
 }
 
 fn input<'a>(input: usize, spec: &mlops_core::TensorSpec) -> Result<Value<'a>> {
