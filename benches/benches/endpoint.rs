@@ -277,9 +277,11 @@ fn rollout(c: &mut Criterion) {
     for number in 0..1000_u32 {
         let mut traffic = Traffic { requests: 1, ..Traffic::default() };
         traffic.latencies.record(100_000);
-        for (arm, propensity) in [("champion", 0.9), ("challenger", 0.1)] {
-            rollout.add_traffic(arm, propensity, &traffic);
-            rollout.add_outcome("log_loss", arm, propensity, f64::from(number % 7)).expect("taken");
+        for (arm, number_of, propensity) in [("champion", 1, 0.9), ("challenger", 2, 0.1)] {
+            rollout.add_traffic(&version(number_of), arm, propensity, &traffic);
+            rollout
+                .add_outcome("log_loss", &version(number_of), arm, propensity, f64::from(number % 7))
+                .expect("taken");
         }
     }
     group.bench_function("decide", |b| b.iter(|| rollout.decide(Timestamp::EPOCH)));

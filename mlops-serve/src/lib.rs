@@ -64,12 +64,14 @@ pub mod tensor;
 
 mod background;
 mod latency;
+mod overloaded;
 mod split;
 mod sync;
 
 pub use background::Background;
 pub use latency::Latencies;
 pub use mlops_core::{Error, ErrorKind, Result};
+pub use overloaded::Overloaded;
 pub use split::Split;
 
 /// The arm that has the traffic until another has proved itself.

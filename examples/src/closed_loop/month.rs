@@ -261,9 +261,9 @@ impl Desk<'_> {
         let excess = pending.champion_score.map_or(0.0, |champion| {
             squared_error(pending.bought, pending.score) - squared_error(pending.bought, champion)
         });
-        rollout.add_outcome(EXCESS_ERROR, &pending.arm, pending.propensity, excess)?;
+        rollout.add_outcome(EXCESS_ERROR, &pending.version, &pending.arm, pending.propensity, excess)?;
         for arm in self.endpoint.take_traffic() {
-            rollout.add_traffic(&arm.arm, arm.propensity, &arm.traffic);
+            rollout.add_traffic(&arm.version, &arm.arm, arm.propensity, &arm.traffic);
         }
         let decision = rollout.advance(pending.known);
         if decision.action == Action::Hold {

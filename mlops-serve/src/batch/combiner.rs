@@ -1,7 +1,7 @@
 //! Who computes for whom: the protocol alone, without tensors, so that it can be model-checked.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -97,8 +97,11 @@ impl<J, R> Combiner<J, R> {
     }
 
     /// Waits for the ticket, no longer than `patience` if there is one.
+    #[allow(clippy::disallowed_methods, reason = "condition variables wait by the time of the system")]
     pub(super) fn wait(&self, ticket: &Arc<Ticket<J, R>>, patience: Option<Duration>) -> Outcome<'_, J, R> {
         let mut slot = ticket.slot();
+        // A wake-up without a reason does not start the wait again.
+        let end = patience.and_then(|patience| Instant::now().checked_add(patience));
         loop {
             match std::mem::replace(&mut *slot, Slot::Left) {
                 Slot::Done(result) => return Outcome::Done(result),
@@ -106,10 +109,11 @@ impl<J, R> Combiner<J, R> {
                 Slot::Left => return Outcome::Left,
                 Slot::Waiting => *slot = Slot::Waiting,
             }
-            match patience {
+            match end {
                 None => slot = ticket.changed.wait(slot).unwrap_or_else(PoisonError::into_inner),
-                Some(patience) => {
-                    let waited = ticket.changed.wait_timeout(slot, patience);
+                Some(end) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    let waited = ticket.changed.wait_timeout(slot, left);
                     let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                     slot = guard;
                     if timeout.timed_out() && matches!(*slot, Slot::Waiting) {

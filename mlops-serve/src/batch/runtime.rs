@@ -11,6 +11,7 @@ use mlops_core::{Clock, Dimension, Error, ModelSignature, Result};
 use super::combiner::{Combiner, Entry, Leadership, Outcome, Ticket};
 use super::cost::CostCurve;
 use super::settings::{BatchSettings, BatchStats, Call, Cancelling};
+use crate::Overloaded;
 use crate::endpoint::isolate;
 use crate::latency::AtomicLatencies;
 use crate::runtime::{Capabilities, Runtime, SignatureCheck};
@@ -135,11 +136,15 @@ impl BatchRuntime {
         call: Call<'_>,
     ) -> Result<()> {
         if let Some(leadership) = self.combiner.try_lead() {
+            if call.deadline_ns.is_some() {
+                self.in_time(self.check.inputs(inputs)?, call.deadline_ns)?;
+            }
             return self.run_direct(&leadership, inputs, outputs);
         }
         let rows = self.check.inputs(inputs)?;
         self.check.buffers(outputs)?;
         if rows >= self.settings.rows_max.get() {
+            self.in_time(rows, call.deadline_ns)?;
             return self.runtime.run(inputs, outputs);
         }
         self.run_queued(inputs, outputs, rows, call)
@@ -240,16 +245,32 @@ impl BatchRuntime {
             }
             Outcome::Left if called_off => {
                 self.counters.cancelled.fetch_add(1, Ordering::Relaxed);
-                Err(Error::unavailable("the call was called off while it waited"))
+                Err(Overloaded::error("the call was called off while it waited"))
             }
             Outcome::Left => Err(self.too_late()),
         }
     }
 
+    /// Whether a call that runs at once can make its deadline.
+    fn in_time(&self, rows: usize, deadline_ns: Option<u64>) -> Result<()> {
+        let Some(deadline_ns) = deadline_ns else { return Ok(()) };
+        let have_ns = deadline_ns.saturating_sub(self.clock.monotonic_ns()) as f64;
+        let need_ns = self.cost().predict_ns(rows as f64);
+        // An answer takes some time, also where nothing is known of how much.
+        if have_ns > 0.0 && need_ns <= have_ns {
+            return Ok(());
+        }
+        self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        let (need_us, have_us) = (need_ns / 1e3, have_ns / 1e3);
+        Err(Overloaded::error(format!(
+            "an answer would take about {need_us:.0} us, the deadline leaves {have_us:.0} us"
+        )))
+    }
+
     /// Whether a call may wait behind so many others.
     fn admit(&self, ahead: usize, rows: usize, deadline_ns: Option<u64>, now_ns: u64) -> Result<()> {
         if ahead >= self.settings.waiting_max {
-            return Err(Error::unavailable(format!(
+            return Err(Overloaded::error(format!(
                 "{ahead} calls wait already, at most {ahead} may: try again later"
             )));
         }
@@ -265,7 +286,7 @@ impl BatchRuntime {
             return Ok(());
         }
         let (need_us, have_us) = (need_ns / 1e3, have_ns / 1e3);
-        Err(Error::unavailable(format!(
+        Err(Overloaded::error(format!(
             "an answer would take about {need_us:.0} us behind {ahead} calls, the deadline leaves {have_us:.0} us"
         )))
     }
@@ -389,7 +410,7 @@ impl BatchRuntime {
     #[cold]
     fn too_late(&self) -> Error {
         self.counters.too_late.fetch_add(1, Ordering::Relaxed);
-        Error::unavailable("the deadline passed while the call waited")
+        Overloaded::error("the deadline passed while the call waited")
     }
 
     fn cost(&self) -> MutexGuard<'_, CostCurve> {

@@ -64,7 +64,9 @@ impl<'a> Call<'a> {
     /// Must be answered before the clock's [`monotonic_ns`](mlops_core::Clock::monotonic_ns) shows this.
     ///
     /// A call that cannot make it is turned away at once, as far as the learned cost tells; one that did not
-    /// make it in the queue gives up in time; and a batch takes no more rows than its deadlines allow.
+    /// make it in the queue gives up in time; and a batch takes no more rows than its deadlines allow. A model
+    /// that takes longer than it used to still answers late: only an
+    /// [`IsolatedRuntime`](crate::isolation::IsolatedRuntime) is given up.
     #[must_use]
     pub fn deadline_ns(mut self, deadline_ns: u64) -> Self {
         self.deadline_ns = Some(deadline_ns);

@@ -44,13 +44,16 @@ struct Admin {
     quarantine: BTreeSet<ModelVersion>,
 }
 
-/// What one arm answered while it had one propensity.
+/// What one arm answered while it had one version and one propensity.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ArmTraffic {
     /// The name of the arm.
     pub arm: String,
-    /// The probability with which requests fell into it.
+    /// The version that was in it.
+    pub version: ModelVersion,
+    /// The probability with which requests fell into it. NaN, with version 0, for what was counted so many
+    /// changes ago that it is kept as one sum: fetch the traffic more often.
     pub propensity: f64,
     /// What it answered.
     pub traffic: Traffic,
@@ -258,9 +261,8 @@ impl Endpoint {
         admin.settle();
         let mut taken = std::mem::take(&mut admin.settled);
         for (origin, counters) in &admin.ledgers {
-            add_traffic(&mut taken, origin, &counters.take());
+            add_traffic(&mut taken, origin, counters.take());
         }
-        taken.retain(|arm| arm.traffic.requests > 0);
         taken
     }
 
@@ -360,21 +362,41 @@ impl Admin {
         self.retired = used;
         let done: Vec<Arc<Deployment>> = done;
         for slot in done.iter().flat_map(|deployment| &deployment.arms) {
-            add_traffic(&mut self.settled, &slot.origin, &slot.counters.take());
+            add_traffic(&mut self.settled, &slot.origin, slot.counters.take());
             self.ledgers.retain(|(_, counters)| !Arc::ptr_eq(counters, &slot.counters));
         }
         done
     }
 }
 
-fn add_traffic(taken: &mut Vec<ArmTraffic>, origin: &Origin, traffic: &Traffic) {
-    let same = |known: &&mut ArmTraffic| known.arm == origin.arm && known.propensity == origin.propensity;
-    match taken.iter_mut().find(same) {
-        Some(known) => known.traffic.merge(traffic),
-        None => taken.push(ArmTraffic {
-            arm: origin.arm.clone(),
-            propensity: origin.propensity,
-            traffic: traffic.clone(),
-        }),
+/// The most sums that wait to be taken, apart from one more for each arm.
+const SETTLED_MAX: usize = 64;
+
+fn add_traffic(taken: &mut Vec<ArmTraffic>, origin: &Origin, traffic: Traffic) {
+    if traffic.requests == 0 {
+        return;
+    }
+    let Origin { arm, version, propensity, .. } = origin;
+    let same = |known: &&mut ArmTraffic| {
+        known.arm == *arm && known.version == *version && known.propensity == *propensity
+    };
+    if let Some(known) = taken.iter_mut().find(same) {
+        return known.traffic.merge(&traffic);
+    }
+    let (arm, version) = (arm.clone(), version.clone());
+    taken.push(ArmTraffic { arm, version, propensity: *propensity, traffic });
+    // Nobody fetches them: the oldest goes into the sum of its arm, where no rollout looks for it.
+    let (sums, apart): (Vec<_>, Vec<_>) =
+        (0..taken.len()).partition(|place| taken[*place].propensity.is_nan());
+    if apart.len() > SETTLED_MAX {
+        let oldest = taken.remove(apart[0]);
+        let sum = sums.into_iter().map(|place| if place > apart[0] { place - 1 } else { place });
+        match sum.into_iter().find(|place| taken[*place].arm == oldest.arm) {
+            Some(place) => taken[place].traffic.merge(&oldest.traffic),
+            None => {
+                let version = ModelVersion::new(oldest.version.name, 0);
+                taken.push(ArmTraffic { version, propensity: f64::NAN, ..oldest });
+            }
+        }
     }
 }

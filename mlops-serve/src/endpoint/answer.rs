@@ -7,7 +7,9 @@ use mlops_core::record::InferenceRecord;
 use mlops_core::{Error, ErrorKind, ModelVersion, RequestId, Result};
 
 use super::deployment::{Deployment, Origin, Slot};
+use super::health::Permit;
 use super::{Endpoint, Model, isolate};
+use crate::Overloaded;
 
 /// Who asks, and what for.
 ///
@@ -60,7 +62,8 @@ pub struct Answer {
     pub score: f64,
     /// The arm, the version and the propensity: what the record of the request says.
     pub origin: Arc<Origin>,
-    /// From the call to the answer, in microseconds; 0 without timing. In a batch: of the whole batch.
+    /// From the call to the answer, in microseconds; 0 without timing. In a batch: of the batch that its arm
+    /// computed.
     pub latency_us: f64,
 }
 
@@ -115,6 +118,9 @@ impl Endpoint {
     /// Scores one row for each of many requests, arm by arm. A row that does not fit, or whose model fails
     /// on it, costs its own request alone.
     ///
+    /// The time of a batch depends on its size, which differs from arm to arm: it is in the answers, but not
+    /// in the latencies that [`take_traffic`](Self::take_traffic) gives and that guardrails look at.
+    ///
     /// # Errors
     /// `Invalid` if there are not as many rows as requests. What concerns one request is in its own answer,
     /// as in [`score`](Self::score).
@@ -129,7 +135,6 @@ impl Endpoint {
                 "{requests} requests with {rows} rows: want one row a request"
             )));
         }
-        let start_ns = self.start_ns();
         let current = self.current.load();
         let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
         let arms: Vec<usize> = requests.iter().map(|request| deployment.arm(request)).collect();
@@ -137,16 +142,18 @@ impl Endpoint {
         for (arm, slot) in deployment.arms.iter().enumerate() {
             let mine: Vec<usize> = (0..rows.len()).filter(|index| arms[*index] == arm).collect();
             let picked: Vec<&[Value<'_>]> = mine.iter().map(|index| rows[*index]).collect();
-            let mut scores = Vec::with_capacity(mine.len());
-            let score = |model: &Model| model.score_rows(&picked, &mut scores);
-            // If the batch fails, the rows are scored one by one below.
-            if picked.is_empty() || self.attempt(slot, arm == 0, score).is_err() {
+            if picked.is_empty() {
                 continue;
             }
-            slot.model.health.succeeded();
+            let mut scores = Vec::with_capacity(mine.len());
+            let score = |model: &Model| model.score_rows(&picked, &mut scores);
+            let start_ns = self.start_ns();
+            // If the batch fails, the rows are scored one by one below.
+            let (permit, Ok(())) = self.attempt(slot, arm == 0, score) else { continue };
+            slot.model.health.succeeded(&self.health, permit);
             let latency_ns = self.latency_ns(start_ns);
             for (index, score) in mine.into_iter().zip(scores) {
-                slot.counters.answered(latency_ns, false);
+                slot.counters.answered(None, false);
                 let answer =
                     Answer { score, origin: Arc::clone(&slot.origin), latency_us: to_us(latency_ns) };
                 self.record(deployment, &requests[index], rows[index], &answer);
@@ -171,30 +178,31 @@ impl Endpoint {
     ) -> Result<(T, Arc<Origin>, Option<u64>)> {
         let champion = std::ptr::eq(slot, &deployment.arms[0]);
         match self.attempt(slot, champion, |model| score(Source::Model(model))) {
-            Ok(value) => {
+            (permit, Ok(value)) => {
                 let latency_ns = self.latency_ns(start_ns);
                 slot.counters.answered(latency_ns, false);
-                slot.model.health.succeeded();
+                slot.model.health.succeeded(&self.health, permit);
                 Ok((value, Arc::clone(&slot.origin), latency_ns))
             }
-            Err(failure) => self.rescue(deployment, slot, start_ns, score, failure),
+            (permit, Err(error)) => self.rescue(deployment, slot, start_ns, score, permit, error),
         }
     }
 
-    /// One try of the arm's own model.
+    /// Asks the arm's own model, if it may be asked.
     #[inline]
     fn attempt<T>(
         &self,
         slot: &Slot,
         champion: bool,
         score: impl FnOnce(&Model) -> Result<T>,
-    ) -> Result<T, Failure> {
+    ) -> (Permit, Result<T>) {
         let model = &*slot.model;
-        if model.health.allows(&self.health, champion, || self.clock.monotonic_ns()) {
-            isolate(model.version(), || score(model)).map_err(Failure::Error)
-        } else {
-            Err(Failure::LeftAlone)
-        }
+        let permit = model.health.allows(&self.health, champion, || self.clock.monotonic_ns());
+        let result = match permit {
+            Permit::No => Err(out_of_service(model.version())),
+            Permit::Yes | Permit::Try => isolate(model.version(), || score(model)),
+        };
+        (permit, result)
     }
 
     #[cold]
@@ -204,18 +212,14 @@ impl Endpoint {
         slot: &Slot,
         start_ns: Option<u64>,
         mut score: impl FnMut(Source<'_>) -> Result<T>,
-        failure: Failure,
+        permit: Permit,
+        mut error: Error,
     ) -> Result<(T, Arc<Origin>, Option<u64>)> {
         let champion = &deployment.arms[0].model;
         let others = [Some(champion), deployment.previous.as_ref()].into_iter().flatten();
         let others = others.filter(|model| !Arc::ptr_eq(model, &slot.model));
-        let (asked, mut error) = match failure {
-            Failure::Error(error) => (true, error),
-            Failure::LeftAlone => {
-                let version = slot.model.version();
-                (false, Error::unavailable(format!("{version} is out of service after failures in a row")))
-            }
-        };
+        // Too many calls at once say nothing about the model.
+        let is_ill = permit != Permit::No && !Overloaded::is_cause_of(&error);
         let mut rescued = None;
         for model in others {
             match isolate(model.version(), || score(Source::Model(model))) {
@@ -232,8 +236,8 @@ impl Endpoint {
             return Err(error);
         }
         slot.counters.answered(latency_ns, true);
-        if asked {
-            slot.model.health.failed(&self.health, self.clock.monotonic_ns());
+        if is_ill {
+            slot.model.health.failed(&self.health, permit, self.clock.monotonic_ns());
         }
         let (value, version) = match (rescued, self.default_score) {
             (Some(rescued), _) => rescued,
@@ -310,12 +314,9 @@ enum Source<'a> {
     Default(f64),
 }
 
-/// Why an arm's own model did not answer.
-enum Failure {
-    /// It was asked, and failed.
-    Error(Error),
-    /// It failed too often to be asked.
-    LeftAlone,
+#[cold]
+fn out_of_service(version: &ModelVersion) -> Error {
+    Error::unavailable(format!("{version} is out of service after failures in a row"))
 }
 
 fn to_us(ns: Option<u64>) -> f64 {

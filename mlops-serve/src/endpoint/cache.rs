@@ -8,13 +8,15 @@ use mlops_core::{Clock, Error, ErrorKind, ModelFile, ModelPackage, ModelSource, 
 
 use super::follow::block_on;
 use super::{Loader, Model, isolate};
+use crate::Overloaded;
 
 /// Loads versions when they are first asked for, keeps them while memory lasts, and unloads the least
 /// recently used.
 ///
-/// Concurrent callers of a version that is not there share one load. A version that cannot be loaded is not
-/// tried again until [`forget`](Self::forget); a source that is out of reach is. What somebody still uses is
-/// not unloaded. A model's size is what its runtime says, and at least that of its files while it is loaded.
+/// Concurrent callers of a version that is not there share one load. A version that is damaged or does not
+/// fit is not tried again until [`forget`](Self::forget); one that is not there yet, or a source that is out
+/// of reach, is. What somebody still uses is not unloaded. A model's size is what its runtime says, and that
+/// of its files while it is loaded.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -58,7 +60,12 @@ struct State {
     refused: BTreeMap<ModelVersion, (ErrorKind, String)>,
     stats: CacheStats,
     uses: u64,
+    /// What loads in progress have set aside.
+    reserved_bytes: usize,
 }
+
+/// Versions that are remembered as bad: names come from clients.
+const REFUSED_MAX: usize = 1024;
 
 #[derive(Debug)]
 struct Entry {
@@ -103,7 +110,7 @@ impl ModelCache {
     ///
     /// # Errors
     /// What the source gives, and as [`Loader::load`]; `Unavailable` if the budget has no room for it beside
-    /// the models in use.
+    /// the models in use, `Unsupported` if it is larger than the whole budget.
     pub fn model(&self, version: &ModelVersion) -> Result<Arc<Model>> {
         let now_ns = self.clock.monotonic_ns();
         let mut state = self.state();
@@ -127,8 +134,12 @@ impl ModelCache {
         let mut state = self.state();
         state.loading.remove(version);
         if let Err(error) = &loaded
-            && !error.is_retryable()
+            && matches!(error.kind(), ErrorKind::Data | ErrorKind::Invalid | ErrorKind::Unsupported)
         {
+            if state.refused.len() >= REFUSED_MAX {
+                // Trying one of them again costs a load, no more.
+                state.refused.pop_first();
+            }
             state.refused.insert(version.clone(), (error.kind(), format!("{error:#}")));
         }
         drop(state);
@@ -166,12 +177,20 @@ impl ModelCache {
         let package = block_on(self.source.fetch(version))?;
         // Its files are the least that it will take: make room before it comes.
         let files = file_bytes(&package);
-        let gone = self.state().make_room(version, files, self.bytes_max)?;
+        let gone = self.state().reserve(version, files, self.bytes_max)?;
         drop(gone);
-        let model = self.loader.load(&package)?;
-        let bytes = model.memory_usage().max(1);
+        let loaded = isolate(version, || self.loader.load(&package));
         let mut state = self.state();
-        let gone = state.make_room(version, bytes, self.bytes_max)?;
+        state.reserved_bytes -= files;
+        let model = loaded?;
+        let bytes = model.memory_usage().max(1);
+        let gone = match state.make_room(version, bytes, self.bytes_max) {
+            Ok(gone) => gone,
+            Err(error) => {
+                drop(state);
+                return Err(error);
+            }
+        };
         state.uses += 1;
         let entry =
             Entry { model: Arc::clone(&model), bytes, used: state.uses, used_ns: self.clock.monotonic_ns() };
@@ -197,21 +216,43 @@ impl State {
         Some(Arc::clone(&entry.model))
     }
 
-    /// Unloads the least recently used until so many bytes fit.
+    /// Makes room for the files of a model that is about to be loaded, and keeps it for them.
+    fn reserve(&mut self, version: &ModelVersion, bytes: usize, max: usize) -> Result<Vec<Arc<Model>>> {
+        let gone = self.make_room(version, bytes, max)?;
+        self.reserved_bytes += bytes;
+        Ok(gone)
+    }
+
+    /// Unloads the least recently used until so many bytes fit; nothing, if they cannot.
     fn make_room(&mut self, version: &ModelVersion, bytes: usize, max: usize) -> Result<Vec<Arc<Model>>> {
-        let mut gone = Vec::new();
-        while self.stats.loaded_bytes.saturating_add(bytes) > max {
-            let unused = self.models.iter().filter(|(_, entry)| Arc::strong_count(&entry.model) == 1);
-            let oldest = unused.min_by_key(|(_, entry)| entry.used).map(|(version, _)| version.clone());
-            match oldest.and_then(|oldest| self.unload(&oldest)) {
-                Some(model) => gone.push(model),
-                None => {
-                    let used = self.stats.loaded_bytes;
-                    return Err(Error::unavailable(format!(
-                        "{version} takes {bytes} bytes: {used} of {max} are in use by other models"
-                    )));
-                }
+        if bytes > max {
+            return Err(Error::unsupported(format!(
+                "{version} takes {bytes} bytes, more than the {max} that the cache may hold"
+            )));
+        }
+        let mut unused: Vec<(u64, ModelVersion, usize)> = Vec::new();
+        for (version, entry) in &self.models {
+            if Arc::strong_count(&entry.model) == 1 {
+                unused.push((entry.used, version.clone(), entry.bytes));
             }
+        }
+        let unused_bytes: usize = unused.iter().map(|(.., bytes)| bytes).sum();
+        let taken = self.stats.loaded_bytes.saturating_add(self.reserved_bytes);
+        let used = taken - unused_bytes;
+        if used.saturating_add(bytes) > max {
+            return Err(Overloaded::error(format!(
+                "{version} takes {bytes} bytes: {used} of {max} are in use by other models"
+            )));
+        }
+        unused.sort_unstable();
+        let mut over = taken.saturating_add(bytes).saturating_sub(max);
+        let mut gone = Vec::new();
+        for (_, version, bytes) in unused {
+            if over == 0 {
+                break;
+            }
+            over = over.saturating_sub(bytes);
+            gone.extend(self.unload(&version));
         }
         Ok(gone)
     }

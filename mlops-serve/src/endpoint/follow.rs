@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mlops_core::{Error, ModelRef, ModelSource, ModelVersion, Result, Selector};
 
-use super::{Endpoint, Loader, Model};
+use super::{Endpoint, Loader, Model, isolate};
 
 impl Loader {
     /// Fetches and loads what the reference points at now.
@@ -34,8 +34,9 @@ impl Loader {
 /// Keeps an endpoint's champion at what a reference points at.
 ///
 /// The host calls [`poll`](Self::poll) as often as it likes, from a timer or after a notice of the registry.
-/// A version that failed to load is not tried again until the reference has moved on, so that a poisoned
-/// model costs one attempt; out-of-reach sources are tried every time.
+/// A version that failed to load, or is in quarantine, is not tried again until the reference has moved on,
+/// so that a poisoned model costs one attempt; after [`Endpoint::release`], call [`retry`](Self::retry).
+/// Out-of-reach sources are tried every time.
 #[derive(Debug)]
 pub struct Follower {
     loader: Loader,
@@ -68,11 +69,8 @@ impl Follower {
             return Ok(None);
         }
         let package = self.source.fetch(&version).await?;
-        match self.loader.load(&package) {
-            Ok(model) => {
-                endpoint.deploy(model)?;
-                Ok(Some(version))
-            }
+        match self.loader.load(&package).and_then(|model| endpoint.deploy(model)) {
+            Ok(()) => Ok(Some(version)),
             Err(error) => {
                 if !error.is_retryable() {
                     *self.refused() = Some(version);
@@ -80,6 +78,11 @@ impl Follower {
                 Err(error)
             }
         }
+    }
+
+    /// Lets a version that failed be tried again.
+    pub fn retry(&self) {
+        *self.refused() = None;
     }
 
     /// As [`poll`](Self::poll), for callers without an async runtime. See [`Loader::fetch_blocking`].
@@ -90,18 +93,20 @@ impl Follower {
         block_on(self.poll(endpoint))
     }
 
-    /// Follows in a thread of its own, which ends when the handle is dropped. Errors go to `failed`.
+    /// Follows in a thread of its own, which ends when the handle is dropped. Errors go to `failed`, a panic
+    /// of the source as one.
     ///
     /// # Errors
     /// `Unavailable` if the system gives no thread.
     pub fn spawn(
-        self,
+        self: &Arc<Self>,
         endpoint: Arc<Endpoint>,
         interval: Duration,
         failed: impl Fn(&Error) + Send + 'static,
     ) -> Result<crate::Background> {
+        let follower = Arc::clone(self);
         crate::Background::spawn("mlops-follow", interval, move || {
-            if let Err(error) = self.poll_blocking(&endpoint) {
+            if let Err(error) = isolate(&follower.model, || follower.poll_blocking(&endpoint)) {
                 failed(&error);
             }
         })

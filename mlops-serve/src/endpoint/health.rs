@@ -47,6 +47,16 @@ impl HealthSettings {
     }
 }
 
+/// Whether a model may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Permit {
+    /// It is in service.
+    Yes,
+    /// It is out of service, and this one request finds out whether it has recovered.
+    Try,
+    No,
+}
+
 /// The failures of one model. Lock-free; a healthy model costs one load a request.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -63,9 +73,15 @@ impl Health {
         settings: &HealthSettings,
         champion: bool,
         now_ns: impl FnOnce() -> u64,
-    ) -> bool {
+    ) -> Permit {
+        if self.is_in_service(settings) {
+            return Permit::Yes;
+        }
+        if self.allows_a_try(settings, champion, now_ns()) { Permit::Try } else { Permit::No }
+    }
+
+    fn is_in_service(&self, settings: &HealthSettings) -> bool {
         self.failures_in_row.load(Ordering::Relaxed) < settings.failures_in_row_max
-            || self.allows_a_try(settings, champion, now_ns())
     }
 
     #[cold]
@@ -84,20 +100,27 @@ impl Health {
     }
 
     #[inline]
-    pub(super) fn succeeded(&self) {
-        if self.failures_in_row.load(Ordering::Relaxed) > 0 {
+    pub(super) fn succeeded(&self, settings: &HealthSettings, permit: Permit) {
+        // A slow answer that was asked for before the model was taken out of service does not bring it back.
+        if self.failures_in_row.load(Ordering::Relaxed) > 0
+            && (permit == Permit::Try || self.is_in_service(settings))
+        {
             self.reset();
         }
     }
 
     #[cold]
-    pub(super) fn failed(&self, settings: &HealthSettings, now_ns: u64) {
-        let failures = self.failures_in_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures < settings.failures_in_row_max {
-            return;
-        }
-        if failures > settings.failures_in_row_max {
+    pub(super) fn failed(&self, settings: &HealthSettings, permit: Permit, now_ns: u64) {
+        if permit == Permit::Try {
             self.tries_failed.fetch_add(1, Ordering::Relaxed);
+        } else if !self.is_in_service(settings) {
+            // It was asked before it was taken out of service: nothing new.
+            return;
+        } else {
+            let failures = self.failures_in_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            if failures < settings.failures_in_row_max {
+                return;
+            }
         }
         let next_ns = now_ns.saturating_add(settings.cool_down_us.saturating_mul(1000));
         self.closed_until_ns.fetch_max(next_ns, Ordering::Relaxed);
@@ -124,22 +147,40 @@ mod tests {
         let settings = HealthSettings::default().failures_in_row_max(2).cool_down_us(1).tries_max(2);
         let health = Health::default();
         let allows = |now_ns| health.allows(&settings, false, || now_ns);
-        assert!(allows(0));
-        health.failed(&settings, 0);
-        assert!(allows(0));
-        health.failed(&settings, 0);
-        assert!(!allows(999));
-        assert!(allows(1000), "one try");
-        assert!(!allows(1001), "one alone");
-        health.failed(&settings, 1001);
+        let failed = |permit, now_ns| health.failed(&settings, permit, now_ns);
+        assert_eq!(allows(0), Permit::Yes);
+        failed(Permit::Yes, 0);
+        assert_eq!(allows(0), Permit::Yes);
+        failed(Permit::Yes, 0);
+        assert_eq!(allows(999), Permit::No);
+        assert_eq!(allows(1000), Permit::Try);
+        assert_eq!(allows(1001), Permit::No, "one alone");
+        failed(Permit::Try, 1001);
         assert!(!health.is_quarantined(&settings));
-        assert!(allows(2001));
-        health.failed(&settings, 2002);
+        assert_eq!(allows(2001), Permit::Try);
+        failed(Permit::Try, 2002);
         assert!(health.is_quarantined(&settings));
-        assert!(!allows(u64::MAX));
-        assert!(health.allows(&settings, true, || 1 << 40), "a champion is always tried again");
+        assert_eq!(allows(u64::MAX), Permit::No);
+        assert_eq!(
+            health.allows(&settings, true, || 1 << 40),
+            Permit::Try,
+            "a champion is always tried again"
+        );
         health.reset();
-        assert!(allows(0));
+        assert_eq!(allows(0), Permit::Yes);
+    }
+
+    #[test]
+    fn answers_to_requests_from_before_change_nothing_while_it_is_out_of_service() {
+        let settings = HealthSettings::default();
+        let health = Health::default();
+        (0..100).for_each(|_| health.failed(&settings, Permit::Yes, 0));
+        assert!(!health.is_quarantined(&settings), "a burst is no row of tries");
+        health.succeeded(&settings, Permit::Yes);
+        assert_eq!(health.allows(&settings, false, || 0), Permit::No);
+        assert_eq!(health.allows(&settings, false, || 1 << 40), Permit::Try);
+        health.succeeded(&settings, Permit::Try);
+        assert_eq!(health.allows(&settings, false, || 0), Permit::Yes);
     }
 
     #[test]
@@ -147,9 +188,9 @@ mod tests {
         let settings = HealthSettings::default().failures_in_row_max(2).cool_down_us(1);
         let health = Health::default();
         for round in 0..10 {
-            health.failed(&settings, round);
-            health.succeeded();
+            health.failed(&settings, Permit::Yes, round);
+            health.succeeded(&settings, Permit::Yes);
         }
-        assert!(health.allows(&settings, false, || 0));
+        assert_eq!(health.allows(&settings, false, || 0), Permit::Yes);
     }
 }

@@ -16,8 +16,8 @@ use crate::tensor::{TensorBuf, TensorData, TensorView};
 /// One version of a model, loaded: raw rows in, one score a row out.
 ///
 /// A row is encoded by the [`Encoder`] that was fitted with the model; without one, its cells must be
-/// numbers, which are passed on as they are (missing cells as NaN). The score is one column of one output,
-/// see [`Head`].
+/// numbers, which are passed on as they are (missing cells as NaN). The model takes one matrix of floats, of
+/// 32 bits (ONNX, XGBoost) or of 64 (LightGBM's text). The score is one column of one output, see [`Head`].
 ///
 /// ```
 /// use mlops_core::{ElementType, ModelSignature, ModelVersion, TensorSpec};
@@ -45,7 +45,7 @@ pub struct Model {
     runtime: Arc<dyn Runtime>,
     encoder: Option<Encoder>,
     calibration: Option<Calibration>,
-    width: Result<usize, String>,
+    input: Result<Input, String>,
     score: Result<Score, String>,
     pub(super) health: Health,
 }
@@ -61,6 +61,14 @@ pub struct Head {
     pub output: String,
     /// The column.
     pub column: usize,
+}
+
+/// The one matrix that a model takes.
+#[derive(Clone, Copy, Debug)]
+struct Input {
+    width: usize,
+    /// Whether its numbers have 64 bits, not 32.
+    wide: bool,
 }
 
 /// A head found in a signature; without a column it is the last of one or two.
@@ -85,14 +93,14 @@ impl Model {
     /// As [`new`](Self::new).
     pub fn from_arc(version: ModelVersion, runtime: Arc<dyn Runtime>) -> Result<Self> {
         crate::runtime::SignatureCheck::new(runtime.signature().clone())?;
-        let width = row_width(&runtime.signature().inputs);
+        let input = input_of(&runtime.signature().inputs);
         let score = score_of(&runtime.signature().outputs);
         Ok(Self {
             version,
             runtime,
             encoder: None,
             calibration: None,
-            width,
+            input,
             score,
             health: Health::default(),
         })
@@ -161,8 +169,9 @@ impl Model {
     /// The score of one row.
     ///
     /// # Errors
-    /// `Invalid` if the row does not fit, `Data` if the model answers with NaN or an infinity, `Unsupported`
-    /// if it does not take rows or has no clear score, and what the runtime gives.
+    /// `Invalid` if the row does not fit, or holds something that is no finite number and that the model has
+    /// no finite answer for; `Data` if the model answers with NaN or an infinity otherwise; `Unsupported` if it
+    /// does not take rows or has no clear score; and what the runtime gives.
     pub fn score(&self, row: &[Value<'_>]) -> Result<f64> {
         let mut score = 0.0;
         self.score_each(std::iter::once(row), |_, value| score = value)?;
@@ -191,17 +200,29 @@ impl Model {
         rows: impl ExactSizeIterator<Item = &'r [Value<'v>]>,
         mut each: impl FnMut(usize, f64),
     ) -> Result<()> {
-        let (width, score) = (self.row_width()?, self.score_place()?);
+        let (Input { width, wide: is_wide }, score) = (self.input()?, self.score_place()?);
         let count = rows.len();
-        with_scratch(|Scratch { features, outputs }| {
-            features.clear();
-            let total = count.saturating_mul(width);
-            features.try_reserve(total).map_err(|_| out_of_memory(count, width))?;
-            features.resize(total, 0.0);
-            for (row, encoded) in rows.zip(features.chunks_exact_mut(width)) {
-                match &self.encoder {
-                    Some(encoder) => encoder.encode_row(row, encoded)?,
-                    None => copy_numbers(row, encoded)?,
+        with_scratch(|Scratch { features, wide, outputs }| {
+            match (&self.encoder, is_wide) {
+                (Some(encoder), _) => {
+                    make_room(features, count, width)?;
+                    for (row, encoded) in rows.zip(features.chunks_exact_mut(width)) {
+                        encoder.encode_row(row, encoded)?;
+                    }
+                    if is_wide {
+                        make_room(wide, count, width)?;
+                        wide.iter_mut().zip(&*features).for_each(|(wide, value)| *wide = f64::from(*value));
+                    }
+                }
+                (None, false) => {
+                    make_room(features, count, width)?;
+                    let mut all = rows.zip(features.chunks_exact_mut(width));
+                    all.try_for_each(|(row, cells)| copy_numbers(row, cells, |value| value as f32))?;
+                }
+                (None, true) => {
+                    make_room(wide, count, width)?;
+                    let mut all = rows.zip(wide.chunks_exact_mut(width));
+                    all.try_for_each(|(row, cells)| copy_numbers(row, cells, |value| value))?;
                 }
             }
             let specs = &self.runtime.signature().outputs;
@@ -209,9 +230,16 @@ impl Model {
             while let Some(spec) = specs.get(outputs.len()) {
                 outputs.push(TensorBuf::new(spec.element));
             }
-            let input = TensorView::new(features.as_slice(), [count, width])?;
+            let input = match is_wide {
+                false => TensorView::new(features.as_slice(), [count, width])?,
+                true => TensorView::new(wide.as_slice(), [count, width])?,
+            };
             self.runtime.run(&[input], outputs)?;
-            self.read(&outputs[score.output].view(), score, count, &mut each)
+            let gap = |row: usize| match is_wide {
+                false => gap_in(&features[row * width..][..width]),
+                true => gap_in(&wide[row * width..][..width]),
+            };
+            self.read(&outputs[score.output].view(), score, count, gap, &mut each)
         })
     }
 
@@ -220,6 +248,7 @@ impl Model {
         output: &TensorView<'_>,
         score: Score,
         rows: usize,
+        gap: impl Fn(usize) -> Option<(usize, f64)>,
         each: &mut impl FnMut(usize, f64),
     ) -> Result<()> {
         let data = output.data();
@@ -245,7 +274,7 @@ impl Model {
         for row in 0..rows {
             match value(row) {
                 Some(value) if value.is_finite() => {}
-                Some(value) => return Err(self.not_finite(value, row)),
+                Some(value) => return Err(self.not_finite(value, row, gap(row))),
                 None => return Err(self.wrong_output(output, rows, score)),
             }
         }
@@ -256,9 +285,13 @@ impl Model {
     /// How many numbers an encoded row has.
     ///
     /// # Errors
-    /// `Unsupported` if the model takes anything but one matrix of 32-bit floats.
+    /// `Unsupported` if the model takes anything but one matrix of floats.
     pub fn row_width(&self) -> Result<usize> {
-        self.width.clone().map_err(|reason| self.unsupported(&reason))
+        self.input().map(|input| input.width)
+    }
+
+    fn input(&self) -> Result<Input> {
+        self.input.clone().map_err(|reason| self.unsupported(&reason))
     }
 
     fn score_place(&self) -> Result<Score> {
@@ -271,8 +304,15 @@ impl Model {
     }
 
     #[cold]
-    fn not_finite(&self, value: f64, row: usize) -> Error {
-        Error::data(format!("{} answered {value} for row {row}: want a finite number", self.version))
+    fn not_finite(&self, value: f64, row: usize, gap: Option<(usize, f64)>) -> Error {
+        let version = &self.version;
+        match gap {
+            Some((feature, cell)) => Error::invalid(format!(
+                "{version} has no answer for row {row}, whose feature {feature} is {cell}: send a number, or \
+                 use an encoder that fills gaps"
+            )),
+            None => Error::data(format!("{version} answered {value} for row {row}: want a finite number")),
+        }
     }
 
     #[cold]
@@ -287,14 +327,19 @@ impl Model {
     }
 }
 
-/// The width of the one matrix that a model takes, or why there is none.
-fn row_width(inputs: &[TensorSpec]) -> Result<usize, String> {
+/// The one matrix that a model takes, or why there is none.
+fn input_of(inputs: &[TensorSpec]) -> Result<Input, String> {
     match inputs {
-        [TensorSpec { element: ElementType::F32, shape, .. }] => match shape.as_slice() {
-            [_, Dimension::Fixed(width)] if *width > 0 => Ok(*width),
-            _ => Err(format!("its input is {}, want f32[batch, a fixed width]", inputs[0])),
-        },
-        _ => Err(format!("it takes {} inputs, want one of 32-bit floats: call its runtime", inputs.len())),
+        [TensorSpec { element: element @ (ElementType::F32 | ElementType::F64), shape, .. }] => {
+            match shape.as_slice() {
+                [_, Dimension::Fixed(width)] if *width > 0 => {
+                    Ok(Input { width: *width, wide: *element == ElementType::F64 })
+                }
+                _ => Err(format!("its input is {}, want [batch, a fixed width]", inputs[0])),
+            }
+        }
+        [input] => Err(format!("its input is {input}, want floats of 32 or 64 bits: call its runtime")),
+        _ => Err(format!("it takes {} inputs, want one matrix of floats: call its runtime", inputs.len())),
     }
 }
 
@@ -312,14 +357,37 @@ fn score_of(outputs: &[TensorSpec]) -> Result<Score, String> {
     }
 }
 
-fn copy_numbers(row: &[Value<'_>], encoded: &mut [f32]) -> Result<()> {
+fn make_room<T: Clone + Default>(cells: &mut Vec<T>, rows: usize, width: usize) -> Result<()> {
+    cells.clear();
+    let total = rows.saturating_mul(width);
+    cells.try_reserve(total).map_err(|_| out_of_memory(rows, width))?;
+    cells.resize(total, T::default());
+    Ok(())
+}
+
+/// The first cell that is no finite number.
+fn gap_in<T: Copy + Into<f64>>(row: &[T]) -> Option<(usize, f64)> {
+    row.iter().map(|cell| (*cell).into()).enumerate().find(|(_, cell): &(usize, f64)| !cell.is_finite())
+}
+
+fn copy_numbers<T: Copy + Into<f64>>(
+    row: &[Value<'_>],
+    encoded: &mut [T],
+    narrow: impl Fn(f64) -> T,
+) -> Result<()> {
     if row.len() != encoded.len() {
         return Err(wrong_width(row.len(), encoded.len()));
     }
     for (cell, number) in row.iter().zip(encoded) {
         *number = match cell.as_f64() {
-            Some(value) => value as f32,
-            None if cell.is_missing() => f32::NAN,
+            Some(value) => {
+                let narrowed = narrow(value);
+                if value.is_finite() && !narrowed.into().is_finite() {
+                    return Err(too_large(value));
+                }
+                narrowed
+            }
+            None if cell.is_missing() => narrow(f64::NAN),
             None => return Err(no_number(*cell)),
         };
     }
@@ -329,6 +397,11 @@ fn copy_numbers(row: &[Value<'_>], encoded: &mut [f32]) -> Result<()> {
 #[cold]
 fn wrong_width(got: usize, want: usize) -> Error {
     Error::invalid(format!("the row has {got} cells, the model takes {want}"))
+}
+
+#[cold]
+fn too_large(value: f64) -> Error {
+    Error::invalid(format!("cell {value} is beyond the 32-bit floats that the model takes"))
 }
 
 #[cold]

@@ -8,6 +8,8 @@ use crate::tensor::TensorBuf;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) features: Vec<f32>,
+    /// The features of models that compute in 64 bits.
+    pub(crate) wide: Vec<f64>,
     pub(crate) outputs: Vec<TensorBuf>,
 }
 
@@ -26,7 +28,7 @@ pub(crate) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
     let taken = SCRATCHES.try_with(|scratches| scratches.borrow_mut().pop());
     let mut scratch = taken.ok().flatten().unwrap_or_default();
     let result = f(&mut scratch);
-    if scratch.features.capacity() <= FEATURES_KEPT {
+    if scratch.features.capacity().max(scratch.wide.capacity()) <= FEATURES_KEPT {
         // While the thread ends there is nowhere to put it: it is dropped.
         let _ = SCRATCHES.try_with(|scratches| {
             let mut scratches = scratches.borrow_mut();

@@ -1,8 +1,8 @@
 //! Keeps a runtime from taking the caller with it: time limits, bulkheads, panics.
 //!
 //! [`IsolatedRuntime`] computes on threads of its own. A call that takes too long is given up; the thread it
-//! hangs in is left behind and replaced. So a runtime that hangs costs its callers one time limit each, never
-//! more threads than allowed, and other models nothing.
+//! hangs in is left behind and replaced, up to [`hung_max`](IsolationSettings::hung_max) times. So a runtime
+//! that hangs costs its callers one time limit each, a limited number of threads, and other models nothing.
 //!
 //! Handing a call to another thread and back costs some ten microseconds. Models that are trusted do without:
 //! an [`Endpoint`](crate::endpoint::Endpoint) catches panics, errors and NaN in the caller's thread.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mlops_core::{Error, Result};
 
+use crate::Overloaded;
 use crate::endpoint::isolate;
 use crate::runtime::Runtime;
 use crate::tensor::{TensorBuf, TensorView};
@@ -71,16 +72,22 @@ impl Pool {
         if state.live == 0 && state.hung >= self.hung_max {
             return Err(self.all_hang(state.hung));
         }
-        let free = state.idle + self.threads.saturating_sub(state.live);
-        if state.queue.len() >= self.waiting_max.saturating_add(free) {
+        let more = if self.may_spawn(&state) { self.threads - state.live } else { 0 };
+        if state.queue.len() >= self.waiting_max.saturating_add(state.idle + more) {
             let (engine, busy) = (self.runtime.engine(), state.live);
-            return Err(Error::unavailable(format!(
+            return Err(Overloaded::error(format!(
                 "all {busy} threads of {engine} are busy: try again later"
             )));
         }
         state.queue.push_back((tensors, Arc::clone(&task)));
-        if state.queue.len() > state.idle && state.live < self.threads {
-            self.spawn(&mut state)?;
+        if state.queue.len() > state.idle
+            && self.may_spawn(&state)
+            && let Err(error) = self.spawn(&mut state)
+            && state.live == 0
+        {
+            // Nobody would take the call. With other threads, it waits for one of them.
+            state.queue.pop_back();
+            return Err(error);
         }
         drop(state);
         self.work.notify_one();
@@ -124,10 +131,14 @@ impl Pool {
         let mut state = self.state();
         state.live -= 1;
         state.hung += 1;
-        if !state.queue.is_empty() && state.live < self.threads && state.hung < self.hung_max {
+        if !state.queue.is_empty() && self.may_spawn(&state) {
             // Without a thread the queued calls run into their limits, which is what they ask for.
             let _ = self.spawn(&mut state);
         }
+    }
+
+    fn may_spawn(&self, state: &State) -> bool {
+        state.live < self.threads && state.hung < self.hung_max
     }
 
     fn spawn(self: &Arc<Self>, state: &mut State) -> Result<()> {

@@ -20,8 +20,8 @@ pub struct IsolationSettings {
     pub threads: NonZeroUsize,
     /// The most calls that wait for a thread; further ones are turned away at once. Default 64.
     pub waiting_max: usize,
-    /// The most threads that may hang. When so many do and none is left, every call fails at once.
-    /// Default 8.
+    /// While so many threads hang, no new one is started: there are never more threads than `threads` and
+    /// this together, less one. When none is left, every call fails at once. Default 8.
     pub hung_max: NonZeroUsize,
     /// The most time from the call to the answer, waiting included. Default 1 s.
     pub time_limit: Duration,
@@ -53,7 +53,7 @@ impl IsolationSettings {
         self
     }
 
-    /// Sets the most threads that may hang.
+    /// Sets how many threads may hang before no new one is started.
     #[must_use]
     pub fn hung_max(mut self, threads: NonZeroUsize) -> Self {
         self.hung_max = threads;

@@ -4,6 +4,7 @@ use mlops_core::experiment::Arm;
 use mlops_core::{Error, ModelVersion, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::decision::span;
 use super::evidence::StepEvidence;
 use super::metric::{Difference, difference};
 use super::odds::{Batch, log_e_above, log_e_either};
@@ -53,10 +54,23 @@ impl Rollout {
         Ok(Self { state: State { plan, champion, challenger, status, step: 0, step_start: now, evidence } })
     }
 
-    /// Takes in what an arm answered while it had this propensity. Gives whether that was in this rollout:
-    /// no step of it gives another arm or propensity.
-    pub fn add_traffic(&mut self, arm: &str, propensity: f64, traffic: &Traffic) -> bool {
+    /// Takes in what an arm with this version answered while it had this propensity. Gives whether that was
+    /// in this rollout: no step of it gives another arm, version or propensity.
+    pub fn add_traffic(
+        &mut self,
+        version: &ModelVersion,
+        arm: &str,
+        propensity: f64,
+        traffic: &Traffic,
+    ) -> bool {
         let Some((step, arm)) = self.locate(arm, propensity) else { return false };
+        let deployed = match arm {
+            Arm::Control => &self.state.champion,
+            Arm::Treatment => &self.state.challenger,
+        };
+        if version != deployed {
+            return false;
+        }
         match arm {
             Arm::Control => self.state.evidence[step].champion.merge(traffic),
             Arm::Treatment => self.state.evidence[step].challenger.merge(traffic),
@@ -64,13 +78,28 @@ impl Rollout {
         true
     }
 
-    /// Takes in an outcome of a request that fell into this arm at this propensity, as its record says. Gives
-    /// whether that was in this rollout. Labels may come late: they count for the step they were asked in.
+    /// Takes in an outcome of a request that this version answered and that fell into this arm at this
+    /// propensity, as its record says. Gives whether that was in this rollout. Labels may come late: they
+    /// count for the step they were asked in.
+    ///
+    /// Where the challenger failed and the champion answered in its place, the outcome still counts for the
+    /// challenger's arm: to leave it out would leave out the requests that the challenger cannot do.
     ///
     /// # Errors
     /// `Invalid` if the value is not finite.
-    pub fn add_outcome(&mut self, metric: &str, arm: &str, propensity: f64, value: f64) -> Result<bool> {
+    pub fn add_outcome(
+        &mut self,
+        metric: &str,
+        version: &ModelVersion,
+        arm: &str,
+        propensity: f64,
+        value: f64,
+    ) -> Result<bool> {
         let Some((step, arm)) = self.locate(arm, propensity) else { return Ok(false) };
+        let State { champion, challenger, .. } = &self.state;
+        if version != champion && (arm == Arm::Control || version != challenger) {
+            return Ok(false);
+        }
         let outcomes = &mut self.state.evidence[step].outcomes;
         match outcomes.get_mut(metric) {
             Some(outcomes) => outcomes.record(arm, value)?,
@@ -120,7 +149,8 @@ impl Rollout {
         let answered = evidence[*step].challenger.requests;
         let mut waits = Vec::new();
         if held_s < hold_s {
-            let reason = Reason::new(format!("step {} is held for {held_s} s of {hold_s} s", step + 1));
+            let (held, hold) = (span(held_s), span(hold_s));
+            let reason = Reason::new(format!("step {} is held for {held} of {hold}", step + 1));
             waits.push(reason.measured("held_s", held_s as f64, hold_s as f64));
         }
         if answered < requests_min {
@@ -128,6 +158,7 @@ impl Rollout {
                 format!("the challenger got {answered} requests of {requests_min} in step {}", step + 1);
             waits.push(Reason::new(message).measured("requests", answered as f64, requests_min as f64));
         }
+        waits.extend(self.untimed());
         if !waits.is_empty() {
             return Decision::new(Action::Hold, waits);
         }
@@ -217,11 +248,13 @@ impl Rollout {
         };
         let challenger: fn(&StepEvidence) -> &Traffic = |step| &step.challenger;
         let champion: fn(&StepEvidence) -> &Traffic = |step| &step.champion;
-        let rate = |max: f64, event: &dyn Fn(&Traffic) -> u64, what: &str| {
-            let found = log_e_above(&self.batches(|_, step| step.rate(max, event)));
+        let requested = |traffic: &Traffic| traffic.requests;
+        let timed = |traffic: &Traffic| traffic.latencies.count();
+        type Count<'a> = &'a dyn Fn(&Traffic) -> u64;
+        let rate = |max: f64, event: Count<'_>, trials: Count<'_>, what: &str| {
+            let found = log_e_above(&self.batches(|_, step| step.rate(max, event, trials)));
             self.exceeds(found).then(|| {
-                let (events, requests) =
-                    (all(challenger, event), all(challenger, &|traffic| traffic.requests));
+                let (events, requests) = (all(challenger, event), all(challenger, trials));
                 let share = events as f64 / requests.max(1) as f64;
                 let message = format!(
                     "{events} of {requests} requests of the challenger {what}: more than {max} allows"
@@ -229,10 +262,10 @@ impl Rollout {
                 Reason::new(message).measured("share", share, max)
             })
         };
-        let ratio = |max: f64, event: &dyn Fn(&Traffic) -> u64, what: &str| {
+        let ratio = |max: f64, event: Count<'_>, trials: Count<'_>, what: &str| {
             let found = log_e_above(&self.batches(|weight, step| step.ratio(weight, max, event)));
             self.exceeds(found).then(|| {
-                let requests = |arm| all(arm, &|traffic| traffic.requests).max(1) as f64;
+                let requests = |arm| all(arm, trials).max(1) as f64;
                 let ratio = (all(challenger, event) as f64 / requests(challenger))
                     / (all(champion, event) as f64 / requests(champion));
                 let message = format!(
@@ -244,15 +277,15 @@ impl Rollout {
             })
         };
         match guardrail {
-            Guardrail::FailureRate { max } => rate(*max, &failures, "failed"),
-            Guardrail::FailureRatio { max } => ratio(*max, &failures, "failed"),
+            Guardrail::FailureRate { max } => rate(*max, &failures, &requested, "failed"),
+            Guardrail::FailureRatio { max } => ratio(*max, &failures, &requested, "failed"),
             Guardrail::SlowRate { limit_us, max } => {
                 let slow = |traffic: &Traffic| traffic.latencies.slower_than(limit_ns(*limit_us));
-                rate(*max, &slow, &format!("took longer than {limit_us} us"))
+                rate(*max, &slow, &timed, &format!("took longer than {limit_us} us"))
             }
             Guardrail::SlowRatio { limit_us, max } => {
                 let slow = |traffic: &Traffic| traffic.latencies.slower_than(limit_ns(*limit_us));
-                ratio(*max, &slow, &format!("took longer than {limit_us} us"))
+                ratio(*max, &slow, &timed, &format!("took longer than {limit_us} us"))
             }
             Guardrail::Metric(metric) => self.worse(metric),
             Guardrail::ShareMismatch => {
@@ -266,6 +299,20 @@ impl Rollout {
                 })
             }
         }
+    }
+
+    /// Latency guardrails that have seen nothing guard nothing.
+    fn untimed(&self) -> Option<Reason> {
+        let times = |guardrail: &Guardrail| {
+            matches!(guardrail, Guardrail::SlowRate { .. } | Guardrail::SlowRatio { .. })
+        };
+        let seen = self.state.evidence.iter().any(|step| step.challenger.latencies.count() > 0);
+        (self.state.plan.guardrails.iter().any(times) && !seen).then(|| {
+            Reason::new(
+                "no request of the challenger was timed, which the guardrail on latency needs: \
+                 use an endpoint with timing, and more than batches",
+            )
+        })
     }
 
     fn batches<'a>(
@@ -327,7 +374,7 @@ impl Rollout {
         }
         match plan.patience_s {
             Some(patience_s) if held_s >= patience_s => {
-                let message = format!("nothing was shown within {patience_s} s");
+                let message = format!("nothing was shown within {}", span(patience_s));
                 let tired = Reason::new(message).measured("held_s", held_s as f64, patience_s as f64);
                 Decision::new(Action::RollBack, std::iter::once(tired).chain(missing).collect())
             }
@@ -337,7 +384,8 @@ impl Rollout {
 
     fn unproved(&self, metric: &Metric) -> Option<Reason> {
         let limit = match self.state.plan.proof {
-            Proof::None => return None,
+            // The guardrail must at least have looked.
+            Proof::None => f64::INFINITY,
             Proof::NotWorse => metric.margin,
             Proof::Better => 0.0,
         };
@@ -397,8 +445,16 @@ mod tests {
 
     use super::*;
 
+    fn version(version: u64) -> ModelVersion {
+        ModelVersion::new("shop", version)
+    }
+
+    /// The version that is in an arm.
+    fn of(arm: &str) -> ModelVersion {
+        version(if arm == "champion" { 1 } else { 2 })
+    }
+
     fn rollout(plan: Plan) -> Rollout {
-        let version = |version| ModelVersion::new("shop", version);
         Rollout::new(plan, version(1), version(2), Timestamp::EPOCH).unwrap()
     }
 
@@ -418,11 +474,11 @@ mod tests {
             decision.to_string(),
             "hold: step 1 is held for 59 s of 60 s; the challenger got 0 requests of 10 in step 1"
         );
-        assert!(rollout.add_traffic("challenger", 0.1, &traffic(10, 0)));
+        assert!(rollout.add_traffic(&of("challenger"), "challenger", 0.1, &traffic(10, 0)));
         assert_eq!(rollout.advance(after_s(60)).action, Action::Advance);
         assert_eq!((rollout.step(), rollout.challenger_weight()), (1, 0.5));
         assert_eq!(rollout.advance(after_s(61)).action, Action::Hold);
-        assert!(rollout.add_traffic("challenger", 0.5, &traffic(10, 0)));
+        assert!(rollout.add_traffic(&of("challenger"), "challenger", 0.5, &traffic(10, 0)));
         assert_eq!(rollout.advance(after_s(120)).action, Action::Promote);
         assert_eq!((rollout.status(), rollout.challenger_weight()), (Status::Promoted, 1.0));
         assert_eq!(rollout.advance(after_s(999)).to_string(), "hold: the challenger was promoted");
@@ -438,17 +494,66 @@ mod tests {
     #[test]
     fn traffic_and_outcomes_of_other_splits_are_not_taken() {
         let mut rollout = rollout(Plan::canary([0.1, 0.5], 60, 0));
-        assert!(!rollout.add_traffic("champion", 1.0, &traffic(1, 0)));
-        assert!(!rollout.add_traffic("shadow", 0.1, &traffic(1, 0)));
-        assert!(!rollout.add_outcome("auc", "challenger", 0.2, 1.0).unwrap());
-        assert!(rollout.add_outcome("auc", "champion", 0.9, 1.0).unwrap());
-        assert!(rollout.add_outcome("auc", "champion", 0.9, f64::NAN).is_err());
+        assert!(!rollout.add_traffic(&of("champion"), "champion", 1.0, &traffic(1, 0)));
+        assert!(!rollout.add_traffic(&of("shadow"), "shadow", 0.1, &traffic(1, 0)));
+        assert!(!rollout.add_outcome("auc", &of("challenger"), "challenger", 0.2, 1.0).unwrap());
+        assert!(rollout.add_outcome("auc", &of("champion"), "champion", 0.9, 1.0).unwrap());
+        assert!(rollout.add_outcome("auc", &of("champion"), "champion", 0.9, f64::NAN).is_err());
+    }
+
+    #[test]
+    fn what_other_versions_did_in_the_same_arms_is_not_taken() {
+        let mut rollout = rollout(Plan::canary([0.1], 0, 0).guardrail(Guardrail::FailureRate { max: 0.01 }));
+        assert!(!rollout.add_traffic(&version(7), "challenger", 0.1, &traffic(100, 100)));
+        assert!(!rollout.add_traffic(&version(7), "champion", 0.9, &traffic(100, 100)));
+        assert!(!rollout.add_traffic(&version(1), "challenger", 0.1, &traffic(100, 100)));
+        assert!(!rollout.add_outcome("auc", &version(7), "challenger", 0.1, 1.0).unwrap());
+        assert!(!rollout.add_outcome("auc", &version(2), "champion", 0.9, 1.0).unwrap());
+        // The champion answered for a challenger that failed.
+        assert!(rollout.add_outcome("auc", &version(1), "challenger", 0.1, 1.0).unwrap());
+        assert_eq!(rollout.decide(after_s(0)).action, Action::Promote);
+    }
+
+    #[test]
+    fn guardrails_that_saw_nothing_hold() {
+        let plan = || Plan::canary([0.1, 0.5], 0, 0);
+        for guardrail in [
+            Guardrail::SlowRate { limit_us: 1.0, max: 0.1 },
+            Guardrail::SlowRatio { limit_us: 1.0, max: 2.0 },
+        ] {
+            let mut rollout = rollout(plan().guardrail(guardrail));
+            assert!(rollout.add_traffic(&version(2), "challenger", 0.1, &traffic(50, 0)));
+            let decision = rollout.advance(after_s(0));
+            assert_eq!(decision.action, Action::Hold);
+            assert!(decision.to_string().contains("was timed"), "{decision}");
+            let mut timed = traffic(1, 0);
+            timed.latencies.record(10);
+            assert!(rollout.add_traffic(&version(2), "challenger", 0.1, &timed));
+            assert_eq!(rollout.advance(after_s(0)).action, Action::Advance);
+        }
+        let mut unlabelled = rollout(plan().guardrail(Metric::new("loss").outcomes_min(7)));
+        assert_eq!(unlabelled.advance(after_s(0)).action, Action::Advance);
+        assert_eq!(
+            unlabelled.advance(after_s(0)).to_string(),
+            "hold: loss has fewer than 7 outcomes in an arm"
+        );
+    }
+
+    #[test]
+    fn replicas_that_do_not_time_do_not_dilute_the_slow_rate() {
+        let mut slow = traffic(40, 0);
+        (0..20).for_each(|_| slow.latencies.record(1_000_000));
+        slow.requests = 40_000;
+        assert_eq!(
+            failing(Guardrail::SlowRate { limit_us: 500.0, max: 0.01 }, &traffic(9, 0), &slow),
+            "roll_back: 20 of 20 requests of the challenger took longer than 500 us: more than 0.01 allows"
+        );
     }
 
     fn failing(guardrail: Guardrail, champion: &Traffic, challenger: &Traffic) -> String {
         let mut rollout = rollout(Plan::canary([0.1, 0.5], 60, 0).guardrail(guardrail));
-        assert!(rollout.add_traffic("champion", 0.9, champion));
-        assert!(rollout.add_traffic("challenger", 0.1, challenger));
+        assert!(rollout.add_traffic(&of("champion"), "champion", 0.9, champion));
+        assert!(rollout.add_traffic(&of("challenger"), "challenger", 0.1, challenger));
         rollout.decide(after_s(0)).to_string()
     }
 
@@ -508,7 +613,7 @@ mod tests {
             {
                 for row in 0..rows {
                     let loss = level + f64::from(row % 10) / 10.0;
-                    assert!(rollout.add_outcome("loss", arm, propensity, loss).unwrap());
+                    assert!(rollout.add_outcome("loss", &of(arm), arm, propensity, loss).unwrap());
                 }
             }
         }
@@ -519,8 +624,8 @@ mod tests {
         let mut rollout = rollout(plan);
         for row in 0..2000 {
             let noise = f64::from(row % 10) / 10.0;
-            rollout.add_outcome("rate", "champion", 0.5, noise).unwrap();
-            rollout.add_outcome("rate", "challenger", 0.5, noise + difference).unwrap();
+            rollout.add_outcome("rate", &of("champion"), "champion", 0.5, noise).unwrap();
+            rollout.add_outcome("rate", &of("challenger"), "challenger", 0.5, noise + difference).unwrap();
         }
         rollout
     }

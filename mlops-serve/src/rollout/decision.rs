@@ -65,6 +65,24 @@ impl Reason {
     }
 }
 
+/// A time in the unit that people would use.
+pub(super) fn span(s: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let (unit_s, unit) = match s {
+        0..=119 => return format!("{s} s"),
+        120..7200 => (MINUTE, "min"),
+        7200..172_800 => (HOUR, "h"),
+        _ => (DAY, "days"),
+    };
+    let tenths = s / (unit_s / 10);
+    match tenths % 10 {
+        0 => format!("{} {unit}", tenths / 10),
+        rest => format!("{}.{rest} {unit}", tenths / 10),
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.action)?;
@@ -78,5 +96,25 @@ impl fmt::Display for Decision {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+
+    #[test]
+    fn times_are_in_the_unit_that_people_would_use() {
+        for (s, want) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (5430, "90.5 min"),
+            (86_400, "24 h"),
+            (60 * 86_400, "60 days"),
+            (2 * 86_400 + 43_200, "2.5 days"),
+        ] {
+            assert_eq!(span(s), want);
+        }
     }
 }

@@ -16,7 +16,7 @@ pub struct Traffic {
     pub requests: u64,
     /// Those that its model failed, whoever answered them in the end.
     pub failures: u64,
-    /// How long they took; empty if nobody measured.
+    /// How long they took, for those that were measured; empty if nobody measured.
     #[serde(default)]
     pub latencies: Latencies,
 }
@@ -50,9 +50,14 @@ impl StepEvidence {
         Ok(())
     }
 
-    /// Requests of the challenger that show the event, out of all its requests.
-    pub(super) fn rate(&self, max: f64, event: impl Fn(&Traffic) -> u64) -> Batch {
-        Batch { null: max, hits: event(&self.challenger), trials: self.challenger.requests }
+    /// Requests of the challenger that show the event, out of those that could.
+    pub(super) fn rate(
+        &self,
+        max: f64,
+        event: impl Fn(&Traffic) -> u64,
+        trials: impl Fn(&Traffic) -> u64,
+    ) -> Batch {
+        Batch { null: max, hits: event(&self.challenger), trials: trials(&self.challenger) }
     }
 
     /// Events of the challenger out of the events of both arms. If its rate is at most `max` times the

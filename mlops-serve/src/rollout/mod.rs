@@ -15,14 +15,15 @@
 //!
 //! let plan = Plan::canary([0.5], 60, 100).guardrail(Metric::new("log_loss").lower_is_better());
 //! let start = Timestamp::EPOCH;
-//! let mut rollout = Rollout::new(plan, ModelVersion::new("shop", 1), ModelVersion::new("shop", 2), start)?;
+//! let [champion, challenger] = [1, 2].map(|version| ModelVersion::new("shop", version));
+//! let mut rollout = Rollout::new(plan, champion.clone(), challenger.clone(), start)?;
 //! assert_eq!(rollout.challenger_weight(), 0.5);
 //!
 //! // The challenger's loss turns out to be twice the champion's.
 //! for i in 0..200 {
 //!     let noise = f64::from(i % 10) / 100.0;
-//!     rollout.add_outcome("log_loss", "champion", 0.5, 0.2 + noise)?;
-//!     rollout.add_outcome("log_loss", "challenger", 0.5, 0.4 + noise)?;
+//!     rollout.add_outcome("log_loss", &champion, "champion", 0.5, 0.2 + noise)?;
+//!     rollout.add_outcome("log_loss", &challenger, "challenger", 0.5, 0.4 + noise)?;
 //! }
 //! let decision = rollout.advance(start);
 //! assert_eq!(decision.action, Action::RollBack);

@@ -24,6 +24,7 @@ pub struct Plan {
     pub guardrails: Vec<Guardrail>,
     /// The probability, in (0, 0.5), that an equally good challenger is ever rolled back by a guardrail,
     /// shared evenly by the guardrails (Bonferroni). Also the error of the proof asked for. Default 0.05.
+    /// Roll-backs because [`patience_s`](Self::patience_s) ran out are no guardrail's and come on top.
     pub alpha: f64,
     /// What has to be shown before the challenger is promoted. Default: nothing beyond the guardrails.
     pub proof: Proof,
@@ -111,7 +112,8 @@ pub struct Metric {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proof {
-    /// Nothing beyond the guardrails: promote unless it was found worse.
+    /// Nothing beyond the guardrails: promote unless it was found worse. Metrics must have been looked at,
+    /// with [`Metric::outcomes_min`] outcomes in each arm.
     #[default]
     None,
     /// That it is worse by less than the margin (non-inferiority).

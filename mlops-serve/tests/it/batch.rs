@@ -262,3 +262,34 @@ fn models_whose_rows_depend_on_each_other_are_refused() {
     let error = BatchRuntime::new(crooked, settings(), SystemClock::new()).unwrap_err();
     assert!(error.to_string().contains("`score: f32[1, batch]`"), "{error}");
 }
+
+#[test]
+fn deadlines_hold_for_calls_that_run_at_once_and_for_large_ones() {
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    clock.advance(Duration::from_micros(10));
+    let time = Arc::clone(&clock);
+    let runtime = function(1, move |x| {
+        time.advance(Duration::from_micros(5));
+        x + 1.0
+    });
+    let runtime =
+        BatchRuntime::new(runtime, settings().rows_max(4.try_into().unwrap()), Arc::clone(&clock)).unwrap();
+    let past = call(&runtime, 1.0, Call::default().deadline_ns(0)).unwrap_err();
+    assert!(past.is_retryable() && mlops_serve::Overloaded::is_cause_of(&past), "{past}");
+    // Nothing is known of the cost yet.
+    let deadline_ns = |us: u64| clock.monotonic_ns() + 1000 * us;
+    assert!(call(&runtime, 1.0, Call::default().deadline_ns(deadline_ns(100))).is_ok());
+    (0..20).for_each(|_| assert!(call(&runtime, 1.0, Call::default()).is_ok()));
+    assert!(call(&runtime, 1.0, Call::default().deadline_ns(deadline_ns(10))).is_ok());
+    let error = call(&runtime, 1.0, Call::default().deadline_ns(deadline_ns(3))).unwrap_err();
+    assert_eq!(error.to_string(), "an answer would take about 5 us, the deadline leaves 3 us");
+    assert_eq!(runtime.stats().turned_away, 2);
+
+    while_busy(settings().rows_max(2.try_into().unwrap()), SystemClock::new(), |runtime, _| {
+        let mut outputs = runtime.outputs();
+        let rows = TensorView::new(&[1.0_f32, 2.0, 3.0], [3, 1]).unwrap();
+        let error = runtime.run_call(&[rows], &mut outputs, Call::default().deadline_ns(0)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(runtime.run_call(&[rows], &mut outputs, Call::default()).is_ok());
+    });
+}

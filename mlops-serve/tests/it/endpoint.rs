@@ -92,7 +92,8 @@ fn a_bad_champion_is_an_error_that_names_it() {
     endpoint.deploy(model(2, |_| f32::INFINITY)).unwrap();
     let error = endpoint.score(id(0), &row()).unwrap_err();
     assert_eq!(error.to_string(), "shop/2 answered inf for row 0: want a finite number");
-    assert_eq!(endpoint.take_traffic()[0].traffic.failures, 2);
+    let failures: Vec<u64> = endpoint.take_traffic().iter().map(|arm| arm.traffic.failures).collect();
+    assert_eq!(failures, [1, 1], "each version's own");
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn a_rollout_drives_the_arms_and_survives_a_restart() {
         endpoint.score(id(number), &row()).unwrap();
         asked += 1;
         for arm in endpoint.take_traffic() {
-            assert!(rollout.add_traffic(&arm.arm, arm.propensity, &arm.traffic));
+            assert!(rollout.add_traffic(&arm.version, &arm.arm, arm.propensity, &arm.traffic));
         }
         let stored = serde_json::to_vec(&rollout).unwrap();
         rollout = serde_json::from_slice(&stored).unwrap();
@@ -425,7 +426,7 @@ fn a_follower_in_the_background_ends_with_its_handle() {
     let shelf = Arc::new(Shelf::default());
     let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
     let endpoint = Arc::new(Endpoint::new("shop", SystemClock::new()));
-    let follower = Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap();
+    let follower = Arc::new(Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap());
     let failures = Arc::new(AtomicUsize::new(0));
     let failed = Arc::clone(&failures);
     let handle = follower
@@ -512,4 +513,125 @@ fn concurrent_callers_share_one_load_and_a_bad_version_costs_one() {
     cache.forget(&ModelVersion::new("shop", 2));
     shelf.put(2, 8.0, Some(&golden));
     assert!(cache.model(&ModelVersion::new("shop", 2)).is_ok());
+}
+
+#[test]
+fn two_large_models_at_once_stay_within_the_budget() {
+    let shelf = Arc::new(Shelf::default());
+    // The size of the file is that of the model: 60 of 100 bytes each.
+    let addend = "1.".to_owned() + &"0".repeat(58);
+    for version in [1, 2] {
+        let mut package = package(1.0, None);
+        package.id.version = version;
+        let bytes = addend.clone().into_bytes();
+        package.files.insert("addend".into(), (Digest::of(&bytes), ModelFile::Bytes(bytes.into())));
+        shelf.packages.lock().unwrap().insert(version, package);
+    }
+    let (begun, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (loading, may_end) = (Arc::clone(&begun), Arc::clone(&go));
+    let loader = Loader::new(move |package| {
+        loading.fetch_add(1, Ordering::SeqCst);
+        while !may_end.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        Ok(Box::new(function(package.id.version, |x| x).with_memory_usage(60)))
+    });
+    let cache = ModelCache::new(loader, Arc::clone(&shelf) as _, 100, SystemClock::new());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| cache.model(&ModelVersion::new("shop", 1)));
+        while begun.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let error = cache.model(&ModelVersion::new("shop", 2)).unwrap_err();
+        assert_eq!(error.to_string(), "shop/2 takes 60 bytes: 60 of 100 are in use by other models");
+        assert!(error.is_retryable());
+        go.store(true, Ordering::SeqCst);
+        first.join().unwrap().unwrap();
+    });
+    assert_eq!(begun.load(Ordering::SeqCst), 1, "the second was never in memory");
+    assert!(cache.model(&ModelVersion::new("shop", 2)).is_ok(), "the first is used no more");
+}
+
+#[test]
+fn a_model_above_the_budget_evicts_nobody_and_an_absent_one_is_asked_for_again() {
+    let shelf = Arc::new(Shelf::default());
+    (1..=3).for_each(|version| shelf.put(version, version as f32, None));
+    let loader = Loader::new(|package| {
+        let bytes = if package.id.version == 3 { 1000 } else { 100 };
+        Ok(Box::new(function(package.id.version, |x| x).with_memory_usage(bytes)))
+    });
+    let cache = ModelCache::new(loader, Arc::clone(&shelf) as _, 250, SystemClock::new());
+    let version = |version| ModelVersion::new("shop", version);
+    cache.model(&version(1)).unwrap();
+    cache.model(&version(2)).unwrap();
+    let error = cache.model(&version(3)).unwrap_err();
+    assert!(error.to_string().contains("more than the 250 that the cache may hold"), "{error}");
+    assert_eq!((cache.stats().loaded, cache.stats().unloads), (2, 0));
+
+    #[derive(Debug)]
+    struct Later(AtomicUsize);
+    impl ModelSource for Later {
+        fn resolve<'a>(&'a self, _: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion, Error>> {
+            Box::pin(async { Err(Error::not_found("no alias")) })
+        }
+
+        fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage, Error>> {
+            Box::pin(async move {
+                match self.0.fetch_add(1, Ordering::SeqCst) {
+                    0 => Err(Error::not_found(format!("{version} is not registered"))),
+                    _ => Ok(package(1.0, None)),
+                }
+            })
+        }
+    }
+    let cache =
+        ModelCache::new(sized_loader(), Arc::new(Later(AtomicUsize::new(0))), 250, SystemClock::new());
+    assert_eq!(cache.model(&version(4)).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(cache.model(&version(4)).is_ok(), "registered a second later");
+}
+
+#[test]
+fn a_follower_asks_once_for_a_version_in_quarantine_and_reports_a_panic() {
+    let shelf = Arc::new(Shelf::default());
+    let health =
+        mlops_serve::endpoint::HealthSettings::default().failures_in_row_max(1).tries_max(1).cool_down_us(0);
+    let endpoint = Arc::new(Endpoint::new("shop", SystemClock::new()).with_health(health));
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    endpoint.challenge(model(2, |_| f32::NAN), 1.0).unwrap();
+    (0..9).for_each(|number| assert!(endpoint.score(id(number), &row()).is_ok()));
+    endpoint.roll_back().unwrap();
+    assert_eq!(endpoint.quarantined().len(), 1);
+
+    shelf.put(2, 0.5, None);
+    shelf.champion.store(2, Ordering::SeqCst);
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let follower = Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap();
+    assert!(follower.poll_blocking(&endpoint).unwrap_err().to_string().contains("quarantine"));
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!(shelf.fetched.load(Ordering::SeqCst), 1);
+    endpoint.release(&ModelVersion::new("shop", 2));
+    follower.retry();
+    assert!(follower.poll_blocking(&endpoint).unwrap().is_some());
+
+    #[derive(Debug)]
+    struct Panics;
+    impl ModelSource for Panics {
+        fn resolve<'a>(&'a self, _: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion, Error>> {
+            panic!("no runtime")
+        }
+
+        fn fetch<'a>(&'a self, _: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage, Error>> {
+            panic!("no runtime")
+        }
+    }
+    let follower = Follower::new(loader(), Arc::new(Panics), "shop@champion".parse().unwrap()).unwrap();
+    let (send, messages) = std::sync::mpsc::channel();
+    let handle = Arc::new(follower).spawn(Arc::clone(&endpoint), Duration::from_micros(100), move |error| {
+        let _ = send.send(error.to_string());
+    });
+    let handle = handle.unwrap();
+    for _ in 0..2 {
+        assert_eq!(messages.recv().unwrap(), "shop@champion panicked: no runtime");
+    }
+    assert!(!handle.is_finished());
 }

@@ -71,6 +71,45 @@ fn hanging_threads_have_a_limit_and_then_calls_fail_at_once() {
 }
 
 #[test]
+fn good_calls_beside_hanging_ones_do_not_lift_the_limit() {
+    let settings = IsolationSettings::default()
+        .time_limit(Duration::from_millis(100))
+        .threads(2.try_into().unwrap())
+        .hung_max(1.try_into().unwrap());
+    let (open, computing) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (opened, computed) = (Arc::clone(&open), Arc::clone(&computing));
+    // Good calls take most of the time limit, so that one of them always holds a thread.
+    let runtime = function(1, move |x| {
+        if x < 0.0 {
+            computed.fetch_add(1, Ordering::SeqCst);
+            while !opened.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        } else {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        x + 1.0
+    });
+    let runtime = IsolatedRuntime::new(runtime, settings).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (stop, runtime) = (&stop, &runtime);
+        scope.spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                let _ = call(runtime, 1.0);
+            }
+        });
+        for _ in 0..6 {
+            call(runtime, -1.0).unwrap_err();
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    // Two threads may hang at once, and no new one is started while one does.
+    assert!(computing.load(Ordering::SeqCst) <= 2, "{computing:?} threads hang");
+    open.store(true, Ordering::SeqCst);
+}
+
+#[test]
 fn a_panic_is_an_error_and_the_thread_lives_on() {
     let (runtime, ..) = treacherous(IsolationSettings::default().time_limit(Duration::from_secs(60)));
     for _ in 0..20 {

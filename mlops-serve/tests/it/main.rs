@@ -2,11 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "tests say what must hold")]
 
 mod batch;
+#[cfg(feature = "native")]
+mod deploy;
 mod endpoint;
 #[cfg(feature = "native")]
 mod golden;
 #[cfg(feature = "native")]
 mod hostile;
+#[cfg(feature = "native")]
+mod hostile_files;
 mod isolation;
 mod models;
 #[cfg(feature = "native")]
@@ -17,6 +21,7 @@ mod resilience;
 mod rollout;
 #[cfg(feature = "tower")]
 mod tower;
+mod traffic;
 
 #[cfg(not(feature = "ort"))]
 #[test]

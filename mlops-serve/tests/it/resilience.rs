@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
 use mlops_core::record::RecordSchema;
-use mlops_core::{Error, ManualClock, ModelVersion, RequestId, SystemClock, Timestamp};
+use mlops_core::{Error, ErrorKind, ManualClock, ModelVersion, RequestId, SystemClock, Timestamp};
+use mlops_serve::Overloaded;
 use mlops_serve::capture::{Capture, CaptureSettings};
 use mlops_serve::endpoint::{Endpoint, HealthSettings, Model, Shadow};
 use mlops_serve::isolation::{IsolatedRuntime, IsolationSettings};
@@ -115,6 +116,75 @@ fn a_champion_that_fails_alone_fails_at_once_and_is_tried_again_for_ever() {
     }
     bad.store(false, Ordering::SeqCst);
     assert_eq!(endpoint.score(id(0), &row()).unwrap().score, 1.0);
+}
+
+#[test]
+fn failures_at_the_same_time_are_no_row_of_tries() {
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let health = HealthSettings::default().failures_in_row_max(3).tries_max(3);
+    let endpoint = Endpoint::new("shop", Arc::clone(&clock)).with_health(health);
+    endpoint.deploy(model(1, |x| -x)).unwrap();
+    let barrier = Arc::new(std::sync::Barrier::new(16));
+    let together = Arc::clone(&barrier);
+    let challenger = model(2, move |_| {
+        together.wait();
+        f32::NAN
+    });
+    endpoint.challenge(challenger, 1.0).unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let endpoint = &endpoint;
+            scope.spawn(move || assert_eq!(endpoint.score(id(number), &row()).unwrap().score, -1.0));
+        }
+    });
+    assert!(endpoint.quarantined().is_empty());
+}
+
+#[test]
+fn a_row_with_gaps_is_the_callers_mistake_where_the_model_has_no_answer() {
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    endpoint.deploy(model(1, |x| 2.0 * x)).unwrap();
+    for bad in [Value::Missing, Value::Float(f64::NAN), Value::Float(f64::INFINITY)] {
+        for number in 0..10 {
+            let error = endpoint.score(id(number), &[bad]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            assert!(
+                error.to_string().starts_with("shop/1 has no answer for row 0, whose feature 0 is"),
+                "{error}"
+            );
+        }
+    }
+    let error = endpoint.score(id(0), &[Value::Float(1e300)]).unwrap_err();
+    assert!(error.to_string().contains("beyond the 32-bit floats"), "{error}");
+    assert_eq!(endpoint.score(id(0), &row()).unwrap().score, 2.0, "still in service");
+    assert_eq!(endpoint.take_traffic()[0].traffic.failures, 0);
+    // A model that knows what to do with gaps gets them.
+    endpoint.deploy(model(2, |x| if x.is_nan() { 7.0 } else { x })).unwrap();
+    assert_eq!(endpoint.score(id(0), &[Value::Missing]).unwrap().score, 7.0);
+}
+
+#[test]
+fn calls_that_were_turned_away_do_not_take_a_model_out_of_service() {
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let full = Arc::new(AtomicBool::new(true));
+    let is_full = Arc::clone(&full);
+    let runtime = FnRuntime::new("busy", signature(), move |inputs, outputs| {
+        if is_full.load(Ordering::SeqCst) {
+            return Err(Overloaded::error("full: try again later"));
+        }
+        outputs[0].reset::<f32>([inputs[0].rows(), 1])?.fill(1.0);
+        Ok(())
+    });
+    let version = ModelVersion::new("shop", 1);
+    endpoint.deploy(Arc::new(Model::new(version, runtime.unwrap()).unwrap())).unwrap();
+    for number in 0..20 {
+        let error = endpoint.score(id(number), &row()).unwrap_err();
+        assert!(Overloaded::is_cause_of(&error), "{error:#}");
+    }
+    full.store(false, Ordering::SeqCst);
+    assert_eq!(endpoint.score(id(0), &row()).unwrap().score, 1.0);
+    // They were not answered all the same.
+    assert_eq!(endpoint.take_traffic()[0].traffic.failures, 20);
 }
 
 #[test]

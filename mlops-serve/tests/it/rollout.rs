@@ -30,16 +30,17 @@ fn simulate(rng: &mut ChaCha8Rng, worse: f64) -> Option<usize> {
             return None;
         }
         let challenged = rng.random_bool(weight);
+        let asked = if challenged { 2 } else { 1 };
         let (arm, propensity) = if challenged { ("challenger", weight) } else { ("champion", 1.0 - weight) };
         let factor = if challenged { worse } else { 1.0 };
         let mut traffic = Traffic { requests: 1, ..Traffic::default() };
         traffic.failures = u64::from(rng.random_bool(0.05 * factor));
         // Sits on the limit of the guardrail: one in twenty is slow.
         traffic.latencies.record(if rng.random_bool(0.05 * factor) { 5_000_000 } else { 100_000 });
-        assert!(rollout.add_traffic(arm, propensity, &traffic));
+        assert!(rollout.add_traffic(&version(asked), arm, propensity, &traffic));
         // A buyer in six: the loss of one who was given .15, and of one who was not.
         let loss = if rng.random_bool(0.15) { 1.9 } else { 0.16 } * factor;
-        assert!(rollout.add_outcome("log_loss", arm, propensity, loss).unwrap());
+        assert!(rollout.add_outcome("log_loss", &version(asked), arm, propensity, loss).unwrap());
         let last = rollout.plan().steps.len() - 1;
         match rollout.decide(now).action {
             Action::RollBack => return Some(request + 1),
