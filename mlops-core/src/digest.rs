@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Error, Result};
@@ -18,8 +19,7 @@ use crate::{Error, Result};
 /// assert_eq!(digest.to_string().parse::<Digest>()?, digest);
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -40,11 +40,21 @@ impl Digest {
 
     /// The first 12 hexadecimal digits: for people to read, not to compare by.
     pub fn short(&self) -> String {
-        let mut text = self.to_string();
-        text.truncate(12);
-        text
+        self.to_string()[..12].to_owned()
+    }
+
+    /// Calls `then` with the 64 hexadecimal digits, which live on the stack.
+    fn with_hex<T>(&self, then: impl FnOnce(&str) -> T) -> T {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        then(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Computes a [`Digest`] of bytes that come in pieces.
 ///
@@ -96,7 +106,7 @@ impl std::io::Write for Digester {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.with_hex(|hex| f.write_str(hex))
     }
 }
 
@@ -116,25 +126,41 @@ impl FromStr for Digest {
             return Err(wrong());
         }
         let mut bytes = [0; 32];
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Some(c - b'0'),
+            b'a'..=b'f' => Some(c - b'a' + 10),
+            _ => None,
+        };
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            let digit = |c: u8| (c as char).to_digit(16).filter(|_| !c.is_ascii_uppercase());
             let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else { return Err(wrong()) };
-            *byte = (high * 16 + low) as u8;
+            *byte = high << 4 | low;
         }
         Ok(Self(bytes))
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_hex(|hex| serializer.serialize_str(hex))
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = Error;
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Hex;
 
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
+        impl Visitor<'_> for Hex {
+            type Value = Digest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 hexadecimal digits")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Hex)
     }
 }

@@ -118,13 +118,13 @@ impl Unit<'_> {
         let name = self.name();
         let inputs: Vec<Erased> = self.inputs.iter().map(|input| input.erased.clone()).collect();
         let begun_ns = scope.clock.monotonic_ns();
+        let mut started_ns = begun_ns;
         let mut retried = vec![0; self.node.step.retries.len()];
         for attempt in 1.. {
             if scope.cancel.is_cancelled() {
                 return Err(Halt::Cancelled);
             }
             scope.notify(&Notice::StepStarted { step: &name, attempt });
-            let started_ns = scope.clock.monotonic_ns();
             let deadline = self.node.step.timeout.map(|limit| started_ns.saturating_add(nanos(limit)));
             let context = Context {
                 scope: scope.clone(),
@@ -154,10 +154,13 @@ impl Unit<'_> {
                 self.retry_in(&error, &mut retried, elapsed).filter(|_| !scope.cancel.is_cancelled());
             scope.notify(&Notice::AttemptFailed { step: &name, attempt, error: &error, retry_in });
             match retry_in {
-                Some(wait) => match &self.engine.runner.sleep {
-                    Some(sleep) => sleep(wait),
-                    None => scope.cancel.wait(wait),
-                },
+                Some(wait) => {
+                    match &self.engine.runner.sleep {
+                        Some(sleep) => sleep(wait),
+                        None => scope.cancel.wait(wait),
+                    }
+                    started_ns = scope.clock.monotonic_ns();
+                }
                 None if scope.cancel.is_cancelled() => return Err(Halt::Cancelled),
                 None => return Err(Halt::Failed { step: name, error }),
             }

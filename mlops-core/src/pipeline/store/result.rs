@@ -86,18 +86,7 @@ impl StoredResult {
         if Digest::of(&file[json.clone()]).to_string().as_bytes() != &file[checksum] {
             return Err(Error::data("the header does not have its checksum"));
         }
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        let wrong = |error| Error::data("the header is not one of a result").with_source(error);
-        let Head { format } = serde_json::from_slice(&file[json.clone()]).map_err(wrong)?;
-        if format > FORMAT {
-            return Err(Error::unsupported(format!(
-                "result format {format}: this build reads up to {FORMAT}"
-            )));
-        }
-        let header: Header = serde_json::from_slice(&file[json]).map_err(wrong)?;
+        let header = Self::header(&file[json])?;
         let mut outputs = Vec::with_capacity(header.outputs.len());
         for output in &header.outputs {
             let end = start.checked_add(output.bytes).filter(|end| *end <= file.len()).ok_or_else(cut)?;
@@ -114,5 +103,24 @@ impl StoredResult {
             return Err(Error::data(format!("{} bytes are left over", file.len() - start)));
         }
         Ok(Self { header, outputs })
+    }
+
+    fn header(json: &[u8]) -> Result<Header> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let wrong = |error| Error::data("the header is not one of a result").with_source(error);
+        let header = serde_json::from_slice::<Header>(json);
+        let format = match &header {
+            Ok(header) => header.format,
+            Err(_) => serde_json::from_slice::<Head>(json).map_err(wrong)?.format,
+        };
+        if format > FORMAT {
+            return Err(Error::unsupported(format!(
+                "result format {format}: this build reads up to {FORMAT}"
+            )));
+        }
+        header.map_err(wrong)
     }
 }
