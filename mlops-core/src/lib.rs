@@ -50,7 +50,8 @@
 //! | `object-store` | tables in any object store: folders, and stores of the caller's |
 //! | `aws`, `azure`, `gcp`, `http` | tables at `s3://`, `az://`, `gs://` and `https://` |
 //! | `onnx` | ONNX files |
-//! | `cron` | schedules as cron patterns |
+//! | `cron` | schedules as cron patterns, in UTC |
+//! | `time-zones` | cron patterns in any time zone |
 //! | `progress` | progress bars for pipelines |
 #![forbid(unsafe_code)]
 

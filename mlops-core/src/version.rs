@@ -1,4 +1,4 @@
-//! The version that every stored state carries.
+//! The version that everything stored carries.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -23,4 +23,14 @@ impl<'de, const N: u32> Deserialize<'de> for Version<N> {
             }
         }
     }
+}
+
+/// The format of a JSON object that a later build wrote: a reader that knows `known` says so by name, before it
+/// takes a field that it does not know for damage.
+pub(crate) fn later_format(json: &[u8], known: u32) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    serde_json::from_slice(json).ok().map(|head: Head| head.format).filter(|format| *format > known)
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use step::{ArtifactRecord, StepRecord, StepState};
 
+use crate::version::later_format;
 use crate::{Error, Result, Seed, Timestamp};
 
 /// The record of one run. Serialises with its format version, [`Run::FORMAT`].
@@ -114,18 +115,13 @@ impl Run {
     /// # Errors
     /// `Unsupported` if a newer build wrote it, `Data` if it is no such record.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        let wrong = |error| Error::data("the bytes are not the record of a run").with_source(error);
-        let Head { format } = serde_json::from_slice(json).map_err(wrong)?;
-        if format > Self::FORMAT {
+        if let Some(format) = later_format(json, Self::FORMAT) {
             return Err(Error::unsupported(format!(
                 "the record of the run has format {format}, this build reads up to {}",
                 Self::FORMAT
             )));
         }
-        serde_json::from_slice(json).map_err(wrong)
+        serde_json::from_slice(json)
+            .map_err(|error| Error::data("the bytes are not the record of a run").with_source(error))
     }
 }

@@ -14,6 +14,7 @@ mod scan;
 
 pub(super) use format::{Format, MAGIC_BYTES};
 pub use scan::Scan;
+#[cfg(feature = "object-store")]
 pub(super) use scan::cannot_read;
 
 #[cfg(any(feature = "ipc", feature = "parquet"))]

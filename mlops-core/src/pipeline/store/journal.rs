@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::file;
+use crate::version::later_format;
 use crate::{Digest, Digester, Error, ErrorKind, Result, Seed, Timestamp};
 
 /// One line of a journal.
@@ -59,7 +60,7 @@ const SUM_DIGITS: usize = 16;
 /// Reads a journal: its entries, and how many bytes of it are whole lines.
 ///
 /// # Errors
-/// `Data` if a whole line does not have its checksum, or is no entry.
+/// `Data` if a whole line does not have its checksum, or is no entry; `Unsupported` if a later build wrote it.
 pub fn decode(journal: &[u8]) -> Result<(Vec<Entry>, usize)> {
     let mut sum = String::new();
     let mut entries = Vec::new();
@@ -72,7 +73,13 @@ pub fn decode(journal: &[u8]) -> Result<(Vec<Entry>, usize)> {
         if line[..SUM_DIGITS] != *expected.as_bytes() || line[SUM_DIGITS] != b' ' {
             return Err(damaged());
         }
-        entries.push(serde_json::from_slice(json).map_err(|error| damaged().with_source(error))?);
+        // Only the first entry holds the format; another may be of a kind that this build does not know.
+        let entry = serde_json::from_slice(json);
+        let holds_format = entry.as_ref().map_or(true, |entry| matches!(entry, Entry::Started(_)));
+        if holds_format && let Some(format) = later_format(json, FORMAT) {
+            return Err(Error::unsupported(format!("journal format {format}: this build reads up to {FORMAT}")));
+        }
+        entries.push(entry.map_err(|error| damaged().with_source(error))?);
         sum = expected;
         start += length + 1;
     }

@@ -29,6 +29,7 @@ pub(super) use result::{FORMAT as RESULT_FORMAT, Header, StoredOutput};
 use super::approval::Approval;
 use crate::run::Run;
 use crate::trigger::TriggerState;
+use crate::version::later_format;
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// A folder with the results, journals and records of runs. Any number of processes may share it.
@@ -137,17 +138,16 @@ impl Store {
     pub(crate) fn load_trigger(&self, name: &str) -> Result<Option<TriggerState>> {
         let path = self.trigger_path(name);
         let Some(bytes) = file::read(&path)? else { return Ok(None) };
-        let state: TriggerState = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::data(format!("the trigger in `{}` is damaged: delete it to start anew", path.display()))
-                .with_source(error)
-        })?;
-        if state.format > TriggerState::FORMAT {
-            let (format, known) = (state.format, TriggerState::FORMAT);
+        if let Some(format) = later_format(&bytes, TriggerState::FORMAT) {
+            let known = TriggerState::FORMAT;
             return Err(Error::unsupported(format!(
                 "trigger format {format}: this build reads up to {known}"
             )));
         }
-        Ok(Some(state))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Error::data(format!("the trigger in `{}` is damaged: delete it to start anew", path.display()))
+                .with_source(error)
+        })
     }
 
     fn trigger_path(&self, name: &str) -> PathBuf {

@@ -4,6 +4,8 @@ mod cache;
 mod crash;
 mod driver;
 mod flow;
+mod formats;
+mod kill;
 mod laws;
 mod wiring;
 
