@@ -105,7 +105,7 @@ impl Fitted {
         Ok(match transform {
             Transform::Numeric { scaling, missing } => {
                 let numbers = finite(cells);
-                let (shift, scale) = scaling.fit(&numbers);
+                let (shift, scale) = scaling.fit(name, &numbers)?;
                 let fill = missing.fit(name, &numbers)?.map(|fill| (fill - shift) * scale);
                 Self::Numeric { shift, scale, fill }
             }
@@ -251,23 +251,28 @@ fn finite<'a>(cells: impl Iterator<Item = Value<'a>>) -> Vec<f64> {
 }
 
 impl Scaling {
-    fn fit(self, numbers: &[f64]) -> (f64, f64) {
-        let inverse = |width: f64| if width > 0.0 { 1.0 / width } else { 0.0 };
-        match self {
-            Self::None => (0.0, 1.0),
+    /// What is subtracted, and by what is multiplied.
+    fn fit(self, name: &str, numbers: &[f64]) -> Result<(f64, f64)> {
+        let ends = (f64::INFINITY, f64::NEG_INFINITY);
+        let (min, max) = numbers.iter().fold(ends, |(min, max), x| (min.min(*x), max.max(*x)));
+        let (shift, width) = match self {
+            Self::None => return Ok((0.0, 1.0)),
+            _ if numbers.is_empty() => return Ok((0.0, 0.0)),
+            // Rounding makes the deviation of a constant tiny, and not 0.
+            Self::Standardise | Self::MinMax if min == max => return Ok((min, 0.0)),
             Self::Standardise => {
                 let mean = mean(numbers);
-                let variance =
-                    numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / numbers.len().max(1) as f64;
-                (mean, inverse(variance.sqrt()))
+                (mean, deviation(numbers, mean))
             }
-            Self::MinMax => {
-                let (min, max) = numbers
-                    .iter()
-                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), x| (min.min(*x), max.max(*x)));
-                if numbers.is_empty() { (0.0, 0.0) } else { (min, inverse(max - min)) }
-            }
+            Self::MinMax => (min, max - min),
+        };
+        let scale = 1.0 / width;
+        if width.is_finite() && scale.is_finite() {
+            return Ok((shift, scale));
         }
+        Err(Error::data(format!(
+            "column `{name}` goes from {min:e} to {max:e}, which cannot be scaled: bring it to another unit"
+        )))
     }
 }
 
@@ -294,9 +299,18 @@ impl Missing {
 }
 
 fn mean(numbers: &[f64]) -> f64 {
-    // Divided first, so that huge numbers do not overflow the sum.
+    // Divided first, so that huge numbers do not overflow the sum; what that rounds off is added after.
     let n = numbers.len() as f64;
-    numbers.iter().map(|x| x / n).sum()
+    let rough: f64 = numbers.iter().map(|x| x / n).sum();
+    let mean = rough + numbers.iter().map(|x| (x - rough) / n).sum::<f64>();
+    if mean.is_finite() { mean } else { rough }
+}
+
+/// The standard deviation of the population, without overflow or underflow of the squares.
+fn deviation(numbers: &[f64], mean: f64) -> f64 {
+    let widest = numbers.iter().map(|x| (x - mean).abs()).fold(0.0, f64::max);
+    let squares: f64 = numbers.iter().map(|x| ((x - mean) / widest).powi(2)).sum();
+    widest * (squares / numbers.len() as f64).sqrt()
 }
 
 fn median(numbers: &[f64]) -> f64 {

@@ -167,31 +167,39 @@ impl fmt::Debug for Secret {
 /// A run that was cancelled starts no further step; a running step ends at its next
 /// [`checkpoint`](Context::checkpoint).
 #[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<CancelState>);
-
-#[derive(Debug, Default)]
-struct CancelState {
-    cancelled: AtomicBool,
-    gate: Mutex<()>,
-    changed: Condvar,
+pub struct CancelToken {
+    cancelled: Arc<AtomicBool>,
+    /// The flags of those that this one is a child of.
+    above: Vec<Arc<AtomicBool>>,
+    /// Wakes a whole family.
+    gate: Arc<(Mutex<()>, Condvar)>,
 }
 
 impl CancelToken {
     /// Asks the run to end.
     pub fn cancel(&self) {
-        let _gate = self.0.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.cancelled.store(true, Ordering::SeqCst);
-        self.0.changed.notify_all();
+        let (gate, changed) = &*self.gate;
+        let _gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.cancelled.store(true, Ordering::SeqCst);
+        changed.notify_all();
     }
 
     /// Whether it was asked to end.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::SeqCst)
+        let set = |flag: &Arc<AtomicBool>| flag.load(Ordering::SeqCst);
+        set(&self.cancelled) || self.above.iter().any(set)
+    }
+
+    /// A token that is cancelled with this one, and can be without it.
+    pub(super) fn child(&self) -> Self {
+        let above = self.above.iter().chain([&self.cancelled]).cloned().collect();
+        Self { cancelled: Arc::default(), above, gate: Arc::clone(&self.gate) }
     }
 
     /// Waits until the time is over or the run is cancelled.
     pub(super) fn wait(&self, timeout: Duration) {
-        let gate = self.0.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.0.changed.wait_timeout_while(gate, timeout, |()| !self.is_cancelled()));
+        let (gate, changed) = &*self.gate;
+        let gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(changed.wait_timeout_while(gate, timeout, |()| !self.is_cancelled()));
     }
 }

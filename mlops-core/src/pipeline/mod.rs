@@ -125,6 +125,7 @@ pub use approval::Approval;
 pub use artifact::{Artifact, Blob, Many, digest};
 pub use branch::{Branch, Decision};
 pub use context::{CancelToken, Context, Secret};
+pub(crate) use engine::journal::StartedOtherwise;
 pub use handle::{Handle, Input, Inputs, Outputs, Prepend, Values};
 pub use key::KeyFields;
 pub use observer::{EventObserver, Notice, Observer};

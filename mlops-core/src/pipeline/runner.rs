@@ -113,7 +113,7 @@ impl Runner {
     pub fn run(&self, pipeline: &Pipeline, request: impl Into<Request>) -> Result<Execution> {
         let request = request.into();
         let mut engine = Engine::prepare(self, pipeline, &request)?;
-        engine.lock_journal()?;
+        engine.open_journal()?;
         engine::run(&engine)
     }
 

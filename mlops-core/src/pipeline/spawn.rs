@@ -44,7 +44,9 @@ impl Runner {
     /// # Errors
     /// `Unavailable` if no thread can be had. The errors of [`run`](Self::run) come from the future.
     pub fn spawn(&self, pipeline: Arc<Pipeline>, request: impl Into<Request>) -> Result<Running> {
-        let request = request.into();
+        let mut request = request.into();
+        // Dropping the future cancels this run, not all that share the caller's token.
+        request.cancel = request.cancel.child();
         let shared = Arc::new(Mutex::new(Shared::default()));
         let cancel = request.cancel.clone();
         let (runner, theirs) = (self.clone(), shared.clone());

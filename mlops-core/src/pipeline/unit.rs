@@ -41,15 +41,31 @@ pub(super) enum Miss {
 
 impl Unit<'_> {
     /// The result, from wherever it can be had.
-    pub(super) fn obtain(&self) -> Result<Option<Done>, Halt> {
+    pub(super) fn obtain(&self) -> Result<Done, Halt> {
+        let caught = catch_unwind(AssertUnwindSafe(|| self.found_or_computed()));
+        caught.unwrap_or_else(|panic| {
+            let step = self.name();
+            Err(Halt::Failed { error: panicked(&step, &*panic), step })
+        })
+    }
+
+    fn found_or_computed(&self) -> Result<Done, Halt> {
         let key = self.key();
         match self.find(key)? {
-            Ok(done) => Ok(Some(done)),
+            Ok(done) => {
+                let step = self.name();
+                if !self.engine.committed.contains_key(&*step) {
+                    let outputs = done.values.iter().map(|value| value.digest).collect();
+                    let (step, result) = (step.to_string(), self.result_id(key));
+                    self.engine.take_from_cache(Committed { step, key, result, outputs });
+                }
+                Ok(done)
+            }
             Err(miss) => {
                 if let Miss::Damaged(error) = &miss {
                     self.engine.scope.notify(&Notice::CacheDamaged { step: &self.name(), error });
                 }
-                self.compute(key).map(Some)
+                self.compute(key)
             }
         }
     }
@@ -62,8 +78,18 @@ impl Unit<'_> {
             none if none.is_empty() => None,
             some => some.get(&*self.name()),
         };
+        if committed.is_some_and(|committed| committed.key != key) {
+            return Err(self.other_inputs());
+        }
         let id = committed.map_or_else(|| self.result_id(key), |committed| committed.result);
         let loaded = store.load(&id).and_then(|found| match found {
+            // Done in this run, but not committed.
+            Some(result) if result.header.key != key && always && committed.is_none() => {
+                Err(self.other_inputs())
+            }
+            Some(result) if result.header.key != key => {
+                Err(Error::data(format!("the file of result {id} holds that of another key")))
+            }
             Some(result) => {
                 let values = self.decode(&result.header, result.outputs)?;
                 Ok(Some((result.header, values)))
@@ -79,7 +105,7 @@ impl Unit<'_> {
                 )));
             }
             Ok(None) => return Ok(Err(if always { Miss::Always } else { Miss::Absent })),
-            Err(error) if always => {
+            Err(error) if always && error.kind() != ErrorKind::Conflict => {
                 let name = self.name();
                 return Err(
                     error.context(format!("the result of committed step `{name}` is lost: {NOT_TWICE}"))
@@ -90,10 +116,10 @@ impl Unit<'_> {
             }
             Err(error) => return Err(error),
         };
-        if header.key != key {
+        if committed.is_some_and(|done| !done.outputs.iter().eq(values.iter().map(|value| &value.digest))) {
             let name = self.name();
             return Err(Error::conflict(format!(
-                "step `{name}` was committed for other inputs than it has now: start a run of another id"
+                "the result of committed step `{name}` was replaced by another run's: start a run of another id"
             )));
         }
         let resumed = always || committed.is_some();
@@ -112,8 +138,16 @@ impl Unit<'_> {
         }))
     }
 
+    #[cold]
+    fn other_inputs(&self) -> Error {
+        let name = self.name();
+        Error::conflict(format!(
+            "step `{name}` was done in this run for other inputs than it has now: start a run of another id"
+        ))
+    }
+
     fn compute(&self, key: Digest) -> Result<Done, Halt> {
-        self.engine.begin()?;
+        self.engine.commit_hits(false)?;
         let scope = &self.engine.scope;
         let name = self.name();
         let inputs: Vec<Erased> = self.inputs.iter().map(|input| input.erased.clone()).collect();
@@ -226,7 +260,8 @@ impl Unit<'_> {
         };
         let id = self.result_id(key);
         store.save(&id, &header, &encoded)?;
-        self.engine.commit(Committed { step: self.name().to_string(), key, result: id })?;
+        let outputs = done.values.iter().map(|value| value.digest).collect();
+        self.engine.commit(Committed { step: self.name().to_string(), key, result: id, outputs })?;
         Ok(done)
     }
 
@@ -335,7 +370,8 @@ impl Unit<'_> {
 
 const NOT_TWICE: &str = "it does not run twice in one run; restore the store or start a run of another id";
 
-fn panicked(step: &str, panic: &(dyn Any + Send)) -> Error {
+#[cold]
+pub(super) fn panicked(step: &str, panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::internal(format!("step `{step}` panicked: {}", text.unwrap_or("without a text")))

@@ -1,13 +1,16 @@
 //! The driver: it does what the policy says when the host ticks it.
 
+use std::error::Error as _;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::policy::TriggerPolicy;
 use super::state::{Action, Active, Cause, Hold, TriggerState};
-use crate::pipeline::{Execution, Pipeline, Request, Runner};
+use crate::pipeline::store::check_run_id;
+use crate::pipeline::{Execution, Pipeline, Request, Runner, StartedOtherwise};
 use crate::run::RunStatus;
-use crate::{ErrorKind, Event, EventSink, Result, Timestamp};
+use crate::{Error, ErrorKind, Event, EventSink, Result, Timestamp};
 
 /// Trains again and again: a pipeline, a runner, a policy.
 ///
@@ -40,8 +43,13 @@ pub struct ContinuousTraining {
     policy: TriggerPolicy,
     request: Box<Customise>,
     state: Mutex<TriggerState>,
-    running: Mutex<()>,
+    running: Mutex<Waits>,
+    /// Whether the store has not what is in memory.
+    unsaved: AtomicBool,
 }
+
+/// The questions of the run that is going on, as tokens; empty if it asks none or was not run yet.
+type Waits = Vec<String>;
 
 type Customise = dyn Fn(Request, &[Cause]) -> Request + Send + Sync;
 
@@ -51,15 +59,15 @@ type Customise = dyn Fn(Request, &[Cause]) -> Request + Send + Sync;
 pub enum Tick {
     /// Nothing.
     Idle(Hold),
-    /// It ran the pipeline, or went on with a run; a suspended one goes on at a tick after the answer.
+    /// It ran the pipeline, or went on with a run; a suspended one goes on at the tick after an answer.
     Ran(Box<Execution>),
 }
 
 impl ContinuousTraining {
-    /// A driver. Its name starts the id of each run: `name-000001`, `name-000002`, and so on.
+    /// A driver; one alone may use a name in a store. Its name starts the id of each run: `name-000001`, `name-000002`, and so on.
     ///
     /// # Errors
-    /// `Invalid` if the pipeline is wired wrong; `Data` or `Unavailable` if the state in the store cannot be
+    /// `Invalid` if the pipeline is wired wrong, or the name cannot start the id of a run; `Data` or `Unavailable` if the state in the store cannot be
     /// read.
     pub fn new(
         name: impl Into<String>,
@@ -68,11 +76,27 @@ impl ContinuousTraining {
         policy: TriggerPolicy,
     ) -> Result<Self> {
         let name = name.into();
+        check_run_id(&format!("{name}-000000"))?;
         pipeline.check()?;
-        let stored = runner.store().map(|store| store.load_trigger(&name)).transpose()?.flatten();
-        let state = stored.unwrap_or_else(|| TriggerState::new(runner.clock().now()));
+        let mut state = TriggerState::new(runner.clock().now());
+        if let Some(store) = runner.store() {
+            match store.load_trigger(&name)? {
+                Some(stored) => state = stored,
+                // The runs of a state that was deleted are not to be resumed under the numbers of new ones.
+                None => state.runs = store.last_number(&name)?,
+            }
+        }
         let request: Box<Customise> = Box::new(|request, _| request);
-        Ok(Self { name, runner, pipeline, policy, request, state: state.into(), running: Mutex::new(()) })
+        Ok(Self {
+            name,
+            runner,
+            pipeline,
+            policy,
+            request,
+            state: state.into(),
+            running: Mutex::default(),
+            unsaved: AtomicBool::new(false),
+        })
     }
 
     /// Changes the request of each run: its seed, its parameters. It must give the same request for the same
@@ -115,26 +139,55 @@ impl ContinuousTraining {
         self.lock().clone()
     }
 
+    /// Gives up the run that is going on, such as one whose approval nobody answers; its causes are dropped. Says
+    /// whether there was one.
+    ///
+    /// # Errors
+    /// `Conflict` if a thread executes it now, `Unavailable` if the store cannot be written.
+    pub fn abandon(&self) -> Result<bool> {
+        let Some(mut waits) = self.try_running() else {
+            return Err(Error::conflict("the run is being executed: cancel it first"));
+        };
+        waits.clear();
+        let was_active = self.lock().active.is_some();
+        self.change(|state, _, now| state.abandoned(now))?;
+        Ok(was_active)
+    }
+
     /// Does what is to be done now, and returns when that is over. While one thread is in here, others are
     /// told that a run is going on.
     ///
     /// # Errors
     /// Those of [`Runner::run`]: the run is over then, and its causes come back if the policy retries. After
-    /// `Conflict` (somebody else executes the run) it is not over. `Unavailable` if the store cannot be
-    /// written.
+    /// `Conflict` either somebody else executes the run, and it is not over, or it was started with another
+    /// pipeline, as before an update: then it is given up, and its causes start a new one at the next tick.
+    /// `Unavailable` if the store cannot be written.
     pub fn tick(&self) -> Result<Tick> {
-        let Ok(_running) = self.running.try_lock() else { return Ok(Tick::Idle(Hold::Running)) };
+        let Some(mut waits) = self.try_running() else { return Ok(Tick::Idle(Hold::Running)) };
         let active = match self.next()? {
             Ok(active) => active,
             Err(hold) => return Ok(Tick::Idle(hold)),
         };
-        let request = Request::new(format!("{}-{:06}", self.name, active.run));
-        let outcome = self.runner.run(&self.pipeline, (self.request)(request, &active.causes));
+        let id = format!("{}-{:06}", self.name, active.run);
+        if !waits.is_empty() && !self.is_answered(&id, &waits)? {
+            return Ok(Tick::Idle(Hold::Approval));
+        }
+        waits.clear();
+        let request = (self.request)(Request::new(id), &active.causes);
+        let outcome = self.runner.run(&self.pipeline, request);
         let is_over = match &outcome {
             Ok(done) => match done.status() {
-                RunStatus::Suspended { .. } | RunStatus::Cancelled => None,
+                RunStatus::Suspended { waiting } => {
+                    *waits = waiting.iter().map(|question| question.token.clone()).collect();
+                    None
+                }
+                RunStatus::Cancelled => None,
                 _ => Some(true),
             },
+            Err(error) if error.source().is_some_and(|cause| cause.is::<StartedOtherwise>()) => {
+                self.change(|state, _, now| state.superseded(now))?;
+                None
+            }
             Err(error) if error.kind() == ErrorKind::Conflict => None,
             Err(_) => Some(false),
         };
@@ -142,6 +195,26 @@ impl ContinuousTraining {
             self.change(|state, policy, now| state.ended(policy, now, success))?;
         }
         Ok(Tick::Ran(Box::new(outcome?)))
+    }
+
+    /// Whether people answered one of these questions.
+    fn is_answered(&self, run: &str, tokens: &[String]) -> Result<bool> {
+        let Some(store) = self.runner.store() else { return Ok(true) };
+        for token in tokens {
+            if store.answer(run, token)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The right to run, unless another thread has it. A panic of the host's code is over when it is seen here.
+    fn try_running(&self) -> Option<MutexGuard<'_, Waits>> {
+        match self.running.try_lock() {
+            Ok(waits) => Some(waits),
+            Err(TryLockError::Poisoned(waits)) => Some(waits.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The run to start or to go on with.
@@ -171,12 +244,18 @@ impl ContinuousTraining {
 
     fn change(&self, change: impl FnOnce(&mut TriggerState, &TriggerPolicy, Timestamp)) -> Result<()> {
         let mut state = self.lock();
+        let before = state.clone();
         change(&mut state, &self.policy, self.runner.clock().now());
+        if *state == before && !self.unsaved.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         self.save(&state)
     }
 
     fn save(&self, state: &TriggerState) -> Result<()> {
-        self.runner.store().map_or(Ok(()), |store| store.save_trigger(&self.name, state))
+        let saved = self.runner.store().map_or(Ok(()), |store| store.save_trigger(&self.name, state));
+        self.unsaved.store(saved.is_err(), Ordering::SeqCst);
+        saved
     }
 
     fn lock(&self) -> MutexGuard<'_, TriggerState> {
@@ -184,7 +263,7 @@ impl ContinuousTraining {
     }
 }
 
-/// An event that the store could not keep is in memory all the same.
+/// An event that the store could not keep is in memory all the same. One that is no cause for a run is not written.
 impl EventSink for ContinuousTraining {
     fn emit(&self, event: &Event) {
         // The state in memory has the event; the next write to the store takes it along.

@@ -62,4 +62,18 @@ impl Schedule {
             Self::Cron(cron) => cron.next_after(time),
         }
     }
+    /// The last due time up to `now`, where `due` is one: what is counted from next.
+    pub(super) fn last_due(&self, due: Timestamp, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Every(period) => {
+                let (late, period) = (now.saturating_since(due).as_nanos(), period.as_nanos().max(1));
+                // Shorter than `late`, which is a duration.
+                let passed = u64::try_from(late / period * period / 1_000).unwrap_or(u64::MAX);
+                due.saturating_add(Duration::from_micros(passed))
+            }
+            // The pattern itself holds the due times.
+            #[cfg(feature = "cron")]
+            Self::Cron(_) => now,
+        }
+    }
 }

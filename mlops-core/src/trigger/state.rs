@@ -60,6 +60,8 @@ pub enum Hold {
     },
     /// A run is going on.
     Running,
+    /// A run waits for people to answer its approvals.
+    Approval,
     /// There is a cause; more may come until this time.
     Debounce(Timestamp),
     /// There is a cause, but the last run ended too short ago.
@@ -144,7 +146,8 @@ impl TriggerState {
             _ => None,
         });
         match is_known {
-            Some(known) => *known = new,
+            Some(known) if policy.new_rows.is_some_and(|limit| new >= limit.max(1)) => *known = new,
+            Some(_) => self.causes.retain(|cause| !matches!(cause, Cause::NewRows(_))),
             None if policy.new_rows.is_some_and(|limit| new >= limit.max(1)) => {
                 self.add(now, Cause::NewRows(new));
             }
@@ -166,8 +169,8 @@ impl TriggerState {
         self.since = self.since.min(now);
         self.ended = self.ended.map(|ended| ended.min(now));
         let next = policy.schedule.as_ref().and_then(|schedule| schedule.next_after(self.counted));
-        if let Some(due) = next.filter(|due| *due <= now) {
-            self.counted = now;
+        if let (Some(schedule), Some(due)) = (&policy.schedule, next.filter(|due| *due <= now)) {
+            self.counted = schedule.last_due(due, now);
             self.add(now, Cause::Schedule(due));
         }
         match self.hold(policy, now, next) {
@@ -198,6 +201,22 @@ impl TriggerState {
         }
         for cause in active.causes.into_iter().filter(|cause| !matches!(cause, Cause::Manual(_))) {
             self.add(now, cause);
+        }
+    }
+
+    /// Notes that the run cannot go on, since the pipeline is another one now: its causes come back.
+    pub fn superseded(&mut self, now: Timestamp) {
+        let Some(active) = self.active.take() else { return };
+        for cause in active.causes {
+            self.add(now, cause);
+        }
+    }
+
+    /// Notes that the run was given up, and its causes with it.
+    pub fn abandoned(&mut self, now: Timestamp) {
+        if self.active.take().is_some() {
+            self.ended = Some(now);
+            self.failures = 0;
         }
     }
 
@@ -284,6 +303,33 @@ mod tests {
         assert_eq!(state.tick(&policy(), at(8)), Action::Wait(Hold::Running));
         state.rows(&policy(), at(9), 30);
         assert_eq!(state.causes, [], "5 rows since the run started");
+    }
+
+    #[test]
+    fn a_late_tick_does_not_move_the_schedule() {
+        let policy = TriggerPolicy { debounce: Duration::ZERO, cooldown: Duration::ZERO, ..policy() };
+        let mut state = TriggerState::new(at(0));
+        let mut due = Vec::new();
+        for second in (0..1000).step_by(7) {
+            if let Action::Start { causes, .. } = state.tick(&policy, at(second)) {
+                due.extend(causes);
+                state.started();
+                state.ended(&policy, at(second), true);
+            }
+        }
+        let hundreds = (1..10).map(|n| Cause::Schedule(at(n * 100))).collect::<Vec<_>>();
+        assert_eq!(due, hundreds);
+        state.tick(&policy, at(5555));
+        assert_eq!(state.counted, at(5500), "of times that nobody ticked, one counts");
+    }
+
+    #[test]
+    fn rows_that_were_dropped_again_are_no_cause() {
+        let mut state = TriggerState::new(at(0));
+        state.rows(&policy(), at(1), 20);
+        assert_eq!(state.causes, [Cause::NewRows(20)]);
+        state.rows(&policy(), at(2), 5);
+        assert_eq!(state.causes, []);
     }
 
     #[test]

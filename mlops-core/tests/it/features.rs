@@ -151,6 +151,46 @@ fn json_keeps_every_bit_and_newer_versions_are_refused() {
 }
 
 #[test]
+fn a_constant_column_is_0_and_stays_small() {
+    let schema = || TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let of = |values: &[f64]| {
+        let csv = values.iter().fold("x\n".to_owned(), |csv, value| csv + &format!("{value:e}\n"));
+        Dataset::from_csv(csv.as_bytes(), schema()).unwrap()
+    };
+    let fit = |values: &[f64], scaling| {
+        let spec = EncoderSpec::new([("x", Transform::Numeric { scaling, missing: Missing::NaN })]);
+        Encoder::fit(&spec, &of(values))
+    };
+    for (value, rows) in [(0.1, 10), (3.3, 10), (37.0, 100), (0.7, 12_330), (1e300, 7), (0.0, 3)] {
+        for scaling in [Scaling::Standardise, Scaling::MinMax] {
+            let encoder = fit(&vec![value; rows], scaling).unwrap();
+            for request in [value, value * 1.01, 1e6] {
+                let mut out = [9.0];
+                encoder.encode_row(&[request.into()], &mut out).unwrap();
+                assert_eq!(out, [0.0], "{value} x {rows}: {request}");
+            }
+        }
+    }
+    let huge = fit(&[-1e200, 1e200], Scaling::Standardise).unwrap();
+    let mut out = [0.0];
+    huge.encode_row(&[1e200.into()], &mut out).unwrap();
+    assert_eq!(out, [1.0]);
+    for (values, scaling) in [
+        ([-1.7e308, 1.7e308], Scaling::MinMax),
+        ([-1.7e308, 1.7e308], Scaling::Standardise),
+        ([0.0, 5e-324], Scaling::MinMax),
+    ] {
+        match fit(&values, scaling) {
+            Err(error) => assert!(error.to_string().contains("`x` goes from"), "{error}"),
+            Ok(encoder) => {
+                encoder.encode_row(&[values[1].into()], &mut out).unwrap();
+                assert!((out[0] - 1.0).abs() < 1e-6, "{values:?} {scaling:?}: {out:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_damaged_encoder_is_an_error_and_not_a_panic_later() {
     let spec =
         EncoderSpec::new([("visitor", Transform::Hash { buckets: 8 }), ("visitor", Transform::one_hot(3))]);

@@ -84,6 +84,10 @@ impl Engine<'_> {
                 RunStatus::Failed { step: String::new(), error: format!("{error:#}") }
             }
         };
+        if matches!(status, RunStatus::Suspended { .. }) {
+            // What is approved is what was seen, even if the cache forgets it meanwhile.
+            self.commit_hits(true)?;
+        }
         let mut params = BTreeMap::new();
         let mut steps = Vec::with_capacity(self.pipeline.nodes.len());
         for (node, settled) in self.pipeline.nodes.iter().zip(&self.settled) {

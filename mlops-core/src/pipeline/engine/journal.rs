@@ -8,21 +8,21 @@ use crate::pipeline::node::Work;
 use crate::pipeline::store::{Committed, Entry, JOURNAL_FORMAT, Journal, Started};
 use crate::{Digest, Digester, Error, Result};
 
-pub(super) struct OpenJournal {
-    journal: Journal,
-    has_start: bool,
-}
+/// What tells a run that was started otherwise from one that is executed elsewhere: both are a `Conflict`.
+#[derive(Debug, thiserror::Error)]
+#[error("it was started with {0}")]
+pub(crate) struct StartedOtherwise(String);
 
 impl Engine<'_> {
-    /// Takes the journal of this run, if there is one, for this run alone.
-    pub(in crate::pipeline) fn lock_journal(&mut self) -> Result<()> {
+    /// Takes the journal of this run for this run alone, and notes in a new one what it starts with.
+    pub(in crate::pipeline) fn open_journal(&mut self) -> Result<()> {
         let Some(store) = &self.runner.store else { return Ok(()) };
-        let Some(opened) = Journal::open(&store.journal_path(&self.scope.run)?, false, store.is_durable())?
-        else {
-            return Ok(());
-        };
-        let has_start = self.replay(opened.entries)?;
-        self.journal = Mutex::new(Some(OpenJournal { journal: opened.journal, has_start }));
+        let opened = Journal::open(&store.make_journal_folder(&self.scope.run)?, store.is_durable())?;
+        let mut journal = opened.journal;
+        if !self.replay(opened.entries)? {
+            journal.append(&[Entry::Started(self.start())], false)?;
+        }
+        self.journal = Mutex::new(Some(journal));
         Ok(())
     }
 
@@ -73,9 +73,10 @@ impl Engine<'_> {
             return Ok(());
         }
         let (run, changes) = (&self.scope.run, changes.join(", "));
-        Err(Error::conflict(format!(
+        let message = format!(
             "run `{run}` was started with {changes}: start a run of another id, the cache has what is still valid"
-        )))
+        );
+        Err(Error::conflict(message).with_source(StartedOtherwise(changes)))
     }
 
     fn start(&self) -> Started {
@@ -113,35 +114,28 @@ impl Engine<'_> {
         }
     }
 
-    /// Makes sure that this run alone has its journal, before anything is computed.
-    pub(in crate::pipeline) fn begin(&self) -> Result<()> {
-        let Some(store) = &self.runner.store else { return Ok(()) };
-        let mut guard = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        if guard.as_ref().is_some_and(|open| open.has_start) {
-            return Ok(());
-        }
-        let mut journal = match guard.take() {
-            Some(open) => open.journal,
-            None => {
-                let path = store.make_journal_folder(&self.scope.run)?;
-                match Journal::open(&path, true, store.is_durable())? {
-                    Some(opened) if opened.entries.is_empty() => opened.journal,
-                    _ => {
-                        let run = &self.scope.run;
-                        return Err(Error::conflict(format!("run `{run}` was just started elsewhere")));
-                    }
-                }
-            }
-        };
-        journal.append(&Entry::Started(self.start()))?;
-        *guard = Some(OpenJournal { journal, has_start: true });
-        Ok(())
+    /// Notes that a step's result came from the cache. It is in the journal before anything that is computed from
+    /// it, so that a resumed run goes on from the very same values.
+    pub(in crate::pipeline) fn take_from_cache(&self, hit: Committed) {
+        self.hits.lock().unwrap_or_else(PoisonError::into_inner).push(hit);
     }
 
+    /// Writes what came from the cache since the last time.
+    pub(in crate::pipeline) fn commit_hits(&self, sync: bool) -> Result<()> {
+        let mut guard = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(journal) = guard.as_mut() else { return Ok(()) };
+        let hits = std::mem::take(&mut *self.hits.lock().unwrap_or_else(PoisonError::into_inner));
+        if hits.is_empty() && !sync {
+            return Ok(());
+        }
+        journal.append(&hits.into_iter().map(Entry::Committed).collect::<Vec<_>>(), sync)
+    }
+
+    /// Notes that a step was computed; when this returns, it does not run again in this run.
     pub(in crate::pipeline) fn commit(&self, done: Committed) -> Result<()> {
         let mut guard = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         match guard.as_mut() {
-            Some(open) => open.journal.append(&Entry::Committed(done)),
+            Some(journal) => journal.append(&[Entry::Committed(done)], true),
             None => Ok(()),
         }
     }

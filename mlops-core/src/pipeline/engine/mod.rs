@@ -1,16 +1,16 @@
 //! One run from its first to its last step.
 
 mod close;
-mod journal;
+pub(crate) mod journal;
 mod settle;
 mod wanted;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use self::journal::OpenJournal;
 use self::wanted::{needed, parameter};
 use super::artifact::Erased;
 use super::context::Scope;
@@ -19,8 +19,8 @@ use super::parallel::settle_all;
 use super::pipeline::Pipeline;
 use super::request::{Injected, Request};
 use super::runner::{Execution, Runner};
-use super::store::Committed;
-use super::unit::Unit;
+use super::store::{Committed, Journal};
+use super::unit::{Unit, panicked};
 use crate::run::{Run, StepRecord, StepState};
 use crate::{Digest, Error, Result, Timestamp};
 
@@ -37,7 +37,9 @@ pub(super) struct Engine<'a> {
     pub(super) settled: Vec<OnceLock<Settled>>,
     /// How many more threads may be started.
     pub(super) permits: AtomicUsize,
-    journal: Mutex<Option<OpenJournal>>,
+    journal: Mutex<Option<Journal>>,
+    /// What came from the cache and is not in the journal yet.
+    hits: Mutex<Vec<Committed>>,
     started: Timestamp,
 }
 
@@ -105,7 +107,7 @@ pub(super) enum Mode<'a> {
 impl Mode<'_> {
     fn obtain(&mut self, unit: &Unit<'_>) -> Result<Option<Done>, Halt> {
         match self {
-            Self::Run => unit.obtain(),
+            Self::Run => unit.obtain().map(Some),
             Self::Plan(foresee) => foresee(unit),
         }
     }
@@ -147,12 +149,19 @@ impl<'a> Engine<'a> {
             settled: pipeline.nodes.iter().map(|_| OnceLock::new()).collect(),
             permits: AtomicUsize::new(runner.threads - 1),
             journal: Mutex::new(None),
+            hits: Mutex::default(),
         })
     }
 }
 
-/// Runs all needed nodes and closes the run.
+/// Runs all needed nodes and closes the run. A panic of the caller's types or observers outside of a step is an
+/// error too.
 pub(super) fn run(engine: &Engine<'_>) -> Result<Execution> {
+    catch_unwind(AssertUnwindSafe(|| run_to_its_end(engine)))
+        .unwrap_or_else(|panic| Err(panicked("outside of all steps", &*panic)))
+}
+
+fn run_to_its_end(engine: &Engine<'_>) -> Result<Execution> {
     let (pipeline, scope) = (engine.pipeline, &engine.scope);
     scope.notify(&Notice::RunStarted { pipeline: &pipeline.name, steps: pipeline.nodes.len() });
     let outcome = if engine.runner.threads == 1 {

@@ -1,5 +1,6 @@
 //! How a node ends: skipped, given, joined, asked for, found or computed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::wire::list_digest;
@@ -9,18 +10,33 @@ use crate::pipeline::context::operation_id;
 use crate::pipeline::node::{Each, Guard, Node, Param, Work};
 use crate::pipeline::observer::Notice;
 use crate::pipeline::parallel;
-use crate::pipeline::unit::Unit;
+use crate::pipeline::unit::{Unit, panicked};
 use crate::run::StepState;
 use crate::{Digester, Error, Result};
 
 impl Engine<'_> {
-    /// Does what is to be done at this node; all earlier ones are settled.
+    /// Does what is to be done at this node; all earlier ones are settled. A panic, of the caller's types or
+    /// observers, fails the step.
     pub(in crate::pipeline) fn settle(&self, index: usize) -> Result<(), Halt> {
         let node = &self.pipeline.nodes[index];
-        let settled = self.settled_as(node, &mut Mode::Run)?;
-        if !self.scope.observers.is_empty() && !matches!(node.work, Work::Param(_) | Work::Input) {
-            self.scope.notify(&Notice::StepDone(&self.record(node, Some(&settled))));
-        }
+        let settle = || {
+            let settled = self.settled_as(node, &mut Mode::Run)?;
+            if matches!(settled, Settled::Asks(_)) && self.runner.store.is_none() {
+                let name = &node.name;
+                return Err(Error::invalid(format!(
+                    "approval `{name}` needs a store, where the answer is kept: give the runner one"
+                ))
+                .into());
+            }
+            if !self.scope.observers.is_empty() && !matches!(node.work, Work::Param(_) | Work::Input) {
+                self.scope.notify(&Notice::StepDone(&self.record(node, Some(&settled))));
+            }
+            Ok(settled)
+        };
+        let settled = catch_unwind(AssertUnwindSafe(settle)).unwrap_or_else(|panic| {
+            let step = node.name.clone();
+            Err(Halt::Failed { error: panicked(&step, &*panic), step })
+        })?;
         // A node is settled once, by the thread that took it.
         let _ = self.settled[index].set(settled);
         Ok(())
@@ -64,7 +80,7 @@ impl Engine<'_> {
                 return Err(Error::invalid(format!("input `{name}` has no value: inject one")).into());
             }
             Work::Require(_) => Done::with(StepState::Computed, Vec::new()),
-            Work::Approval => return self.ask(node),
+            Work::Approval => return self.ask(node, &inputs),
             Work::Call(call) => {
                 let unit = Unit { engine: self, node, place: None, call, inputs: &inputs };
                 match mode.obtain(&unit)? {
@@ -124,8 +140,12 @@ impl Engine<'_> {
         })
     }
 
-    fn ask(&self, node: &Node) -> Result<Settled, Halt> {
-        let token = operation_id(&self.scope.pipeline, &self.scope.run, &node.name).to_string();
+    /// Asks under a token that names what is shown: an answer counts for that alone.
+    fn ask(&self, node: &Node, shown: &[Value]) -> Result<Settled, Halt> {
+        let mut token = Digester::new();
+        token.update(operation_id(&self.scope.pipeline, &self.scope.run, &node.name).as_bytes());
+        shown.iter().for_each(|value| token.update(value.digest.as_bytes()));
+        let token = token.finish().to_string();
         let answer = match &self.runner.store {
             Some(store) => store.answer(&self.scope.run, &token)?,
             None => None,
@@ -158,8 +178,11 @@ impl Engine<'_> {
             let call = &each.call;
             Unit { engine: self, node, place: Some(place), call, inputs: &rows[place] }
         };
-        let items = match mode {
-            Mode::Run => parallel::each(self, rows.len(), &|place| unit(place).obtain())?,
+        let items: Vec<Option<Done>> = match mode {
+            Mode::Run => {
+                let items = parallel::each(self, rows.len(), &|place| unit(place).obtain())?;
+                items.into_iter().map(Some).collect()
+            }
             Mode::Plan(_) => {
                 (0..rows.len()).map(|place| mode.obtain(&unit(place))).collect::<Result<_, Halt>>()?
             }

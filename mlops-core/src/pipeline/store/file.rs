@@ -12,8 +12,13 @@ pub(super) fn failed(verb: &str, path: &Path, error: io::Error) -> Error {
     Error::unavailable(format!("cannot {verb} `{}`", path.display())).with_source(error)
 }
 
-pub(super) fn create_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|error| failed("make", path, error))
+/// Makes a folder, if there is none, whose name survives a crash of the machine if that is asked for.
+pub(super) fn create_dir(path: &Path, durable: bool) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(|error| failed("make", path, error))?;
+    if durable { sync_folder(path) } else { Ok(()) }
 }
 
 /// The bytes of a file, or nothing if it does not exist.
@@ -35,7 +40,7 @@ pub(super) fn write(tmp: &Path, path: &Path, parts: &[&[u8]], durable: bool) -> 
 /// Writes a file that must not exist; false if it does.
 pub(super) fn write_new(tmp: &Path, path: &Path, bytes: &[u8], durable: bool) -> Result<bool> {
     if let Some(folder) = path.parent() {
-        create_dir(folder)?;
+        create_dir(folder, durable)?;
     }
     let draft = draft(tmp, &[bytes], durable)?;
     let linked = fs::hard_link(&draft, path);
@@ -61,14 +66,26 @@ pub(super) fn sync_folder(_: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A file with a name that no process uses: in containers that share a folder, all have the same process id.
 fn draft(tmp: &Path, parts: &[&[u8]], durable: bool) -> Result<PathBuf> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let path = tmp.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    let fill = || {
-        let mut file = File::create(&path)?;
+    let (path, mut file) = loop {
+        let path = tmp.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        match File::create_new(&path) {
+            Ok(file) => break (path, file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed("make", &path, error)),
+        }
+    };
+    let mut fill = || {
         parts.iter().try_for_each(|part| file.write_all(part))?;
         if durable { file.sync_data() } else { Ok(()) }
     };
-    fill().map_err(|error| failed("write", &path, error))?;
+    let filled = fill();
+    filled.map_err(|error| {
+        // The draft is of no use; the error that made it so is what people must see.
+        let _ = fs::remove_file(&path);
+        failed("write", &path, error)
+    })?;
     Ok(path)
 }

@@ -1,8 +1,8 @@
 //! What a run committed, as a file that only grows.
 //!
 //! A line is 16 hexadecimal digits, a space, and an [`Entry`] in JSON. The digits are the first of the
-//! SHA-256 over the line before's digits and the JSON, so no line can be changed, lost, added or moved
-//! unseen. A line is written by one call and ends with the only line feed in it: a process that is killed
+//! SHA-256 over the line before's digits and the JSON, so no line is changed, lost, added or moved by accident
+//! unseen; there is no key that would keep out somebody who means to. Lines are written by one call, and each ends with the only line feed in it: a process that is killed
 //! leaves whole lines and at most one that has no end, which was never committed and is cut off.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -43,7 +43,7 @@ pub struct Started {
     pub time: Timestamp,
 }
 
-/// A step that is done for good.
+/// A step that is done for good: computed, or taken from the cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Committed {
     /// The step.
@@ -52,6 +52,8 @@ pub struct Committed {
     pub key: Digest,
     /// The id of its result in the store.
     pub result: Digest,
+    /// The digests of its outputs.
+    pub outputs: Vec<Digest>,
 }
 
 pub(in super::super) const FORMAT: u32 = 1;
@@ -103,6 +105,8 @@ pub(in super::super) struct Journal {
     sum: String,
     length: u64,
     durable: bool,
+    /// Whether this process made sure that the folder keeps its name.
+    is_named: bool,
 }
 
 pub(in super::super) struct Opened {
@@ -111,15 +115,11 @@ pub(in super::super) struct Opened {
 }
 
 impl Journal {
-    /// Opens the journal for this process alone, and cuts off a line that was never committed. Gives
-    /// nothing if there is none and it is not to be made.
-    pub(in super::super) fn open(path: &Path, make: bool, durable: bool) -> Result<Option<Opened>> {
-        let mut file = match OpenOptions::new().read(true).write(true).create(make).truncate(false).open(path)
-        {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !make => return Ok(None),
-            Err(error) => return Err(file::failed("open", path, error)),
-        };
+    /// Opens the journal, or a new one, for this process alone, and cuts off a line that was never committed.
+    pub(in super::super) fn open(path: &Path, durable: bool) -> Result<Opened> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(|error| file::failed("open", path, error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -139,30 +139,31 @@ impl Journal {
             None => &bytes[..whole],
         };
         let sum = String::from_utf8_lossy(sum.get(..SUM_DIGITS).unwrap_or_default()).into_owned();
-        let mut journal = Self { file, path: path.to_owned(), sum, length: whole as u64, durable };
+        let mut journal =
+            Self { file, path: path.to_owned(), sum, length: whole as u64, durable, is_named: false };
         if whole < bytes.len() {
             journal.cut()?;
         }
-        if bytes.is_empty() && durable {
-            file::sync_folder(path)?;
-        }
-        Ok(Some(Opened { journal, entries }))
+        Ok(Opened { journal, entries })
     }
 
-    /// Adds an entry; when this returns, it is there for good.
-    pub(in super::super) fn append(&mut self, entry: &Entry) -> Result<()> {
-        let json = serde_json::to_vec(entry).map_err(|error| {
-            Error::new(ErrorKind::Internal, "an entry does not go into JSON").with_source(error)
-        })?;
-        let sum = chain(&self.sum, &json);
-        let mut line = Vec::with_capacity(json.len() + SUM_DIGITS + 2);
-        line.extend_from_slice(sum.as_bytes());
-        line.push(b' ');
-        line.extend_from_slice(&json);
-        line.push(b'\n');
+    /// Adds entries. When this returns they survive a crash of the process and, with `sync`, one of the machine.
+    pub(in super::super) fn append(&mut self, entries: &[Entry], sync: bool) -> Result<()> {
+        let mut sum = self.sum.clone();
+        let mut lines = Vec::new();
+        for entry in entries {
+            let json = serde_json::to_vec(entry).map_err(|error| {
+                Error::new(ErrorKind::Internal, "an entry does not go into JSON").with_source(error)
+            })?;
+            sum = chain(&sum, &json);
+            lines.extend_from_slice(sum.as_bytes());
+            lines.push(b' ');
+            lines.extend_from_slice(&json);
+            lines.push(b'\n');
+        }
         let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| {
-            self.file.write_all(&line)?;
-            if self.durable { self.file.sync_data() } else { Ok(()) }
+            self.file.write_all(&lines)?;
+            if sync && self.durable { self.file.sync_data() } else { Ok(()) }
         });
         if let Err(error) = written {
             let error = file::failed("write", &self.path, error);
@@ -172,7 +173,11 @@ impl Journal {
             });
         }
         self.sum = sum;
-        self.length += line.len() as u64;
+        self.length += lines.len() as u64;
+        if sync && self.durable && !self.is_named {
+            file::sync_folder(&self.path)?;
+            self.is_named = true;
+        }
         Ok(())
     }
 

@@ -47,7 +47,7 @@ impl Store {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         let root: PathBuf = folder.into();
         for part in ["results", "latest", "runs", "tmp"] {
-            file::create_dir(&root.join(part))?;
+            file::create_dir(&root.join(part), true)?;
         }
         Ok(Self { root: root.into(), durable: true })
     }
@@ -123,7 +123,7 @@ impl Store {
             Error::internal("the record of a run does not go into JSON").with_source(error)
         })?;
         let folder = self.run_folder(&run.id)?;
-        file::create_dir(&folder)?;
+        file::create_dir(&folder, self.durable)?;
         file::write(&self.tmp(), &folder.join("run.json"), &[&json], false)
     }
 
@@ -131,7 +131,7 @@ impl Store {
         let json = serde_json::to_vec_pretty(state)
             .map_err(|error| Error::internal("a trigger does not go into JSON").with_source(error))?;
         let path = self.trigger_path(name);
-        file::create_dir(&self.root.join("triggers"))?;
+        file::create_dir(&self.root.join("triggers"), self.durable)?;
         file::write(&self.tmp(), &path, &[&json], self.durable)
     }
 
@@ -155,7 +155,7 @@ impl Store {
     }
 
     /// The answer to a question, if it was given.
-    pub(super) fn answer(&self, run: &str, token: &str) -> Result<Option<Approval>> {
+    pub(crate) fn answer(&self, run: &str, token: &str) -> Result<Option<Approval>> {
         let path = self.answer_path(run, token);
         let Some(bytes) = file::read(&path)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| {
@@ -178,7 +178,7 @@ impl Store {
     pub(super) fn save(&self, id: &Digest, header: &Header, outputs: &[Vec<u8>]) -> Result<()> {
         let path = self.result_path(id);
         if let Some(folder) = path.parent() {
-            file::create_dir(folder)?;
+            file::create_dir(folder, self.durable)?;
         }
         let head = header.encode()?;
         let mut parts = vec![head.as_slice()];
@@ -205,7 +205,7 @@ impl Store {
     }
 
     pub(super) fn make_journal_folder(&self, run: &str) -> Result<PathBuf> {
-        file::create_dir(&self.run_folder(run)?)?;
+        file::create_dir(&self.run_folder(run)?, self.durable)?;
         self.journal_path(run)
     }
 
@@ -246,14 +246,33 @@ impl Store {
         self.root.join("runs").join(run).join("answers").join(Digest::of(token).to_string())
     }
 
-    /// The folder of a run, whose id must be safe as a file name everywhere.
+    /// The folder of a run.
     pub(super) fn run_folder(&self, run: &str) -> Result<PathBuf> {
-        let safe = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-        if run.is_empty() || run.len() > 128 || run.starts_with('.') || !run.chars().all(safe) {
-            return Err(Error::invalid(format!(
-                "`{run}` cannot name a run: want 1 to 128 of A-Z a-z 0-9 - _ . +, not starting with a dot"
-            )));
-        }
+        check_run_id(run)?;
         Ok(self.root.join("runs").join(run))
     }
+
+    /// The greatest number of a run whose id is this name, `-` and the number; 0 without one.
+    pub(crate) fn last_number(&self, name: &str) -> Result<u64> {
+        let folder = self.root.join("runs");
+        let entries = fs::read_dir(&folder).map_err(|error| file::failed("list", &folder, error))?;
+        let mut last = 0;
+        for entry in entries {
+            let id = entry.map_err(|error| file::failed("list", &folder, error))?.file_name();
+            let number = id.to_str().and_then(|id| id.strip_prefix(name)?.strip_prefix('-')?.parse().ok());
+            last = last.max(number.unwrap_or(0));
+        }
+        Ok(last)
+    }
+}
+
+/// The id of a run must be safe as a file name everywhere.
+pub(crate) fn check_run_id(run: &str) -> Result<()> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    if run.is_empty() || run.len() > 128 || run.starts_with('.') || !run.chars().all(safe) {
+        return Err(Error::invalid(format!(
+            "`{run}` cannot name a run: want 1 to 128 of A-Z a-z 0-9 - _ . +, not starting with a dot"
+        )));
+    }
+    Ok(())
 }

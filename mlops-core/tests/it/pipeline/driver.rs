@@ -6,7 +6,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use mlops_core::pipeline::{Approval, Context, Pipeline, Request};
+use mlops_core::pipeline::{Approval, Context, Pipeline, Request, Step};
 use mlops_core::run::RunStatus;
 use mlops_core::trigger::{Cause, ContinuousTraining, Hold, Tick, TriggerPolicy};
 use mlops_core::{Error, ErrorKind, Event, EventKind, EventSink, Result, Severity, Timestamp};
@@ -66,21 +66,115 @@ fn a_suspended_run_goes_on_after_the_answer_even_after_a_restart() {
     };
     let first = training(&bench, wire());
     first.start_now("ana").unwrap();
-    for _ in 0..2 {
-        let Tick::Ran(done) = first.tick().unwrap() else { panic!() };
-        let RunStatus::Suspended { waiting } = done.status() else { panic!() };
-        if first.state().runs == 1 && bench.started.take().len() == 1 {
-            continue;
-        }
-        let yes = Approval::granted("bo", "", Timestamp::EPOCH);
-        bench.store().decide("shop-000001", &waiting[0].token, &yes).unwrap();
-    }
+    let Tick::Ran(done) = first.tick().unwrap() else { panic!() };
+    let RunStatus::Suspended { waiting } = done.status() else { panic!() };
+    assert_eq!(bench.started.names(), ["train"]);
+    let yes = Approval::granted("bo", "", Timestamp::EPOCH);
+    bench.store().decide("shop-000001", &waiting[0].token, &yes).unwrap();
     drop(first);
     let second = training(&bench, wire());
     let Tick::Ran(done) = second.tick().unwrap() else { panic!() };
     assert_eq!(*done.status(), RunStatus::Completed);
     assert_eq!(bench.started.names(), ["push"]);
     assert!(matches!(second.tick().unwrap(), Tick::Idle(Hold::NoCause { .. })));
+}
+
+#[test]
+fn an_open_question_is_not_asked_anew_and_can_be_given_up() {
+    let bench = Bench::new();
+    let wire = || {
+        let mut p = Pipeline::new("p");
+        let model = p.step("train", || Ok(1_u32), ());
+        p.approval("release", model);
+        p
+    };
+    let first = training(&bench, wire());
+    first.start_now("ana").unwrap();
+    assert!(matches!(first.tick().unwrap(), Tick::Ran(_)));
+    for _ in 0..3 {
+        assert!(matches!(first.tick().unwrap(), Tick::Idle(Hold::Approval)));
+    }
+    assert!(first.abandon().unwrap());
+    assert!(!first.abandon().unwrap());
+    assert!(matches!(first.tick().unwrap(), Tick::Idle(Hold::NoCause { .. })));
+    first.start_now("ana").unwrap();
+    let Tick::Ran(next) = first.tick().unwrap() else { panic!() };
+    assert_eq!(next.run.id, "shop-000002");
+}
+
+#[test]
+fn a_pipeline_that_changed_while_its_run_was_open_starts_a_new_run() {
+    let bench = Bench::new();
+    let wire = |version| {
+        let mut p = Pipeline::new("p");
+        let model = p.step(Step::new("train").version(version), || Ok(1_u32), ());
+        p.approval("release", model);
+        p
+    };
+    let before = training(&bench, wire(1));
+    before.rows(10).unwrap();
+    assert!(matches!(before.tick().unwrap(), Tick::Ran(_)));
+    drop(before);
+    let after = training(&bench, wire(2));
+    let error = after.tick().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("started with another wiring"), "{error}");
+    assert_eq!(after.state().causes, [Cause::NewRows(10)]);
+    let Tick::Ran(next) = after.tick().unwrap() else { panic!() };
+    assert_eq!(next.run.id, "shop-000002");
+}
+
+#[test]
+fn a_panic_of_the_host_stops_no_later_tick() {
+    let bench = Bench::new();
+    let mut p = Pipeline::new("p");
+    p.step("train", || Ok(1_u32), ());
+    let panics = std::sync::atomic::AtomicBool::new(true);
+    let training = training(&bench, p).with_request(move |request, _| {
+        assert!(!panics.swap(false, std::sync::atomic::Ordering::SeqCst), "once");
+        request
+    });
+    training.start_now("ana").unwrap();
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| training.tick())).is_err());
+    assert!(matches!(training.tick().unwrap(), Tick::Ran(_)));
+}
+
+#[test]
+fn a_state_that_was_deleted_does_not_resume_old_runs() {
+    let bench = Bench::new();
+    let wire = || {
+        let mut p = Pipeline::new("p");
+        p.step("train", || Ok(1_u32), ());
+        p
+    };
+    let first = training(&bench, wire());
+    first.start_now("ana").unwrap();
+    first.tick().unwrap();
+    std::fs::remove_dir_all(bench.folder.path().join("triggers")).unwrap();
+    let second = training(&bench, wire());
+    second.start_now("ana").unwrap();
+    let Tick::Ran(done) = second.tick().unwrap() else { panic!() };
+    assert_eq!(done.run.id, "shop-000002");
+    let mut p = Pipeline::new("p");
+    p.step("train", || Ok(1_u32), ());
+    let error = ContinuousTraining::new("my shop", bench.runner(), p, policy()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+}
+
+#[test]
+fn a_future_that_is_dropped_cancels_its_own_run_alone() {
+    let bench = Bench::new();
+    let mut p = Pipeline::new("p");
+    p.step("a", || Ok(1_u32), ());
+    let (p, shutdown) = (Arc::new(p), mlops_core::pipeline::CancelToken::default());
+    for run in ["1", "2"] {
+        let running = bench.runner().spawn(p.clone(), Request::new(run).cancel_by(&shutdown)).unwrap();
+        assert_eq!(*block_on(running).unwrap().status(), RunStatus::Completed);
+    }
+    assert!(!shutdown.is_cancelled());
+    shutdown.cancel();
+    let running = bench.bare().spawn(p, Request::new("3").cancel_by(&shutdown)).unwrap();
+    assert_eq!(*block_on(running).unwrap().status(), RunStatus::Cancelled);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Pipelines from the outside.
 
+mod bound;
 mod cache;
 mod crash;
 mod driver;
@@ -7,6 +8,7 @@ mod flow;
 mod formats;
 mod kill;
 mod laws;
+mod panics;
 mod wiring;
 
 use std::collections::BTreeMap;
