@@ -184,7 +184,7 @@ impl ContinuousTraining {
                 RunStatus::Cancelled => None,
                 _ => Some(true),
             },
-            Err(error) if error.source().is_some_and(|cause| cause.is::<StartedOtherwise>()) => {
+            Err(error) if started_otherwise(error) => {
                 self.change(|state, _, now| state.superseded(now))?;
                 None
             }
@@ -261,6 +261,12 @@ impl ContinuousTraining {
     fn lock(&self) -> MutexGuard<'_, TriggerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the run cannot go on, since the pipeline or its request is another one now.
+fn started_otherwise(error: &Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<StartedOtherwise>());
+    cause.is_some()
 }
 
 /// An event that the store could not keep is in memory all the same. One that is no cause for a run is not written.
