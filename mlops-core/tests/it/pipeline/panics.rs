@@ -99,7 +99,9 @@ fn a_panic_in_an_observer_fails_the_run_and_the_next_one_goes_on() {
         for threads in [1, 3] {
             let bench = Bench::new();
             let mut p = Pipeline::new("p");
-            (0..3).for_each(|place| drop(p.step(format!("s{place}"), || Ok(1_u32), ())));
+            for place in 0..3 {
+                p.step(format!("s{place}"), || Ok(1_u32), ());
+            }
             let runner =
                 bench.runner().with_threads(threads).with_observer(Once(when, AtomicBool::new(false)));
             fails(when, &runner, &p);
