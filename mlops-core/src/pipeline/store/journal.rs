@@ -79,7 +79,9 @@ pub fn decode(journal: &[u8]) -> Result<(Vec<Entry>, usize)> {
         let entry = serde_json::from_slice(json);
         let holds_format = entry.as_ref().map_or(true, |entry| matches!(entry, Entry::Started(_)));
         if holds_format && let Some(format) = later_format(json, FORMAT) {
-            return Err(Error::unsupported(format!("journal format {format}: this build reads up to {FORMAT}")));
+            return Err(Error::unsupported(format!(
+                "journal format {format}: this build reads up to {FORMAT}"
+            )));
         }
         entries.push(entry.map_err(|error| damaged().with_source(error))?);
         sum = expected;
