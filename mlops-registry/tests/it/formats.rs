@@ -91,3 +91,35 @@ fn write_format_1() {
     assert_eq!(state.sequence(), 14);
     std::fs::write(HEAD, format!("{}\n", state.head())).unwrap();
 }
+
+/// Writes the fixture of a checkpoint in format 1; kept to say how it was made.
+#[test]
+#[ignore = "writes testdata"]
+#[cfg(feature = "sqlite")]
+fn write_checkpoint_1() {
+    use mlops_core::{ManualClock, Seed};
+    use mlops_registry::{Draft, Expect, NewVersion, Policy, blocking::Registry};
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/registry/checkpoint-1");
+    for location in [folder.to_owned(), format!("sqlite:{folder}.db")] {
+        let clock = ManualClock::new("2026-11-21T00:00:00Z".parse().unwrap());
+        let builder = mlops_registry::Registry::builder().clock(clock).seed(Seed::new(2));
+        let registry = Registry::open_with(builder, &location).unwrap();
+        let id = |version| ModelVersion::new("shop", version);
+        registry.commit(Draft::new("lead", "rules").policy("shop", Policy::default())).unwrap();
+        for number in 1..=3 {
+            let version = NewVersion::new("shop")
+                .file("model.bin", format!("weights {number}"))
+                .metric("auc", 0.9 + f64::from(number) / 100.0)
+                .tag("market", "eu");
+            registry.commit(Draft::new("trainer", "nightly").key(format!("key {number}")).register(version)).unwrap();
+        }
+        registry.commit(Draft::new("ann", "good").approve(&id(2)).alias("champion", &id(2), Expect::Absent)).unwrap();
+        registry.commit(Draft::new("monitor", "week").measure(&id(2), "drift.psi", 0.1)).unwrap();
+        registry.commit(Draft::new("ann", "old").delete(&id(3))).unwrap();
+        registry.commit(Draft::new("ann", "old").purge(&id(3))).unwrap();
+        for round in registry.snapshot().sequence()..66 {
+            registry.commit(Draft::new("ann", "fill").tag(&id(1), "round", round.to_string())).unwrap();
+        }
+        std::fs::write(format!("{folder}.head"), format!("{}\n", registry.snapshot().head())).unwrap();
+    }
+}
