@@ -1,112 +1,151 @@
 //! The bytes of model files, kept by digest on an object store.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, TryStreamExt as _};
 use mlops_core::{Digest, Digester, Error, ModelFile, Result};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
-use crate::onnx::external_data;
-use crate::{FileRecord, Format, UploadId, store};
+use crate::measure::Parts;
+use crate::store::Place;
+use crate::{FileRecord, UploadId, store};
 
 /// The blobs of a registry: `blob/<sha256>/<upload>`.
 #[derive(Clone, Debug)]
 pub(crate) struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// The folder of the store on a local disk.
+    folder: Option<PathBuf>,
 }
 
 impl Blobs {
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, folder: None }
     }
 
-    /// Stores the bytes under a fresh upload. Streams: memory stays at one part.
-    pub(crate) async fn put(&self, sha256: Digest, upload: UploadId, file: &ModelFile) -> Result<()> {
-        let path = blob_path(&sha256, upload);
-        let mut source = Source::open(file)?;
-        let first = source.part()?;
-        let digest = if source.is_done() {
-            let digest = Digest::of(&first);
-            self.check(&digest, &sha256, file)?;
-            self.store
-                .put(&path, first.into())
-                .await
-                .map_err(|error| store::failed("write", &path, error))?;
-            return Ok(());
-        } else {
-            let mut parts = self
-                .store
-                .put_multipart(&path)
-                .await
-                .map_err(|error| store::failed("write", &path, error))?;
-            match copy(first, &mut source, &mut *parts, &path).await {
-                Ok(digest) if digest == sha256 => {
-                    parts.complete().await.map_err(|error| store::failed("write", &path, error))?;
-                    digest
-                }
-                failed => {
-                    // The copy failed already; a part that stays behind is swept with the other orphans.
-                    let _ = parts.abort().await;
-                    failed?
-                }
+    pub(crate) fn at(place: Place) -> Self {
+        Self { store: place.store, folder: place.folder }
+    }
+
+    /// Stores the bytes of a file under its upload, over what may be there. Streams: memory stays at some parts.
+    pub(crate) async fn put(&self, record: &FileRecord, file: &ModelFile) -> Result<()> {
+        let path = blob_path(&record.sha256, record.upload);
+        let failed = |error| store::failed("write", &path, error);
+        let part_bytes = part_bytes(record.size_bytes);
+        let mut source = Parts::open(file, part_bytes)?;
+        if record.size_bytes <= part_bytes as u64 {
+            let bytes = source.next()?;
+            if Digest::of(&bytes) != record.sha256 {
+                return Err(changed(file));
             }
-        };
-        self.check(&digest, &sha256, file)
-    }
-
-    fn check(&self, found: &Digest, want: &Digest, file: &ModelFile) -> Result<()> {
-        if found == want {
+            self.store.put(&path, bytes.into()).await.map_err(failed)?;
             return Ok(());
         }
-        let name = match file {
-            ModelFile::Path(path) => format!("file `{}`", path.display()),
-            _ => "a file".to_owned(),
-        };
-        Err(Error::conflict(format!(
-            "{name} changed while it was being registered: register it when it is done"
-        )))
+        let mut upload = self.store.put_multipart(&path).await.map_err(failed)?;
+        match copy(&mut source, record.size_bytes, &mut *upload, &path).await {
+            Ok(digest) if digest == record.sha256 => upload.complete().await.map(drop).map_err(failed),
+            copied => {
+                // The copy failed already. Parts that stay behind are swept on a local disk; a cloud needs a rule
+                // of its own against unfinished uploads.
+                let _ = upload.abort().await;
+                copied.and(Err(changed(file)))
+            }
+        }
     }
 
     /// A whole upload of these bytes that lies in the store already: what an interrupted try left behind.
     ///
-    /// Only asked for big files, since a look costs a request.
-    pub(crate) async fn find(
-        &self,
-        sha256: Digest,
-        size_bytes: u64,
-        floor: UploadId,
-    ) -> Result<Option<UploadId>> {
-        if size_bytes < PART_BYTES as u64 {
+    /// Only asked for big files, since a look costs a request, and reads them to be sure.
+    pub(crate) async fn find(&self, record: &FileRecord, floor: UploadId) -> Result<Option<UploadId>> {
+        if record.size_bytes < PART_BYTES_MIN as u64 {
             return Ok(None);
         }
-        let folder = Path::from(format!("blob/{sha256}"));
-        let found: Vec<_> = self
-            .store
-            .list(Some(&folder))
-            .try_collect()
-            .await
-            .map_err(|error| store::failed("list", &folder, error))?;
-        let whole = found.iter().filter(|object| object.size == size_bytes);
-        Ok(whole
-            .filter_map(|object| upload_of(&object.location))
-            .map(|(_, upload)| upload)
-            .filter(|id| *id >= floor)
-            .max())
+        let folder = Path::from(format!("blob/{}", record.sha256));
+        let mut found: Vec<_> = self
+            .listed(&folder)
+            .await?
+            .into_iter()
+            .filter(|(_, upload, size_bytes)| *size_bytes == record.size_bytes && *upload >= floor)
+            .collect();
+        found.sort_unstable();
+        while let Some((_, upload, _)) = found.pop() {
+            if self.fault(&FileRecord { upload, ..record.clone() }).await.is_none() {
+                return Ok(Some(upload));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The length of the stored bytes of a file; `None` if they are gone.
+    pub(crate) async fn size(&self, file: &FileRecord) -> Result<Option<u64>> {
+        let path = blob_path(&file.sha256, file.upload);
+        match self.store.head(&path).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(store::failed("read", &path, error)),
+        }
+    }
+
+    /// Brings the bytes of a file back from another upload of them, if that one is whole.
+    pub(crate) async fn restore(&self, file: &FileRecord, from: UploadId) -> Result<bool> {
+        if self.fault(&FileRecord { upload: from, ..file.clone() }).await.is_some() {
+            return Ok(false);
+        }
+        let (from, to) = (blob_path(&file.sha256, from), blob_path(&file.sha256, file.upload));
+        self.store.copy(&from, &to).await.map_err(|error| store::failed("write", &to, error))?;
+        Ok(true)
+    }
+
+    /// Removes what killed writers left half written on a local disk and nobody has touched since a time; gives
+    /// how many bytes. The store hides such files, `<name>#<number>`, from its listings.
+    pub(crate) fn remove_staged(&self, untouched_since: SystemTime) -> Result<u64> {
+        let mut bytes = 0;
+        let mut left: Vec<PathBuf> = self
+            .folder
+            .iter()
+            .flat_map(|folder| ["blob", "log", "checkpoint"].map(|name| folder.join(name)))
+            .collect();
+        while let Some(folder) = left.pop() {
+            // Another process may have removed it meanwhile.
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for entry in entries.flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                if metadata.is_dir() {
+                    left.push(entry.path());
+                } else if is_staged(&entry.file_name())
+                    && metadata.modified().is_ok_and(|modified| modified < untouched_since)
+                {
+                    match std::fs::remove_file(entry.path()) {
+                        Ok(()) => bytes += metadata.len(),
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                        Err(error) => {
+                            let what = format!("cannot remove `{}`", entry.path().display());
+                            return Err(store::io_failed(&error, &what).with_source(error));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(bytes)
     }
 
     /// All uploads in the store, with their sizes.
     pub(crate) async fn list(&self) -> Result<Vec<(Digest, UploadId, u64)>> {
-        let folder = Path::from("blob");
+        self.listed(&Path::from("blob")).await
+    }
+
+    async fn listed(&self, folder: &Path) -> Result<Vec<(Digest, UploadId, u64)>> {
         let found: Vec<_> = self
             .store
-            .list(Some(&folder))
+            .list(Some(folder))
             .try_collect()
             .await
-            .map_err(|error| store::failed("list", &folder, error))?;
+            .map_err(|error| store::failed("list", folder, error))?;
         let known = |object: &ObjectMeta| {
             upload_of(&object.location).map(|(sha256, upload)| (sha256, upload, object.size))
         };
@@ -139,10 +178,7 @@ impl Blobs {
     }
 
     /// What is wrong with the stored bytes of a file, read in constant memory; `None` if nothing is.
-    ///
-    /// # Errors
-    /// `Unavailable` if the store is out of reach.
-    pub(crate) async fn fault(&self, file: &FileRecord) -> Result<Option<Error>> {
+    pub(crate) async fn fault(&self, file: &FileRecord) -> Option<Error> {
         let read = async {
             let mut digester = Digester::new();
             let mut stream = std::pin::pin!(self.stream(file, 0).await?);
@@ -150,16 +186,9 @@ impl Blobs {
                 digester.update(&bytes);
             }
             let (digest, path) = (digester.finish(), blob_path(&file.sha256, file.upload));
-            if digest == file.sha256 {
-                return Ok(());
-            }
-            Err(wrong_digest(&path, &digest))
+            if digest == file.sha256 { Ok(()) } else { Err(wrong_digest(&path, &digest)) }
         };
-        match read.await {
-            Ok(()) => Ok(None),
-            Err(error) if error.kind() == mlops_core::ErrorKind::Data => Ok(Some(error)),
-            Err(error) => Err(error),
-        }
+        read.await.err()
     }
 
     /// The bytes of a file, checked against its digest.
@@ -178,115 +207,41 @@ impl Blobs {
     }
 }
 
-/// What a file is: its digest, its length, its format.
-pub(crate) struct Measured {
-    pub(crate) sha256: Digest,
-    pub(crate) size_bytes: u64,
-    pub(crate) format: Format,
-    /// The files that an ONNX model wants beside it.
-    pub(crate) external: Vec<String>,
-}
-
-/// Reads a file once, part by part.
-pub(crate) fn measure(file: &ModelFile) -> Result<Measured> {
-    let mut source = Source::open(file)?;
-    let (mut digester, mut size_bytes) = (Digester::new(), 0);
-    let (mut head, mut tail) = (Bytes::new(), BytesMut::new());
-    loop {
-        let part = source.part()?;
-        digester.update(&part);
-        if size_bytes == 0 {
-            head = part.slice(..part.len().min(Format::SNIFF_BYTES));
-        }
-        size_bytes += part.len() as u64;
-        tail.extend_from_slice(&part[part.len().saturating_sub(Format::SNIFF_BYTES)..]);
-        let surplus = tail.len().saturating_sub(Format::SNIFF_BYTES);
-        let _ = tail.split_to(surplus);
-        if source.is_done() {
-            break;
-        }
-    }
-    let format = Format::sniff(&head, &tail, size_bytes);
-    let external = match (format, file) {
-        (Format::Onnx, ModelFile::Bytes(bytes)) => external_data(&mut Cursor::new(bytes))?,
-        (Format::Onnx, ModelFile::Path(path)) => {
-            let file = File::open(path).map_err(|error| cannot_read(path, error))?;
-            external_data(&mut BufReader::new(file))?
-        }
-        _ => Vec::new(),
-    };
-    Ok(Measured { sha256: digester.finish(), size_bytes, format, external })
-}
-
+/// Copies so many bytes part by part; gives the digest of all that was there.
 async fn copy(
-    first: Bytes,
-    from: &mut Source<'_>,
+    from: &mut Parts<'_>,
+    size_bytes: u64,
     to: &mut dyn MultipartUpload,
     path: &Path,
 ) -> Result<Digest> {
     let mut digester = Digester::new();
-    let mut part = first;
-    loop {
+    let mut writing = FuturesUnordered::new();
+    let mut left = size_bytes;
+    while left > 0 {
+        let part = from.next()?;
         digester.update(&part);
-        to.put_part(part.into()).await.map_err(|error| store::failed("write", path, error))?;
-        if from.is_done() {
-            return Ok(digester.finish());
-        }
-        part = from.part()?;
-    }
-}
-
-/// A file read part by part.
-enum Source<'a> {
-    Bytes(Option<Bytes>),
-    File { file: File, path: &'a std::path::Path, done: bool },
-}
-
-impl<'a> Source<'a> {
-    fn open(file: &'a ModelFile) -> Result<Self> {
-        match file {
-            ModelFile::Bytes(bytes) => Ok(Self::Bytes(Some(bytes.clone()))),
-            ModelFile::Path(path) => {
-                let file = File::open(path).map_err(|error| cannot_read(path, error))?;
-                if !file.metadata().map_err(|error| cannot_read(path, error))?.is_file() {
-                    return Err(Error::invalid(format!("`{}` is not a file", path.display())));
-                }
-                Ok(Self::File { file, path, done: false })
-            }
-            _ => Err(Error::unsupported("this kind of model file cannot be registered: read it into bytes")),
-        }
-    }
-
-    /// The next part; all but the last are of one size, as stores want it.
-    fn part(&mut self) -> Result<Bytes> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.take().unwrap_or_default()),
-            Self::File { file, path, done } => {
-                let mut part = BytesMut::zeroed(PART_BYTES);
-                let mut length = 0;
-                while length < PART_BYTES {
-                    match file.read(&mut part[length..]) {
-                        Ok(0) => {
-                            *done = true;
-                            break;
-                        }
-                        Ok(count) => length += count,
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(cannot_read(path, error)),
-                    }
-                }
-                part.truncate(length);
-                Ok(part.freeze())
+        // A file that shrank or grew meanwhile has another digest.
+        left = if part.is_empty() { 0 } else { left.saturating_sub(part.len() as u64) };
+        writing.push(to.put_part(part.into()));
+        if writing.len() == PARTS_AT_ONCE || left == 0 {
+            let keep = if left == 0 { 0 } else { PARTS_AT_ONCE - 1 };
+            while writing.len() > keep {
+                writing.try_next().await.map_err(|error| store::failed("write", path, error))?;
             }
         }
     }
+    Ok(digester.finish())
+}
 
-    fn is_done(&self) -> bool {
-        match self {
-            Self::Bytes(bytes) => bytes.is_none(),
-            Self::File { done, .. } => *done,
-        }
-    }
+#[cold]
+fn changed(file: &ModelFile) -> Error {
+    let name = match file {
+        ModelFile::Path(path) => format!("file `{}`", path.display()),
+        _ => "a file".to_owned(),
+    };
+    Error::conflict(format!(
+        "{name} changed while it was being registered, or does not have the bytes that were registered"
+    ))
 }
 
 #[cold]
@@ -310,13 +265,35 @@ fn upload_of(path: &Path) -> Option<(Digest, UploadId)> {
     Some((sha256.as_ref().parse().ok()?, upload.as_ref().parse().ok()?))
 }
 
-fn cannot_read(path: &std::path::Path, error: std::io::Error) -> Error {
-    store::io_failed(&error, &format!("cannot read `{}`", path.display())).with_source(error)
+/// Whether a local store made the name for a file that is being written.
+fn is_staged(name: &std::ffi::OsStr) -> bool {
+    let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()))
 }
 
 fn blob_path(sha256: &Digest, upload: UploadId) -> Path {
     Path::from(format!("blob/{sha256}/{upload}"))
 }
 
+/// The size of the parts of a big file: all but the last are of one size, and S3 takes 10 000 of them at most.
+fn part_bytes(size_bytes: u64) -> usize {
+    let enough = usize::try_from(size_bytes.div_ceil(9000).next_multiple_of(1 << 20)).unwrap_or(usize::MAX);
+    enough.max(PART_BYTES_MIN)
+}
+
 /// S3 wants 5 MiB at least for all parts but the last.
-const PART_BYTES: usize = 8 << 20;
+const PART_BYTES_MIN: usize = 8 << 20;
+const PARTS_AT_ONCE: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_fit_the_limits_of_s3() {
+        for size_bytes in [0, 1, 8 << 20, 78 << 30, 5 << 40] {
+            let part = part_bytes(size_bytes) as u64;
+            assert!(part >= 5 << 20 && size_bytes.div_ceil(part) <= 10_000, "{size_bytes}");
+        }
+    }
+}

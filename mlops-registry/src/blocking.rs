@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use mlops_core::{BoxFuture, ModelPackage, ModelRef, ModelSource, ModelVersion, Result};
+use mlops_core::{BoxFuture, ModelFile, ModelPackage, ModelRef, ModelSource, ModelVersion, Result};
 
+use crate::Builder;
 use crate::log::Log;
-use crate::registry::Builder;
 use crate::{Commit, Draft, Receipt, Snapshot, Swept, Watch};
 
 /// [`Registry`](crate::Registry) without futures. Clones share one state.
@@ -129,6 +129,14 @@ impl Registry {
         self.driver.block_on(self.inner.fetch_to(version, folder))
     }
 
+    /// See [`Registry::mend`](crate::Registry::mend).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mend(&self, version: &ModelVersion, file: &str, copy: &ModelFile) -> Result<()> {
+        self.driver.block_on(self.inner.mend(version, file, copy))
+    }
+
     /// See [`Registry::sweep`](crate::Registry::sweep).
     ///
     /// # Errors
@@ -148,6 +156,16 @@ impl Registry {
     /// As there.
     pub fn poll(&self, watch: &mut Watch) -> Result<Vec<Commit>> {
         self.driver.block_on(watch.poll())
+    }
+
+    /// The version that a reference points at now, as the log has it.
+    ///
+    /// For an answer without I/O, ask [`state`](Self::state).
+    ///
+    /// # Errors
+    /// As for [`ModelSource::resolve`].
+    pub fn resolve(&self, model: &ModelRef) -> Result<ModelVersion> {
+        self.driver.block_on(self.inner.resolve(model))
     }
 
     /// The files and the signature of one version, checked against their digests.

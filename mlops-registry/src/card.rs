@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use mlops_core::{ModelVersion, Result};
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub struct ModelCard {
     /// What this version is.
     pub description: String,
     /// Who registered it, when and why.
-    pub registered: Stamp,
+    pub registered: Arc<Stamp>,
     /// Whether it may serve.
     pub approval: Approval,
     /// Who said so.

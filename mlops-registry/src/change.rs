@@ -46,6 +46,9 @@ pub enum Change {
         expect: Expect,
         /// What it points at afterwards; `None` removes it.
         to: Option<u64>,
+        /// Whether it is rolled back: to what it pointed at before, which has no gates to pass again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        back: bool,
     },
     /// Sets or removes a tag of a version.
     Tag {

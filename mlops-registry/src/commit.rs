@@ -62,6 +62,12 @@ impl Commit {
         Ok((entry, sha256))
     }
 
+    /// The digest that an entry says it has, without a look at its body.
+    pub(crate) fn seal(entry: &[u8]) -> Option<Digest> {
+        let cut = entry.iter().position(|&byte| byte == b'\n')?;
+        serde_json::from_slice::<Seal>(entry[cut + 1..].strip_suffix(b"\n")?).ok().map(|seal| seal.sha256)
+    }
+
     /// Reads the entry at a place in the log; gives the commit and its digest.
     ///
     /// # Errors
@@ -85,29 +91,39 @@ impl Commit {
         if sha256 != seal.sha256 {
             return Err(damaged("its bytes do not have its digest"));
         }
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        let head: Head =
-            serde_json::from_slice(body).map_err(|error| damaged("it has no format").with_source(error))?;
-        if head.format != Self::FORMAT {
-            return Err(Error::unsupported(format!(
-                "log entry {sequence} has format {}: this build reads {}; update mlops-registry",
-                head.format,
-                Self::FORMAT
-            )));
-        }
-        let commit: Self = serde_json::from_slice(body).map_err(|error| {
-            Error::unsupported(format!(
-                "log entry {sequence} holds something that this build does not know: update mlops-registry"
-            ))
-            .with_source(error)
-        })?;
+        let commit = match serde_json::from_slice::<Self>(body) {
+            Ok(commit) if commit.format == Self::FORMAT => commit,
+            read => return Err(unreadable(sequence, body, read.err())),
+        };
         if commit.sequence != sequence {
             return Err(damaged(&format!("it belongs at {}", commit.sequence)));
         }
         Ok((commit, sha256))
+    }
+}
+
+/// Why a body whose digest is right cannot be read.
+#[cold]
+fn unreadable(sequence: u64, body: &[u8], error: Option<serde_json::Error>) -> Error {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let known = Commit::FORMAT;
+    let found = match serde_json::from_slice(body) {
+        Ok(Head { format }) if format == known => Error::unsupported(format!(
+            "log entry {sequence} holds something that this build does not know: update mlops-registry"
+        )),
+        Ok(Head { format }) => Error::unsupported(format!(
+            "log entry {sequence} has format {format}: this build reads {known}; update mlops-registry"
+        )),
+        Err(_) => Error::data(format!(
+            "log entry {sequence} is damaged (it has no format): restore it from a backup of the registry, nothing after it is read"
+        )),
+    };
+    match error {
+        Some(error) => found.with_source(error),
+        None => found,
     }
 }
 

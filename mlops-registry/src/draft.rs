@@ -1,14 +1,11 @@
 //! What a caller asks for: a commit in the making.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use mlops_core::{Digest, Error, ModelFile, ModelSignature, ModelVersion, Result};
+use mlops_core::ModelVersion;
 
 use crate::state::At;
-use crate::store::io_failed;
-use crate::{Approval, Change, Commit, Expect, Policy};
+use crate::{Approval, Change, Commit, Expect, Model, NewVersion, Policy, UploadId};
 
 /// A commit in the making: who, why, and changes that will happen all or none.
 ///
@@ -37,6 +34,15 @@ pub(crate) enum Step {
     Change(Change),
     Register(Box<NewVersion>),
     RollBack { model: Option<String>, at: At },
+    Unchanged(Box<Terms>),
+    Watermark(UploadId),
+}
+
+/// What a draft relies on: a model as it was read, or that there is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) model: String,
+    pub(crate) read: Option<Model>,
 }
 
 impl Draft {
@@ -70,7 +76,8 @@ impl Draft {
     #[must_use]
     pub fn alias(self, alias: impl Into<String>, to: &ModelVersion, expect: impl Into<Expect>) -> Self {
         let (model, expect) = (to.name.clone(), expect.into());
-        self.change(Change::MoveAlias { model, alias: alias.into(), expect, to: Some(to.version) })
+        let alias = alias.into();
+        self.change(Change::MoveAlias { model, alias, expect, to: Some(to.version), back: false })
     }
 
     /// Removes an alias. Its history stays.
@@ -86,6 +93,7 @@ impl Draft {
             alias: alias.into(),
             expect: expect.into(),
             to: None,
+            back: false,
         })
     }
 
@@ -102,13 +110,14 @@ impl Draft {
         self.review(version, Approval::Approved)
     }
 
-    /// Rejects a version. No alias can be pointed at it until the verdict changes.
+    /// Rejects a version. No alias can be pointed at it until the verdict changes; one that points at it already
+    /// stays: move it in the same commit, by [`alias`](Self::alias) or [`remove_alias`](Self::remove_alias).
     #[must_use]
     pub fn reject(self, version: &ModelVersion) -> Self {
         self.review(version, Approval::Rejected)
     }
 
-    /// Points all aliases of a model where they pointed back then: at a [`Timestamp`](mlops_core::Timestamp), or
+    /// Points all aliases of a model where they pointed back then, past their gates: at a [`Timestamp`](mlops_core::Timestamp), or
     /// after a commit, as in `.roll_back("shop", At::Sequence(2))`.
     #[must_use]
     pub fn roll_back(mut self, model: impl Into<String>, at: impl Into<At>) -> Self {
@@ -116,7 +125,7 @@ impl Draft {
         self
     }
 
-    /// Points all aliases of all models where they pointed back then.
+    /// Points all aliases of all models where they pointed back then, past their gates.
     #[must_use]
     pub fn roll_back_all(mut self, at: impl Into<At>) -> Self {
         self.steps.push(Step::RollBack { model: None, at: at.into() });
@@ -155,196 +164,55 @@ impl Draft {
         self.change(Change::Purge { model: version.name.clone(), version: version.version })
     }
 
-    /// Sets the rules of a model, and makes it if it does not exist.
+    /// Sets the rules of a model, and makes it if it does not exist. They replace the ones before as a whole: name
+    /// what was read by [`unchanged`](Self::unchanged), or another's change is lost.
     #[must_use]
     pub fn policy(self, model: impl Into<String>, policy: Policy) -> Self {
         self.change(Change::SetPolicy { model: model.into(), policy })
     }
 
-    /// Adds any other change.
+    /// Commits only if the policy, the description and the tags of a model are what was read; else it is a
+    /// `Conflict`.
+    ///
+    /// ```
+    /// use mlops_registry::{Draft, Gate, Policy, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// registry.commit(Draft::new("lead", "rules").absent("shop").policy("shop", Policy::default()))?;
+    /// let state = registry.snapshot();
+    /// let model = state.model("shop")?;
+    /// let mut policy = model.policy.clone();
+    /// policy.gates.entry("champion".into()).or_default().push(Gate::Approved);
+    /// let draft = Draft::new("lead", "four eyes").unchanged(model).policy("shop", policy);
+    /// registry.commit(draft.clone())?;
+    /// // Whoever read the policy before that has to look again.
+    /// assert!(registry.commit(draft).unwrap_err().to_string().contains("changed since it was read"));
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn unchanged(mut self, model: &Model) -> Self {
+        // What else the model holds is compared by nobody.
+        let read = Model { versions: Vec::new(), aliases: BTreeMap::new(), ..model.clone() };
+        self.steps.push(Step::Unchanged(Box::new(Terms { model: model.name.clone(), read: Some(read) })));
+        self
+    }
+
+    /// Commits only if there is no such model yet; else it is a `Conflict`.
+    #[must_use]
+    pub fn absent(mut self, model: impl Into<String>) -> Self {
+        self.steps.push(Step::Unchanged(Box::new(Terms { model: model.into(), read: None })));
+        self
+    }
+
+    pub(crate) fn watermark(mut self, upload: UploadId) -> Self {
+        self.steps.push(Step::Watermark(upload));
+        self
+    }
+
+    /// Adds any other change. Versions are added by [`register`](Self::register).
     #[must_use]
     pub fn change(mut self, change: Change) -> Self {
         self.steps.push(Step::Change(change));
-        self
-    }
-}
-
-/// A version to be registered: its files and what is known of it.
-///
-/// ```
-/// use mlops_core::{Digest, ElementType, ModelSignature, TensorSpec};
-/// use mlops_registry::NewVersion;
-///
-/// let version = NewVersion::new("shop")
-///     .file("model.bin", &b"weights"[..])
-///     .file_at("baseline.json", "state/baseline.json")
-///     .signature(ModelSignature {
-///         inputs: vec![TensorSpec::batch("features", ElementType::F32, 17)],
-///         outputs: vec![TensorSpec::batch("score", ElementType::F32, 1)],
-///     })
-///     .metric("auc", 0.93)
-///     .data("train", Digest::of("the rows"))
-///     .run("2026-05")
-///     .baseline("baseline.json");
-/// # let _ = version;
-/// ```
-#[derive(Clone, Debug)]
-pub struct NewVersion {
-    pub(crate) model: String,
-    pub(crate) files: BTreeMap<String, ModelFile>,
-    pub(crate) signature: ModelSignature,
-    pub(crate) framework: Option<String>,
-    pub(crate) metrics: BTreeMap<String, f64>,
-    pub(crate) tags: BTreeMap<String, String>,
-    pub(crate) description: String,
-    pub(crate) parents: Vec<ModelVersion>,
-    pub(crate) run: Option<String>,
-    pub(crate) data: BTreeMap<String, Digest>,
-    pub(crate) code: Option<String>,
-    pub(crate) baseline: Option<String>,
-    pub(crate) pickle: bool,
-}
-
-impl NewVersion {
-    /// The next version of a model, of which nothing is known yet.
-    pub fn new(model: impl Into<String>) -> Self {
-        Self {
-            model: model.into(),
-            files: BTreeMap::new(),
-            signature: ModelSignature::default(),
-            framework: None,
-            metrics: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            description: String::new(),
-            parents: Vec::new(),
-            run: None,
-            data: BTreeMap::new(),
-            code: None,
-            baseline: None,
-            pickle: false,
-        }
-    }
-
-    /// A file from memory.
-    #[must_use]
-    pub fn file(mut self, name: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
-        self.files.insert(name.into(), ModelFile::Bytes(bytes.into()));
-        self
-    }
-
-    /// A file from a local disk. It is read when the draft is committed and must not change meanwhile.
-    #[must_use]
-    pub fn file_at(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.files.insert(name.into(), ModelFile::Path(path.into()));
-        self
-    }
-
-    /// All files of a folder, by their names relative to it.
-    ///
-    /// # Errors
-    /// `Invalid` if it holds a link, something that is no file, or a name that is not UTF-8; `NotFound` or
-    /// `Unavailable` if it cannot be read.
-    pub fn folder(mut self, folder: impl AsRef<Path>) -> Result<Self> {
-        let mut left = vec![(String::new(), folder.as_ref().to_owned())];
-        while let Some((prefix, folder)) = left.pop() {
-            let cannot =
-                |error| io_failed(&error, &format!("cannot read `{}`", folder.display())).with_source(error);
-            for entry in std::fs::read_dir(&folder).map_err(cannot)? {
-                let entry = entry.map_err(cannot)?;
-                let path = entry.path();
-                let refuse =
-                    |why| Error::invalid(format!("`{}` cannot be registered: {why}", path.display()));
-                let name = entry.file_name();
-                let name = name.to_str().ok_or_else(|| refuse("its name is not UTF-8"))?;
-                let name = format!("{prefix}{name}");
-                // The type of the entry itself: a link is not followed.
-                let kind = entry.file_type().map_err(cannot)?;
-                if kind.is_dir() {
-                    left.push((format!("{name}/"), path));
-                } else if kind.is_file() {
-                    self.files.insert(name, ModelFile::Path(path));
-                } else {
-                    return Err(refuse("it is a link or no file; copy what it points at"));
-                }
-            }
-        }
-        Ok(self)
-    }
-
-    /// Lets files in that run code when they are loaded: Python's pickle.
-    #[must_use]
-    pub fn allow_pickle(mut self) -> Self {
-        self.pickle = true;
-        self
-    }
-
-    /// What the model takes and gives.
-    #[must_use]
-    pub fn signature(mut self, signature: ModelSignature) -> Self {
-        self.signature = signature;
-        self
-    }
-
-    /// What wrote it: `onnx`, `mlops-native`, ...
-    #[must_use]
-    pub fn framework(mut self, framework: impl Into<String>) -> Self {
-        self.framework = Some(framework.into());
-        self
-    }
-
-    /// One number of its quality. It has to be finite.
-    #[must_use]
-    pub fn metric(mut self, name: impl Into<String>, value: f64) -> Self {
-        self.metrics.insert(name.into(), value);
-        self
-    }
-
-    /// A word to find it by.
-    #[must_use]
-    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.insert(name.into(), value.into());
-        self
-    }
-
-    /// What it is, for people.
-    #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.description = description.into();
-        self
-    }
-
-    /// A version that it was made from.
-    #[must_use]
-    pub fn parent(mut self, parent: ModelVersion) -> Self {
-        self.parents.push(parent);
-        self
-    }
-
-    /// The run that made it.
-    #[must_use]
-    pub fn run(mut self, run: impl Into<String>) -> Self {
-        self.run = Some(run.into());
-        self
-    }
-
-    /// The fingerprint of data that made it, by role: `train`, `test`, ...
-    #[must_use]
-    pub fn data(mut self, role: impl Into<String>, fingerprint: Digest) -> Self {
-        self.data.insert(role.into(), fingerprint);
-        self
-    }
-
-    /// The code that made it: a commit or a digest.
-    #[must_use]
-    pub fn code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
-        self
-    }
-
-    /// Where the profile lies that its inputs are compared with: a file of the version or any address.
-    #[must_use]
-    pub fn baseline(mut self, baseline: impl Into<String>) -> Self {
-        self.baseline = Some(baseline.into());
         self
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pickle::is_pickle;
+
 /// The format of a model's file, sniffed from its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,7 +30,10 @@ pub enum Format {
     /// Python's pickle, also inside a zip archive (PyTorch), a NumPy object array or joblib: whoever loads it
     /// runs whatever code it holds. Refused unless it is asked for by name.
     Pickle,
-    /// Anything else: plain weights, text, compressed data.
+    /// Compressed as a whole (gzip, zlib, bzip2, xz, zstd, LZ4): what it holds cannot be told without unpacking it.
+    /// joblib compresses its pickles so. Refused unless it is asked for by name.
+    Compressed,
+    /// Anything else: plain weights, text.
     #[default]
     Other,
 }
@@ -71,8 +76,8 @@ impl Format {
                     Self::Zip
                 }
             }
-            [0x80, 2..=5, ..] => Self::Pickle,
-            _ if is_pickle_of_text(head, tail) => Self::Pickle,
+            _ if is_pickle(head, size_bytes) => Self::Pickle,
+            _ if is_compressed(head) => Self::Compressed,
             _ if is_safetensors(head, size_bytes) => Self::Safetensors,
             _ if is_onnx(head) => Self::Onnx,
             _ if head.trim_ascii_start().starts_with(b"{") || head.trim_ascii_start().starts_with(b"[") => {
@@ -86,25 +91,20 @@ impl Format {
     pub const SNIFF_BYTES: usize = 64 << 10;
 }
 
-/// Protocols 0 and 1: they end with a full stop and import with `c<module>\n<name>\n`, or build with a mark.
-fn is_pickle_of_text(head: &[u8], tail: &[u8]) -> bool {
-    let ends = tail.trim_ascii_end().ends_with(b".");
-    let imports = || {
-        let mut lines = head.splitn(3, |&byte| byte == b'\n');
-        let word = |text: &[u8]| {
-            !text.is_empty() && text.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.'))
-        };
-        match (lines.next(), lines.next()) {
-            (Some([b'c', module @ ..]), Some(name)) => word(module) && word(name),
-            _ => false,
+/// The magic bytes of compressors. Those of zlib are two bytes that text may start with.
+fn is_compressed(head: &[u8]) -> bool {
+    match head {
+        [0x1f, 0x8b, ..]
+        | [0xfd, b'7', b'z', b'X', b'Z', 0, ..]
+        | [0x28, 0xb5, 0x2f, 0xfd, ..]
+        | [0x04, 0x22, 0x4d, 0x18, ..] => true,
+        [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] => rest.starts_with(b"1AY&SY"),
+        [0x5d, 0, 0, ..] => head.len() > 13,
+        [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => {
+            !head.iter().all(|c| c.is_ascii_graphic() || c.is_ascii_whitespace())
         }
-    };
-    let builds = || {
-        matches!(head, [b'(', b'd' | b'l' | b'i' | b't' | b'c' | b'S' | b'I' | b'V', ..])
-            && (find(head, b"\np0\n") || find(head, b"p0\n") || find(head, b"\n."))
-    };
-    let binary = || matches!(head, [b']' | b'}', b'q', 0, ..]);
-    ends && (imports() || builds() || binary())
+        _ => false,
+    }
 }
 
 /// Eight bytes of length, then a JSON object of that length.
@@ -158,6 +158,10 @@ mod tests {
             (b"\x80\x03]q\x00(K\x01K\x02e.", Format::Pickle),
             (b"\x80\x05\x95\x09\0\0\0\0\0\0\0]\x94(K\x01K\x02e.", Format::Pickle),
             (b"cos\nsystem\n(Vrm\np0\ntp1\nRp2\n.", Format::Pickle),
+            // `joblib.dump(1, f, compress=True)`.
+            (b"x\x9ck\xf4\xd6\x03\0\x02\xd5\x01\x02", Format::Compressed),
+            (b"\x1f\x8b\x08\0", Format::Compressed),
+            (b"x^2 + 1", Format::Other),
             (b"carrots\nare fine.", Format::Other),
             (b"(dear reader)", Format::Other),
         ];

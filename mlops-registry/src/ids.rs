@@ -19,6 +19,9 @@ use ulid::Ulid;
 pub struct UploadId(u128);
 
 impl UploadId {
+    /// The last millisecond that an id can bear, in the year 10889.
+    pub(crate) const UNIX_MS_MAX: u64 = (1 << Ulid::TIME_BITS) - 1;
+
     /// The first id of a millisecond since the epoch.
     pub const fn floor(unix_ms: u64) -> Self {
         Self(Ulid::from_parts(unix_ms, 0).0)
@@ -41,7 +44,7 @@ impl FromStr for UploadId {
 
     fn from_str(text: &str) -> Result<Self> {
         match Ulid::from_string(text) {
-            Ok(id) if Self(id.0).to_string() == text => Ok(Self(id.0)),
+            Ok(id) if id.array_to_str(&mut [0; ulid::ULID_LEN]) == text => Ok(Self(id.0)),
             _ => Err(Error::invalid(format!("`{text}` is not an upload id: want 26 characters of a ULID"))),
         }
     }
@@ -95,7 +98,7 @@ impl Ids {
     }
 
     fn at(unix_ms: u64, chance: u128) -> UploadId {
-        UploadId(Ulid::from_parts(unix_ms.min((1 << Ulid::TIME_BITS) - 1), chance).0)
+        UploadId(Ulid::from_parts(unix_ms.min(UploadId::UNIX_MS_MAX), chance).0)
     }
 }
 

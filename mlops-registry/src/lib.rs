@@ -48,7 +48,8 @@
 //! creates the next entry. Whoever creates it has won; the others look at the new state and try again or give
 //! up with a `Conflict`. An answer that got lost is found by reading the entry back. No clock, lock or lease is
 //! part of it. Each entry holds the digest of the one before it, so [`Snapshot::head`], noted elsewhere, proves
-//! the whole past.
+//! the whole log. Opening starts at a checkpoint, which saves the reading and proves nothing: a forged one is
+//! found by [`doctor`], which adds up the log itself.
 //!
 //! # Crate features
 //! | feature | what it adds |
@@ -71,31 +72,41 @@ pub mod onnx;
 pub mod state;
 
 mod blobs;
+mod builder;
 mod cache;
 mod card;
 mod change;
 mod commit;
+mod download;
 mod draft;
 mod format;
 mod ids;
 mod lineage;
+mod measure;
+mod new_version;
+mod pickle;
 mod policy;
+mod prepare;
 mod registry;
 mod search;
+mod source;
 mod store;
 mod sweep;
 mod watch;
+mod write;
 
+pub use builder::Builder;
 pub use card::{CardFile, ModelCard};
 pub use change::{Approval, Change, Expect, FileRecord, VersionRecord};
 pub use commit::Commit;
-pub use draft::{Draft, NewVersion, Receipt};
+pub use draft::{Draft, Receipt};
 pub use format::Format;
 pub use ids::UploadId;
 pub use lineage::{Lineage, Origin};
 pub use mlops_core::{Error, ErrorKind, Result};
+pub use new_version::NewVersion;
 pub use policy::{Gate, GateResult, Policy, Stages};
-pub use registry::{Builder, Registry};
+pub use registry::Registry;
 pub use search::Query;
 pub use state::{At, Model, Snapshot, Version};
 pub use sweep::Swept;

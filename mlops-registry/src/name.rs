@@ -44,7 +44,7 @@ pub fn check_alias(name: &str) -> Result<()> {
 ///
 /// Refused are absolute paths, `.` and `..`, backslashes, colons and other characters that Windows forbids,
 /// control characters, names that Windows reserves (`CON`, `nul.txt`), parts that end with a dot or a blank,
-/// parts over 255 bytes and names over 1024 bytes.
+/// parts over 255 bytes, names over 1024 bytes and names of unfinished downloads (`.mlops-part-`).
 ///
 /// # Errors
 /// `Invalid`, with the rule that the name breaks.
@@ -59,6 +59,9 @@ pub fn check_file(name: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::invalid(format!("`{}` cannot name a file: {why}", shown(name))));
     if name.is_empty() || name.len() > FILE_BYTES_MAX {
         return refuse("want 1 to 1024 bytes");
+    }
+    if name.get(..PART_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PART_PREFIX)) {
+        return refuse("unfinished downloads are named so");
     }
     for part in name.split('/') {
         if part.is_empty() {
@@ -112,6 +115,8 @@ fn shown(name: &str) -> String {
     name.escape_debug().take(80).collect()
 }
 
+/// How the names of unfinished downloads start.
+pub(crate) const PART_PREFIX: &str = ".mlops-part-";
 const MODEL_BYTES_MAX: usize = 128;
 const ALIAS_BYTES_MAX: usize = 64;
 const FILE_BYTES_MAX: usize = 1024;

@@ -12,11 +12,23 @@ use mlops_core::{Error, Result};
 /// # Errors
 /// `Data` if the bytes are no protobuf, nested over 64 deep or name over 10 000 files.
 pub fn external_data(model: &mut (impl Read + Seek)) -> Result<Vec<String>> {
-    let mut walk = Walk { model, names: Vec::new() };
+    Ok(walk(model)?.external)
+}
+
+/// What a walk over a file finds.
+pub(crate) struct Walked {
+    /// Whether it has a graph with something in it, as every ONNX model does.
+    pub(crate) is_model: bool,
+    /// The names of its external files.
+    pub(crate) external: Vec<String>,
+}
+
+pub(crate) fn walk(model: &mut (impl Read + Seek)) -> Result<Walked> {
+    let mut walk = Walk { model, names: Vec::new(), nodes: 0 };
     let end = walk.model.seek(SeekFrom::End(0)).map_err(unreadable)?;
     walk.model.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     walk.message(Message::Model, 0, end, 0)?;
-    Ok(walk.names)
+    Ok(Walked { is_model: walk.nodes > 0, external: walk.names })
 }
 
 /// The messages of `onnx.proto3` that lead to a tensor.
@@ -53,6 +65,8 @@ impl Message {
 struct Walk<'a, R> {
     model: &'a mut R,
     names: Vec<String>,
+    /// How many nodes and tensors there are.
+    nodes: u64,
 }
 
 impl<R: Read + Seek> Walk<'_, R> {
@@ -60,9 +74,13 @@ impl<R: Read + Seek> Walk<'_, R> {
         if depth > DEPTH_MAX {
             return Err(malformed("it is nested too deep"));
         }
+        self.nodes += u64::from(matches!(kind, Message::Node | Message::Tensor));
         let (mut at, mut key, mut value) = (start, String::new(), String::new());
         while at < end {
             let tag = self.varint(&mut at, end)?;
+            if tag >> 3 == 0 {
+                return Err(malformed("a field has the number 0"));
+            }
             match tag & 7 {
                 0 => drop(self.varint(&mut at, end)?),
                 1 => at = self.skip(at, 8, end)?,
@@ -113,7 +131,8 @@ impl<R: Read + Seek> Walk<'_, R> {
     fn skip(&mut self, at: u64, length: u64, end: u64) -> Result<u64> {
         let stop =
             at.checked_add(length).filter(|stop| *stop <= end).ok_or_else(|| malformed("it is cut off"))?;
-        self.model.seek(SeekFrom::Start(stop)).map_err(unreadable)?;
+        // Relative, so that what is buffered is not thrown away.
+        self.model.seek_relative(i64::try_from(length).unwrap_or(i64::MAX)).map_err(unreadable)?;
         Ok(stop)
     }
 

@@ -268,23 +268,32 @@ impl Policy {
 impl Snapshot {
     /// How a version fares at the gates of an alias, without committing anything.
     ///
-    /// A version that the alias pointed at before passed then: it has no gates to pass again, so that rolling
-    /// back is always possible.
+    /// A version that the alias pointed at before faces them again, except when it is rolled back.
     ///
     /// # Errors
     /// `NotFound` if there is no such model or version.
     pub fn gates(&self, model: &str, alias: &str, version: u64) -> Result<Vec<GateResult>> {
         let of = self.model(model)?;
         let candidate = self.version(&ModelVersion::new(model, version))?;
-        let served = of
-            .aliases
-            .get(alias)
-            .is_some_and(|alias| alias.moves.iter().any(|step| step.to == Some(version)));
-        if served {
-            return Ok(Vec::new());
-        }
         let gates = of.policy.gates.get(alias).into_iter().flatten();
         Ok(gates.map(|gate| self.gate(gate, candidate)).collect())
+    }
+
+    fn approval_detail(&self, version: &Version) -> String {
+        let found = format!("approval is {}", version.approval);
+        let Ok(model) = self.model(&version.id().name) else { return found };
+        let policy = &model.policy;
+        let may =
+            policy.reviewers.iter().filter(|actor| policy.check_reviewer(version, actor).is_ok()).count();
+        if policy.reviewers.is_empty() || may as u64 >= u64::from(policy.approvals_min) {
+            return found;
+        }
+        format!(
+            "{found} and cannot be reached: {may} of the {} reviewers may approve what `{}` registered, wanted {}",
+            policy.reviewers.len(),
+            version.registered.actor.escape_debug(),
+            policy.approvals_min
+        )
     }
 
     fn gate(&self, gate: &Gate, candidate: &Version) -> GateResult {
@@ -292,9 +301,7 @@ impl Snapshot {
         let record = &candidate.record;
         let value = |version: &Version, name: &str| version.metrics.get(name).copied();
         let (passed, detail) = match gate {
-            Gate::Approved => {
-                (candidate.approval == Approval::Approved, format!("approval is {}", candidate.approval))
-            }
+            Gate::Approved => (candidate.approval == Approval::Approved, self.approval_detail(candidate)),
             Gate::Signature => (
                 !record.signature.inputs.is_empty() && !record.signature.outputs.is_empty(),
                 format!("signature is {}", record.signature),

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mlops_core::{Error, ErrorKind, Result};
@@ -10,12 +11,24 @@ use object_store::{ObjectStore, memory::InMemory};
 
 use crate::log::Reach;
 
+/// A store, and where it is.
+pub(crate) struct Place {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) reach: Reach,
+    /// Its folder, if it is on a local disk.
+    pub(crate) folder: Option<PathBuf>,
+}
+
 /// The store at a location: `memory:`, a path or `file://`, `s3://`, `gs://`, `az://`.
-pub(crate) fn open(location: &str, options: &[(String, String)]) -> Result<(Arc<dyn ObjectStore>, Reach)> {
+pub(crate) fn open(location: &str, options: &[(String, String)]) -> Result<Place> {
     match scheme(location) {
-        Some(("memory", "")) => Ok((Arc::new(InMemory::new()), Reach::Process)),
-        None | Some(("file", _)) => Ok((folder(location, options)?, Reach::Machine)),
-        Some((scheme, _)) => Ok((cloud(scheme, location, options)?, Reach::Network)),
+        Some(("memory", "")) => {
+            Ok(Place { store: Arc::new(InMemory::new()), reach: Reach::Process, folder: None })
+        }
+        None | Some(("file", _)) => folder(location, options),
+        Some((scheme, _)) => {
+            Ok(Place { store: cloud(scheme, location, options)?, reach: Reach::Network, folder: None })
+        }
     }
 }
 
@@ -29,15 +42,25 @@ pub(crate) fn scheme(location: &str) -> Option<(&str, &str)> {
 
 /// The path that a location without a scheme or with `file:` names.
 #[cfg(feature = "local")]
-pub(crate) fn local_path(location: &str) -> &str {
-    let path = location.strip_prefix("file:").unwrap_or(location);
-    path.strip_prefix("//").unwrap_or(path)
+pub(crate) fn local_path(location: &str) -> Result<&str> {
+    let Some(path) = location.strip_prefix("file:") else { return Ok(location) };
+    let Some(absolute) = path.strip_prefix("//") else { return Ok(path) };
+    let refuse = |why: &str| {
+        Err(Error::invalid(format!("`{location}` {why}: want `file:///path`, or the path alone")))
+    };
+    if !absolute.starts_with('/') {
+        return refuse("names a host");
+    }
+    if absolute.contains('%') {
+        return refuse("has a `%`, which is not decoded");
+    }
+    Ok(absolute)
 }
 
 #[cfg(feature = "local")]
-fn folder(location: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+fn folder(location: &str, options: &[(String, String)]) -> Result<Place> {
     no_options(location, options)?;
-    let path = local_path(location);
+    let path = local_path(location)?;
     if path.is_empty() {
         return Err(Error::invalid(
             "the registry's location is empty: want a folder or a URL such as `s3://bucket/prefix`",
@@ -48,12 +71,15 @@ fn folder(location: &str, options: &[(String, String)]) -> Result<Arc<dyn Object
     };
     std::fs::create_dir_all(path).map_err(cannot)?;
     let store = object_store::local::LocalFileSystem::new_with_prefix(path)
-        .map_err(|error| failed("open", &Path::default(), error))?;
-    Ok(Arc::new(store.with_fsync(true)))
+        .map_err(|error| failed("open", &Path::default(), error))?
+        .with_fsync(true)
+        .with_automatic_cleanup(true);
+    let folder = Some(std::fs::canonicalize(path).map_err(cannot)?);
+    Ok(Place { store: Arc::new(store), reach: Reach::Machine, folder })
 }
 
 #[cfg(not(feature = "local"))]
-fn folder(location: &str, _options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+fn folder(location: &str, _options: &[(String, String)]) -> Result<Place> {
     Err(Error::unsupported(format!(
         "`{location}` is a folder: build mlops-registry with its feature `local`"
     )))
@@ -175,6 +201,9 @@ pub(crate) fn io_failed(error: &io::Error, what: &str) -> Error {
         ),
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             (ErrorKind::Invalid, "a file stands where a folder is needed; choose another place")
+        }
+        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+            (ErrorKind::Invalid, "a folder stands where a file is needed; choose another place")
         }
         io::ErrorKind::NotFound => (ErrorKind::NotFound, "it does not exist"),
         _ => (ErrorKind::Unavailable, "the disk does not answer as it should; look at the cause"),

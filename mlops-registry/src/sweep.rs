@@ -1,10 +1,10 @@
 //! Garbage collection: removes uploads that no version refers to.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mlops_core::Result;
 
-use crate::{Change, Draft, Registry, Snapshot, UploadId};
+use crate::{Draft, Registry, Snapshot, UploadId};
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Swept {
     pub uploads: u64,
     /// How many bytes they had.
     pub bytes: u64,
+    /// How many bytes of half-written files it removed, which killed writers left on a local disk.
+    pub staged_bytes: u64,
 }
 
 impl Registry {
@@ -25,11 +27,21 @@ impl Registry {
     /// is a kindness to slow writers alone: uploads younger than that are left, by the clocks of the machines
     /// that made them. Interrupted, it is simply run again.
     ///
+    /// On a local disk it also removes what killed writers left half written, when nobody has touched it for
+    /// `grace`, an hour at least. A cloud keeps the parts of unfinished uploads out of sight and on the bill: give
+    /// the bucket a lifecycle rule that aborts them after some days (`AbortIncompleteMultipartUpload` on S3 and
+    /// Google Cloud; Azure drops them by itself after a week).
+    ///
     /// # Errors
     /// As for [`commit`](Self::commit); `Unsupported` if the storage does not let it delete.
     pub async fn sweep(&self, actor: &str, reason: &str, grace: Duration) -> Result<Swept> {
         let state = self.refresh().await?;
         let blobs = self.blobs();
+        let untouched_since = SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_micros(u64::try_from(self.clock().now().as_micros()).unwrap_or(0)))
+            .and_then(|now| now.checked_sub(grace.max(STAGED_GRACE_MIN)))
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut swept = Swept { staged_bytes: blobs.remove_staged(untouched_since)?, ..Swept::default() };
         let oldest_ms =
             self.clock().now().as_micros() / 1000 - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
         let watermark = UploadId::floor(u64::try_from(oldest_ms).unwrap_or(0)).max(state.watermark());
@@ -38,14 +50,13 @@ impl Registry {
             *upload < watermark && state.upload(sha256) != Some(*upload)
         };
         if !listed.iter().any(|upload| is_orphan(&state, upload)) {
-            return Ok(Swept::default());
+            return Ok(swept);
         }
         if state.watermark() < watermark {
-            self.commit(Draft::new(actor, reason).change(Change::Watermark { upload: watermark })).await?;
+            self.commit(Draft::new(actor, reason).watermark(watermark)).await?;
         }
         // From here on nobody can refer to them anew: what this state does not need, no later one does.
         let state = self.snapshot();
-        let mut swept = Swept::default();
         for upload in listed.iter().filter(|upload| is_orphan(&state, upload)) {
             blobs.delete(&upload.0, upload.1).await?;
             swept.uploads += 1;
@@ -54,3 +65,6 @@ impl Registry {
         Ok(swept)
     }
 }
+
+/// A writer that is alive adds to its file more often.
+const STAGED_GRACE_MIN: Duration = Duration::from_secs(3600);

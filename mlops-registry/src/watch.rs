@@ -1,6 +1,6 @@
 //! A feed of commits that can be taken up again where it was left.
 
-use mlops_core::{Event, EventKind, Result, Severity};
+use mlops_core::{Digest, Error, Event, EventKind, Result, Severity};
 
 use crate::{Change, Commit, Registry};
 
@@ -25,12 +25,14 @@ use crate::{Change, Commit, Registry};
 pub struct Watch {
     registry: Registry,
     position: u64,
+    /// The digest of the last commit that was delivered.
+    last: Option<Digest>,
 }
 
 impl Registry {
     /// A feed of the commits after a place in the log; 0 is its start.
     pub fn watch(&self, after: u64) -> Watch {
-        Watch { registry: self.clone(), position: after }
+        Watch { registry: self.clone(), position: after, last: None }
     }
 }
 
@@ -43,11 +45,31 @@ impl Watch {
     /// The commits since, some hundreds at most; none if there are none. How often to ask is up to the caller.
     ///
     /// # Errors
-    /// `Data` if the log is damaged, `Unavailable` if the storage is out of reach. The place is kept.
+    /// `Data` if the log is damaged, or ends before the place of this watch: it was cut off or restored from a
+    /// backup. `Unavailable` if the storage is out of reach. The place is kept.
     pub async fn poll(&mut self) -> Result<Vec<Commit>> {
-        let commits = self.registry.history(self.position + 1, COMMITS_MAX).await?;
-        self.position += commits.len() as u64;
-        Ok(commits)
+        // The last one that was delivered is read again: what comes has to follow on it.
+        let known = usize::from(self.position > 0);
+        let from = self.position - known as u64 + 1;
+        let mut commits = self.registry.chain(from, COMMITS_MAX + known).await?;
+        if known > 0 {
+            let last = commits.first().map(|(_, digest)| *digest);
+            if last.is_none() || self.last.is_some_and(|known| Some(known) != last) {
+                return Err(Error::data(format!(
+                    "the log does not hold the entry {} that this watch goes on after: it was cut off, altered or \
+                     restored from a backup; look at it with its doctor, and watch from an earlier place",
+                    self.position
+                )));
+            }
+            self.last = last;
+        }
+        let mut new = Vec::with_capacity(commits.len());
+        for (commit, digest) in commits.drain(..).skip(known) {
+            self.position = commit.sequence;
+            self.last = Some(digest);
+            new.push(commit);
+        }
+        Ok(new)
     }
 }
 

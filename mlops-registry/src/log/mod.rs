@@ -20,15 +20,17 @@ pub use sqlite::SqliteLog;
 
 /// An append-only log of entries numbered from 1, on any storage that can create what is absent.
 ///
-/// Contract for callers: entry `n + 1` is appended only when entry `n` is known to exist. On anything but
-/// [`Appended::Created`] the entry is read back before anything else is done, since an error may hide a success.
+/// Contract for callers: entry `n + 1` is appended only when entry `n` was seen by a read since. On anything but
+/// [`Appended::Created`] the entry is read back before anything else is done, since an error may hide a success,
+/// and [`sync`](Self::sync) is called when it is found.
 ///
 /// Contract for implementers:
 /// - [`append`](Self::append) is atomic and durable: of all calls for one number at most one is
 ///   [`Appended::Created`], readers see the whole entry or none, and what was created survives a crash of the
 ///   machine. It may answer `Taken` or fail although its own entry was written.
 /// - [`read`](Self::read) sees every entry whose `append` returned before it was called.
-/// - A checkpoint is a hint. It may be lost, torn or old without harm, since its reader checks its digest.
+/// - A checkpoint is a hint. It may be lost, torn or old without harm, since its reader checks it against the
+///   log. The newest two are kept, older ones may be removed.
 /// - All may be called from many threads and processes. A future that is dropped may still take effect.
 ///
 /// Errors: `Unavailable` for what may pass (a network, a full disk), `Unsupported` for what will not (a
@@ -43,6 +45,12 @@ pub trait Log: Debug + Send + Sync + 'static {
     /// The entries from this number on, in order and without gaps, `count_max` at most; none if there is none.
     fn read(&self, from: u64, count_max: usize) -> BoxFuture<'_, Result<Vec<Bytes>>>;
 
+    /// Makes an entry durable that was found by a read, after its `append` gave no clear success. Stores that show
+    /// only what is durable have nothing to do.
+    fn sync(&self, _sequence: u64) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Keeps the state after an entry.
     fn save_checkpoint(&self, sequence: u64, state: Bytes) -> BoxFuture<'_, Result<()>>;
 
@@ -52,7 +60,9 @@ pub trait Log: Debug + Send + Sync + 'static {
     /// A log of its own on the same storage, empty for a name that was not used before: for probes.
     fn scratch(&self, name: &str) -> Arc<dyn Log>;
 
-    /// Removes every entry and checkpoint. Called on scratch logs alone.
+    /// Removes every entry and checkpoint of a log that came of [`scratch`](Self::scratch).
+    ///
+    /// Any other log refuses it as `Invalid`.
     fn discard(&self) -> BoxFuture<'_, Result<()>>;
 }
 
@@ -96,6 +106,18 @@ impl Capabilities {
     pub const fn read_only(reach: Reach) -> Self {
         Self { create_if_absent: false, read_after_write: false, durable: false, reach }
     }
+}
+
+/// How many checkpoints a store keeps.
+const CHECKPOINTS_KEPT: usize = 2;
+
+/// The start of the names of scratch logs.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+const SCRATCH: &str = "scratch/";
+
+#[cold]
+fn not_scratch() -> mlops_core::Error {
+    mlops_core::Error::invalid("a registry's own log is never discarded: only a scratch log is")
 }
 
 /// What became of an append.

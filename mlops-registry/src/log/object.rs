@@ -1,15 +1,17 @@
 //! The log on an object store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use futures_util::future::try_join_all;
 use mlops_core::{BoxFuture, Error, Result};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
 
-use super::{Appended, Capabilities, Log};
+use super::{Appended, CHECKPOINTS_KEPT, Capabilities, Log, not_scratch};
 use crate::store;
 
 /// A log of one object an entry, on a store that can create what is absent (`PutMode::Create`).
@@ -20,12 +22,15 @@ use crate::store;
 pub struct ObjectLog {
     store: Arc<dyn ObjectStore>,
     capabilities: Capabilities,
+    /// The folder of the store on a local disk.
+    pub(crate) folder: Option<PathBuf>,
+    scratch: bool,
 }
 
 impl ObjectLog {
     /// The log in a store whose root is the registry's; the caller knows what the store promises.
     pub fn new(store: Arc<dyn ObjectStore>, capabilities: Capabilities) -> Self {
-        Self { store, capabilities }
+        Self { store, capabilities, folder: None, scratch: false }
     }
 
     async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
@@ -36,13 +41,14 @@ impl ObjectLog {
         }
     }
 
-    /// The newest checkpoint before a number, by the pointer or else by listing.
-    async fn newest(&self, before: u64) -> Result<Option<u64>> {
+    /// The number that the pointer names.
+    async fn pointed(&self) -> Result<Option<u64>> {
         let pointer = self.get(&pointer()).await?;
-        let pointed = pointer.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse::<u64>().ok());
-        if let Some(pointed) = pointed.filter(|pointed| *pointed < before) {
-            return Ok(Some(pointed));
-        }
+        Ok(pointer.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok()))
+    }
+
+    /// The numbers of all checkpoints, the newest first.
+    async fn listed(&self) -> Result<Vec<u64>> {
         let folder = Path::from(CHECKPOINTS);
         let listed: Vec<_> = self
             .store
@@ -50,10 +56,12 @@ impl ObjectLog {
             .try_collect()
             .await
             .map_err(|error| store::failed("list", &folder, error))?;
-        let numbers = listed
-            .iter()
-            .filter_map(|object| object.location.filename()?.strip_suffix(".json")?.parse::<u64>().ok());
-        Ok(numbers.filter(|number| *number < before).max())
+        let number = |object: &object_store::ObjectMeta| {
+            object.location.filename()?.strip_suffix(".json")?.parse::<u64>().ok()
+        };
+        let mut numbers: Vec<_> = listed.iter().filter_map(number).collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(numbers)
     }
 }
 
@@ -83,13 +91,38 @@ impl Log for ObjectLog {
     fn read(&self, from: u64, count_max: usize) -> BoxFuture<'_, Result<Vec<Bytes>>> {
         Box::pin(async move {
             let mut entries = Vec::new();
+            // Few at first, since most calls find nothing new; then many at once, since a cloud answers slowly.
+            let mut at_once = 2;
             while entries.len() < count_max {
-                match self.get(&entry_path(from + entries.len() as u64)).await? {
-                    Some(entry) => entries.push(entry),
-                    None => break,
+                let next = from.saturating_add(entries.len() as u64);
+                let wanted = at_once.min(count_max - entries.len());
+                let paths: Vec<_> =
+                    (0..wanted as u64).map(|ahead| entry_path(next.saturating_add(ahead))).collect();
+                let found = try_join_all(paths.iter().map(|path| self.get(path))).await?;
+                let before = entries.len();
+                entries.extend(found.into_iter().map_while(|entry| entry));
+                if entries.len() < before + wanted {
+                    break;
                 }
+                at_once = (at_once * 2).min(READS_AT_ONCE);
             }
             Ok(entries)
+        })
+    }
+
+    fn sync(&self, sequence: u64) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(folder) = &self.folder else { return Ok(()) };
+            let path = folder.join(entry_path(sequence).as_ref());
+            // Only Unix can open a folder to force its names to the disk.
+            let parent = path.parent().filter(|_| cfg!(unix));
+            for path in [Some(path.as_path()), parent].into_iter().flatten() {
+                std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(|error| {
+                    let what = format!("cannot force `{}` to the disk", path.display());
+                    store::io_failed(&error, &what).with_source(error)
+                })?;
+            }
+            Ok(())
         })
     }
 
@@ -106,24 +139,52 @@ impl Log for ObjectLog {
                 .put(&pointer, text.into())
                 .await
                 .map_err(|error| store::failed("write", &pointer, error))?;
+            for old in
+                self.listed().await?.into_iter().filter(|old| *old < sequence).skip(CHECKPOINTS_KEPT - 1)
+            {
+                let path = checkpoint_path(old);
+                match self.store.delete(&path).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(store::failed("delete", &path, error)),
+                }
+            }
             Ok(())
         })
     }
 
     fn checkpoint(&self, before: u64) -> BoxFuture<'_, Result<Option<(u64, Bytes)>>> {
         Box::pin(async move {
-            let Some(number) = self.newest(before).await? else { return Ok(None) };
-            Ok(self.get(&checkpoint_path(number)).await?.map(|state| (number, state)))
+            let pointed = self.pointed().await?.filter(|number| *number < before);
+            if let Some(number) = pointed
+                && let Some(state) = self.get(&checkpoint_path(number)).await?
+            {
+                return Ok(Some((number, state)));
+            }
+            for number in self.listed().await?.into_iter().filter(|number| *number < before) {
+                // Another process may have removed it meanwhile.
+                if let Some(state) = self.get(&checkpoint_path(number)).await? {
+                    return Ok(Some((number, state)));
+                }
+            }
+            Ok(None)
         })
     }
 
     fn scratch(&self, name: &str) -> Arc<dyn Log> {
-        let store = PrefixStore::new(self.store.clone(), format!("scratch/{name}"));
-        Arc::new(Self::new(Arc::new(store), self.capabilities))
+        let below = format!("scratch/{name}");
+        Arc::new(Self {
+            folder: self.folder.as_ref().map(|folder| folder.join(&below)),
+            store: Arc::new(PrefixStore::new(self.store.clone(), below)),
+            capabilities: self.capabilities,
+            scratch: true,
+        })
     }
 
     fn discard(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            if !self.scratch {
+                return Err(not_scratch());
+            }
             let all = Path::default();
             let listed: Vec<_> = self
                 .store
@@ -155,3 +216,4 @@ fn pointer() -> Path {
 }
 
 const CHECKPOINTS: &str = "checkpoint";
+const READS_AT_ONCE: usize = 16;

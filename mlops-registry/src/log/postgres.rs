@@ -1,6 +1,7 @@
 //! The log in a PostgreSQL database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -8,47 +9,93 @@ use mlops_core::{BoxFuture, Error, ErrorKind, Result};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{Appended, Capabilities, Log, Reach};
+use super::{Appended, CHECKPOINTS_KEPT, Capabilities, Log, Reach, SCRATCH, not_scratch};
 
 /// A log in a table of a PostgreSQL database, which may hold many registries by name.
 ///
-/// Connects without TLS and again by itself when the connection is lost. A host that wants TLS connects on its
-/// own and hands the client in ([`from_client`](Self::from_client)).
+/// A lost connection is made again by itself. [`connect`](Self::connect) speaks without TLS; for TLS, a pool or
+/// credentials that change, a host says how to connect ([`connect_with`](Self::connect_with)). On every new
+/// connection `synchronous_commit` is turned on, and a statement that takes over 30 s is given up.
 #[derive(Clone, Debug)]
 pub struct PostgresLog {
     connection: Arc<Connection>,
     registry: String,
 }
 
-#[derive(Debug)]
 struct Connection {
-    /// How to connect again; `None` if the client is the host's.
-    config: Option<Config>,
+    connect: Box<dyn Fn() -> BoxFuture<'static, Result<Client>> + Send + Sync>,
     client: ArcSwapOption<Client>,
 }
 
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
 impl PostgresLog {
-    /// Connects to `postgres://user:password@host/database` and makes the tables if they do not exist. Wants a
-    /// tokio runtime, as all of its methods do.
+    /// Connects to `postgres://user:password@host/database` without TLS and makes the tables if they do not exist.
+    /// Wants a tokio runtime, as all of its methods do. Gives up after 10 s unless the address says
+    /// `connect_timeout`.
     ///
     /// # Errors
     /// `Invalid` if the address is none, `Unsupported` if the server refuses the user, `Unavailable` if it is out
     /// of reach.
     pub async fn connect(address: &str, registry: &str) -> Result<Self> {
-        let config: Config = address.parse().map_err(|error| {
+        let mut config: Config = address.parse().map_err(|error| {
             Error::invalid("the address is none of PostgreSQL: want postgres://user:password@host/database")
                 .with_source(error)
         })?;
-        let connection = Connection { config: Some(config), client: ArcSwapOption::empty() };
-        Self { connection: Arc::new(connection), registry: registry.to_owned() }.prepared().await
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_MAX);
+        }
+        let connect = move || -> BoxFuture<'static, Result<Client>> {
+            let config = config.clone();
+            Box::pin(async move {
+                let (client, connection) =
+                    config.connect(NoTls).await.map_err(|error| failed("connect to", error))?;
+                // It ends by itself when the client is dropped; what goes wrong on it, the client's calls tell.
+                tokio::spawn(async move {
+                    let _ = connection.await;
+                });
+                Ok(client)
+            })
+        };
+        Self::connect_with(connect, registry).await
     }
 
-    /// A log on a client whose connection the host drives.
+    /// A log on connections that the host makes and drives, with TLS for one; it is asked again when one is lost.
+    ///
+    /// ```no_run
+    /// # async fn host(config: tokio_postgres::Config) -> mlops_core::Result<()> {
+    /// use mlops_core::Error;
+    /// use mlops_registry::log::PostgresLog;
+    ///
+    /// let connect = move || -> mlops_core::BoxFuture<'static, mlops_core::Result<tokio_postgres::Client>> {
+    ///     let config = config.clone();
+    ///     Box::pin(async move {
+    ///         // In place of `NoTls`: a connector of `tokio-postgres-rustls` or `postgres-native-tls`.
+    ///         let (client, connection) = config
+    ///             .connect(tokio_postgres::NoTls)
+    ///             .await
+    ///             .map_err(|error| Error::unavailable("cannot connect").with_source(error))?;
+    ///         tokio::spawn(async move { drop(connection.await) });
+    ///         Ok(client)
+    ///     })
+    /// };
+    /// let log = PostgresLog::connect_with(connect, "default").await?;
+    /// # drop(log);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// `Unsupported` if the user may not make tables, `Unavailable` if the server is out of reach.
-    pub async fn from_client(client: Client, registry: &str) -> Result<Self> {
-        let connection = Connection { config: None, client: ArcSwapOption::from_pointee(client) };
+    pub async fn connect_with(
+        connect: impl Fn() -> BoxFuture<'static, Result<Client>> + Send + Sync + 'static,
+        registry: &str,
+    ) -> Result<Self> {
+        let connection = Connection { connect: Box::new(connect), client: ArcSwapOption::empty() };
         Self { connection: Arc::new(connection), registry: registry.to_owned() }.prepared().await
     }
 
@@ -76,15 +123,11 @@ impl PostgresLog {
         if let Some(client) = self.connection.client.load_full().filter(|client| !client.is_closed()) {
             return Ok(client);
         }
-        let Some(config) = &self.connection.config else {
-            return Err(Error::unavailable("the connection to PostgreSQL is closed: connect again"));
-        };
-        let (client, connection) =
-            config.connect(NoTls).await.map_err(|error| failed("connect to", error))?;
-        // It ends by itself when the client is dropped; what goes wrong on it, the client's calls tell.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        let client = (self.connection.connect)().await?;
+        client
+            .batch_execute("SET synchronous_commit = on; SET statement_timeout = '30s'")
+            .await
+            .map_err(|error| failed("set up", error))?;
         let client = Arc::new(client);
         self.connection.client.store(Some(client.clone()));
         Ok(client)
@@ -139,6 +182,16 @@ impl Log for PostgresLog {
                 )
                 .await
                 .map_err(|error| failed("write to", error))?;
+            self.client()
+                .await?
+                .execute(
+                    "DELETE FROM mlops_checkpoint WHERE registry = $1 AND sequence < $2 AND sequence NOT IN (
+                         SELECT sequence FROM mlops_checkpoint WHERE registry = $1 AND sequence <= $2
+                         ORDER BY sequence DESC LIMIT $3)",
+                    &[&self.registry, &number(sequence), &number(CHECKPOINTS_KEPT as u64)],
+                )
+                .await
+                .map_err(|error| failed("write to", error))?;
             Ok(())
         })
     }
@@ -160,11 +213,14 @@ impl Log for PostgresLog {
     }
 
     fn scratch(&self, name: &str) -> Arc<dyn Log> {
-        Arc::new(Self { registry: format!("scratch/{name}"), ..self.clone() })
+        Arc::new(Self { registry: format!("{SCRATCH}{name}"), ..self.clone() })
     }
 
     fn discard(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            if !self.registry.starts_with(SCRATCH) {
+                return Err(not_scratch());
+            }
             let client = self.client().await?;
             for table in ["mlops_entry", "mlops_checkpoint"] {
                 client
@@ -204,3 +260,5 @@ fn failed(verb: &str, error: tokio_postgres::Error) -> Error {
     };
     Error::new(kind, format!("cannot {verb} the registry's PostgreSQL: {way_out}")).with_source(error)
 }
+
+const CONNECT_MAX: Duration = Duration::from_secs(10);

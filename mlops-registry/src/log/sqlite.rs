@@ -1,6 +1,7 @@
 //! The log in a SQLite database.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use mlops_core::{BoxFuture, Error, ErrorKind, Result};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use super::{Appended, Capabilities, Log, Reach};
+use super::{Appended, CHECKPOINTS_KEPT, Capabilities, Log, Reach, SCRATCH, not_scratch};
 
 /// A log in a table of a SQLite database: write-ahead log, every commit forced to the disk.
 ///
@@ -19,6 +20,8 @@ pub struct SqliteLog {
     connection: Arc<Mutex<Connection>>,
     path: Arc<str>,
     registry: String,
+    /// Whether the write-ahead log was made big enough by this process.
+    roomy: Arc<AtomicBool>,
 }
 
 impl SqliteLog {
@@ -42,6 +45,7 @@ impl SqliteLog {
             // Opening races with other processes that open it too: whoever comes second finds it done.
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "wal_autocheckpoint", ROOM_BYTES / 4096)?;
             connection.execute_batch(
                 "CREATE TABLE IF NOT EXISTS mlops_entry (
                      registry TEXT NOT NULL, sequence INTEGER NOT NULL, entry BLOB NOT NULL,
@@ -57,7 +61,35 @@ impl SqliteLog {
             connection: Arc::new(Mutex::new(connection)),
             path: shown,
             registry: "registry".to_owned(),
+            roomy: Arc::default(),
         })
+    }
+
+    /// The log of another registry in the same database, by its name.
+    #[must_use]
+    pub fn named(mut self, registry: &str) -> Self {
+        registry.clone_into(&mut self.registry);
+        self
+    }
+
+    /// Makes the write-ahead log as big as it will get, once. A file that grows costs the file system a commit of
+    /// its own at each sync; one that is written over does not (2026-11, ext4: 3.0 ms against .12 ms a commit).
+    fn make_room(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.roomy.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let wal = format!("{}-wal", self.path);
+        if std::fs::metadata(wal).is_ok_and(|found| found.len() >= u64::from(ROOM_BYTES)) {
+            return Ok(());
+        }
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             INSERT OR REPLACE INTO mlops_checkpoint (registry, sequence, state) VALUES ('{SCRATCH}room', 0, zeroblob({ROOM_BYTES}));
+             COMMIT;
+             DELETE FROM mlops_checkpoint WHERE registry = '{SCRATCH}room';"
+        ))?;
+        // Writers start over at the front of the file, unless a reader is at it: then a later one does.
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -77,6 +109,7 @@ impl Log for SqliteLog {
     fn append(&self, sequence: u64, entry: Bytes) -> BoxFuture<'_, Result<Appended>> {
         Box::pin(async move {
             let created = self.run("write", |connection| {
+                self.make_room(connection)?;
                 let mut insert = connection.prepare(
                     "INSERT INTO mlops_entry (registry, sequence, entry) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
                 )?;
@@ -111,7 +144,14 @@ impl Log for SqliteLog {
                 let mut insert = connection.prepare(
                     "INSERT OR REPLACE INTO mlops_checkpoint (registry, sequence, state) VALUES (?1, ?2, ?3)",
                 )?;
-                insert.execute(params![self.registry, number(sequence), &state[..]])
+                insert.execute(params![self.registry, number(sequence), &state[..]])?;
+                let kept = i64::try_from(CHECKPOINTS_KEPT).unwrap_or(i64::MAX);
+                connection.execute(
+                    "DELETE FROM mlops_checkpoint WHERE registry = ?1 AND sequence < ?2 AND sequence NOT IN (
+                         SELECT sequence FROM mlops_checkpoint WHERE registry = ?1 AND sequence <= ?2
+                         ORDER BY sequence DESC LIMIT ?3)",
+                    params![self.registry, number(sequence), kept],
+                )
             })?;
             Ok(())
         })
@@ -132,11 +172,14 @@ impl Log for SqliteLog {
     }
 
     fn scratch(&self, name: &str) -> Arc<dyn Log> {
-        Arc::new(Self { registry: format!("scratch/{name}"), ..self.clone() })
+        Arc::new(self.clone().named(&format!("{SCRATCH}{name}")))
     }
 
     fn discard(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            if !self.registry.starts_with(SCRATCH) {
+                return Err(not_scratch());
+            }
             self.run("write", |connection| {
                 connection.execute("DELETE FROM mlops_entry WHERE registry = ?1", [&self.registry])?;
                 connection.execute("DELETE FROM mlops_checkpoint WHERE registry = ?1", [&self.registry])
@@ -185,3 +228,5 @@ fn failed(verb: &str, path: &str, error: rusqlite::Error) -> Error {
 }
 
 const BUSY_MAX: Duration = Duration::from_secs(10);
+/// 256 pages.
+const ROOM_BYTES: u32 = 1 << 20;

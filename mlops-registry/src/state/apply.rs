@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mlops_core::{Digest, Error, Result, Timestamp};
+use mlops_core::{Digest, Error, Result};
 
 use super::{Alias, BlobUse, Model, Move, Operation, Review, Snapshot, Stamp, Version};
 use crate::{Approval, Change, Commit, VersionRecord};
@@ -20,26 +20,37 @@ impl Snapshot {
         if at != self.sequence + 1 || commit.previous != self.head {
             return Err(broken(at, "it does not follow on the entry before it: the log was tampered with"));
         }
+        self.time = self.time.max(commit.time);
+        let stamp = self.stamp(commit);
+        for change in &commit.changes {
+            self.apply_change(change, &stamp)?;
+        }
+        self.finish(commit, digest)
+    }
+
+    /// Notes that a commit is in the log, after its changes.
+    pub(crate) fn finish(&mut self, commit: &Commit, digest: Digest) -> Result<()> {
+        let at = commit.sequence;
         let operation = Operation { sequence: at, request: commit.request };
         if self.operations.insert(Digest::of(&commit.operation), operation).is_some() {
             return Err(broken(at, "its operation was committed before"));
-        }
-        self.time = self.time.max(commit.time);
-        let stamp = self.stamp(commit, self.time);
-        for change in &commit.changes {
-            self.apply_change(change, &stamp)?;
         }
         self.sequence = at;
         self.head = digest;
         Ok(())
     }
 
-    pub(super) fn stamp(&self, commit: &Commit, time: Timestamp) -> Stamp {
-        Stamp { sequence: commit.sequence, time, actor: commit.actor.clone(), reason: commit.reason.clone() }
+    pub(super) fn stamp(&self, commit: &Commit) -> Arc<Stamp> {
+        Arc::new(Stamp {
+            sequence: commit.sequence,
+            time: self.time,
+            actor: commit.actor.clone(),
+            reason: commit.reason.clone(),
+        })
     }
 
     /// One change of a commit.
-    pub(super) fn apply_change(&mut self, change: &Change, by: &Stamp) -> Result<()> {
+    pub(super) fn apply_change(&mut self, change: &Change, by: &Arc<Stamp>) -> Result<()> {
         match change {
             Change::DescribeModel { model, description, tags } => {
                 let model = self.model_or_new(model, by);
@@ -110,7 +121,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn apply_register(&mut self, record: &VersionRecord, by: &Stamp) -> Result<()> {
+    fn apply_register(&mut self, record: &VersionRecord, by: &Arc<Stamp>) -> Result<()> {
         for file in record.files.values() {
             let blob = self.blobs.entry(file.sha256).or_insert(BlobUse { upload: file.upload, files: 0 });
             if blob.upload != file.upload {
@@ -139,7 +150,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn model_or_new(&mut self, name: &str, by: &Stamp) -> &mut Model {
+    fn model_or_new(&mut self, name: &str, by: &Arc<Stamp>) -> &mut Model {
         let model = self.models.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(Model {
                 name: name.to_owned(),
@@ -154,14 +165,14 @@ impl Snapshot {
         Arc::make_mut(model)
     }
 
-    fn model_mut(&mut self, name: &str, by: &Stamp) -> Result<&mut Model> {
+    fn model_mut(&mut self, name: &str, by: &Arc<Stamp>) -> Result<&mut Model> {
         match self.models.get_mut(name) {
             Some(model) => Ok(Arc::make_mut(model)),
             None => Err(broken(by.sequence, &format!("there is no model `{}`", name.escape_debug()))),
         }
     }
 
-    fn version_mut(&mut self, name: &str, version: u64, by: &Stamp) -> Result<&mut Version> {
+    fn version_mut(&mut self, name: &str, version: u64, by: &Arc<Stamp>) -> Result<&mut Version> {
         let index = usize::try_from(version).ok().and_then(|version| version.checked_sub(1));
         match index.and_then(|index| self.models.get_mut(name).map(|model| (model, index))) {
             Some((model, index)) if index < model.versions.len() => {

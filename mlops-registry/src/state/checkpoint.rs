@@ -35,4 +35,16 @@ pub(crate) fn decode(sequence: u64, bytes: &[u8]) -> Option<Snapshot> {
     serde_json::from_slice(body).ok().filter(|state: &Snapshot| state.sequence == sequence)
 }
 
+/// Whether a checkpoint is due when a state grew from one weight to another: every 64 at first, then whenever it
+/// grew by a sixteenth. So all that is ever written is a multiple of the log, and little of the log is left to
+/// read. Each writer answers from the log alone: of many, one saves it.
+pub(crate) fn is_due(before: u64, after: u64) -> bool {
+    let mut place = STEP_MIN;
+    while place <= before {
+        place += (place / 16).max(STEP_MIN);
+    }
+    place <= after
+}
+
 const FORMAT: u32 = 1;
+const STEP_MIN: u64 = 64;

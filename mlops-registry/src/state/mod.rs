@@ -44,7 +44,7 @@ pub struct Model {
     /// The rules for its versions and aliases.
     pub policy: Policy,
     /// The commit that made it.
-    pub created: Stamp,
+    pub created: Arc<Stamp>,
     /// Its versions in order, from 1, the deleted ones too.
     pub versions: Vec<Arc<Version>>,
     /// Its aliases, also those that point at nothing any more.
@@ -58,7 +58,7 @@ pub struct Version {
     /// What was recorded when it was registered.
     pub record: VersionRecord,
     /// The commit that registered it.
-    pub registered: Stamp,
+    pub registered: Arc<Stamp>,
     /// Its tags now: those of the record and what was changed since.
     pub tags: BTreeMap<String, String>,
     /// Its numbers now: those of the record and what was measured since.
@@ -70,9 +70,9 @@ pub struct Version {
     /// What the verdicts add up to.
     pub approval: Approval,
     /// The commit that deleted it, if it is deleted.
-    pub deleted: Option<Stamp>,
+    pub deleted: Option<Arc<Stamp>>,
     /// The commit that gave up its files, if they are gone.
-    pub purged: Option<Stamp>,
+    pub purged: Option<Arc<Stamp>>,
 }
 
 /// One alias of a model.
@@ -92,7 +92,7 @@ pub struct Move {
     /// What it pointed at from then on.
     pub to: Option<u64>,
     /// The commit that moved it.
-    pub by: Stamp,
+    pub by: Arc<Stamp>,
 }
 
 /// One reviewer's verdict.
@@ -102,7 +102,7 @@ pub struct Review {
     /// The verdict.
     pub verdict: Approval,
     /// The commit that brought it: its actor is the reviewer, its reason the explanation.
-    pub by: Stamp,
+    pub by: Arc<Stamp>,
 }
 
 /// The commit that did something: where in the log, when, who, why.

@@ -14,7 +14,9 @@ pub enum At {
     /// After this entry of the log.
     Sequence(u64),
     /// After the last commit that was made by then. Time as the log sees it never goes back: a commit by a
-    /// machine whose clock was slow counts as made when the one before it was made.
+    /// machine whose clock was slow counts as made when the one before it was made. One by a machine whose clock
+    /// was ahead pushes those after it ahead too, until the others catch up: [`doctor`](crate::doctor) tells of
+    /// such commits, and `Sequence` does not depend on any clock.
     Time(Timestamp),
 }
 
@@ -117,10 +119,16 @@ impl Snapshot {
                     alias: name.clone(),
                     expect: Expect::from(alias.version),
                     to,
+                    back: true,
                 })
             })
         });
         Ok(moves.collect())
+    }
+
+    /// A measure of its size that never shrinks.
+    pub(crate) fn weight(&self) -> u64 {
+        self.sequence + self.models.values().map(|model| model.versions.len() as u64).sum::<u64>()
     }
 
     pub(crate) fn operation(&self, id: &str) -> Option<Operation> {

@@ -3,8 +3,9 @@
 use mlops_core::{Digest, Error, ModelVersion, Result, Timestamp};
 
 use super::Snapshot;
+use crate::draft::Terms;
 use crate::name::{check_alias, check_file, check_model, check_text};
-use crate::{Approval, Change, Commit, Expect, VersionRecord};
+use crate::{Approval, Change, Commit, Expect, UploadId, VersionRecord};
 
 /// What somebody wants to commit: the changes with their expectations, not yet bound to a place in the log.
 ///
@@ -47,6 +48,12 @@ impl Snapshot {
     /// `Conflict` if an expectation does not hold, `NotFound` if a named thing does not exist, `Invalid` if a
     /// name or a value breaks a rule; [`Refusal::UploadExpired`] if a blob has to be uploaded again.
     pub fn validate(&self, request: &Request, time: Timestamp) -> Result<Commit, Refusal> {
+        self.plan(request, time).map(|(commit, _)| commit)
+    }
+
+    /// The commit that fulfils a request, and the state after its changes, which [`finish`](Self::finish) makes
+    /// whole.
+    pub(crate) fn plan(&self, request: &Request, time: Timestamp) -> Result<(Commit, Self), Refusal> {
         check_text("actor", &request.actor, ACTOR_BYTES_MAX)?;
         check_text("reason", &request.reason, TEXT_BYTES_MAX)?;
         check_text("idempotency key", &request.operation, KEY_BYTES_MAX)?;
@@ -65,13 +72,34 @@ impl Snapshot {
             changes: Vec::with_capacity(request.changes.len()),
         };
         let mut next = self.clone();
-        let stamp = next.stamp(&commit, time.max(self.time));
+        next.time = time.max(self.time);
+        let stamp = next.stamp(&commit);
         for change in &request.changes {
             let change = next.check(change.clone(), &request.actor)?;
             next.apply_change(&change, &stamp)?;
             commit.changes.push(change);
         }
-        Ok(commit)
+        Ok((commit, next))
+    }
+
+    /// Whether what a draft relies on is still so.
+    pub(crate) fn check_unchanged(&self, terms: &Terms) -> Result<()> {
+        let found = self.models.get(&terms.model);
+        let same = match (&terms.read, found) {
+            (None, None) => true,
+            (Some(read), Some(found)) => {
+                (&read.description, &read.tags, &read.policy)
+                    == (&found.description, &found.tags, &found.policy)
+            }
+            _ => false,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(Error::conflict(format!(
+            "the policy or the description of model `{}` changed since it was read: read it again and decide again",
+            terms.model.escape_debug()
+        )))
     }
 
     /// Whether one change is allowed now, and as what it is recorded.
@@ -116,9 +144,9 @@ impl Snapshot {
                 check_model(model)?;
                 policy.check()?;
             }
-            Change::MoveAlias { model, alias, expect, to } => {
+            Change::MoveAlias { model, alias, expect, to, back } => {
                 check_alias(alias)?;
-                self.check_move(model, alias, *expect, *to)?;
+                self.check_move(model, alias, *expect, *to, *back)?;
             }
             Change::Tag { model, version, key, value } => {
                 self.live(model, *version)?;
@@ -141,7 +169,15 @@ impl Snapshot {
             Change::Purge { model, version } => {
                 self.deleted(model, *version)?;
             }
-            Change::Watermark { upload } => *upload = (*upload).max(self.watermark),
+            Change::Watermark { upload } => {
+                if upload.unix_ms() > UploadId::UNIX_MS_MAX - WATERMARK_ROOM_MS {
+                    return Err(Error::invalid(format!(
+                        "the watermark {upload} leaves no room for uploads after it: set the clock of this machine"
+                    ))
+                    .into());
+                }
+                *upload = (*upload).max(self.watermark);
+            }
         }
         Ok(change)
     }
@@ -220,7 +256,14 @@ impl Snapshot {
         Ok(())
     }
 
-    fn check_move(&self, model: &str, alias: &str, expect: Expect, to: Option<u64>) -> Result<()> {
+    fn check_move(
+        &self,
+        model: &str,
+        alias: &str,
+        expect: Expect,
+        to: Option<u64>,
+        back: bool,
+    ) -> Result<()> {
         let now = self.model(model)?.aliases.get(alias).and_then(|alias| alias.version);
         let holds = match expect {
             Expect::Any => true,
@@ -246,6 +289,10 @@ impl Snapshot {
                 return Err(Error::conflict(format!(
                     "{model}@{alias} cannot point at {model}/{to}, which was rejected{why}; have the review changed first"
                 )));
+            }
+            let served = |alias: &super::Alias| alias.moves.iter().any(|step| step.to == Some(to));
+            if back && self.model(model)?.aliases.get(alias).is_some_and(served) {
+                return Ok(());
             }
             let failed: Vec<_> = self
                 .gates(model, alias, to)?
@@ -312,3 +359,5 @@ const ACTOR_BYTES_MAX: usize = 256;
 const FILES_MAX: usize = 10_000;
 const KEY_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Over thirty years of uploads.
+const WATERMARK_ROOM_MS: u64 = 1 << 40;

@@ -95,16 +95,124 @@ fn downloads_go_on_where_they_ended() {
     let id = registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone();
     let out = folder.path().join("out");
     fs::create_dir_all(&out).unwrap();
-    for (part, whole) in [(&big()[..1 << 20], true), (&vec![7; 1 << 20], false)] {
-        fs::write(out.join("big.bin.part"), part).unwrap();
-        let result = registry.fetch_to(&id, &out);
-        assert_eq!(result.is_ok(), whole);
-        assert_eq!(out.join("big.bin").exists(), whole, "what does not match its digest is never shown");
-        // A part that cannot be continued is thrown away, so the next try succeeds.
+    let part = out.join(format!(".mlops-part-{}", Digest::of(big())));
+    // The first bytes of the file, others, and too many: what was there is continued or thrown away.
+    for bytes in [big()[..1 << 20].to_vec(), vec![7; 1 << 20], vec![7; BIG + 1]] {
+        fs::write(&part, bytes).unwrap();
         registry.fetch_to(&id, &out).unwrap();
         assert_eq!(fs::read(out.join("big.bin")).unwrap(), big());
         assert_eq!(tree(&out), ["big.bin"]);
         fs::remove_file(out.join("big.bin")).unwrap();
+    }
+}
+
+#[test]
+fn an_interrupted_fetch_does_not_spoil_that_of_another_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("registry"));
+    let commit =
+        |version| registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone();
+    let first = commit(NewVersion::new("shop").file("model.bin", big()).file("m", "1").file("m.part", "2"));
+    let mut other = big();
+    other[0] = 9;
+    let second = commit(NewVersion::new("shop").file("model.bin", other.clone()));
+    let out = folder.path().join("out");
+    fs::create_dir_all(&out).unwrap();
+    let part = format!(".mlops-part-{}", Digest::of(big()));
+    fs::write(out.join(&part), &big()[..10 << 20]).unwrap();
+    registry.fetch_to(&second, &out).unwrap();
+    assert_eq!(fs::read(out.join("model.bin")).unwrap(), other);
+    assert_eq!(tree(&out), ["model.bin"], "the part of what nobody fetches any more is gone");
+    for _ in 0..2 {
+        registry.fetch_to(&first, &out).unwrap();
+        assert_eq!(tree(&out), ["m", "m.part", "model.bin"]);
+        assert_eq!(fs::read(out.join("m.part")).unwrap(), b"2");
+    }
+    let error =
+        registry.commit(Draft::new("t", "x").register(NewVersion::new("shop").file(part, "x"))).unwrap_err();
+    assert!(error.to_string().contains("unfinished downloads are named so"), "{error}");
+}
+
+#[test]
+fn files_that_are_whole_are_not_fetched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, out) = (folder.path().join("registry"), folder.path().join("out"));
+    let registry = open(&root);
+    let version = NewVersion::new("shop").file("a", "first").file("b", "second");
+    let id = registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone();
+    registry.fetch_to(&id, &out).unwrap();
+    fs::remove_file(out.join("b")).unwrap();
+    // The blob of the file that is there is not touched: it could not be read.
+    fs::remove_dir_all(root.join("blob").join(Digest::of("first").to_string())).unwrap();
+    registry.fetch_to(&id, &out).unwrap();
+    assert_eq!(fs::read(out.join("b")).unwrap(), b"second");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_part_that_is_a_link_is_not_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open("memory:").unwrap();
+    let version = NewVersion::new("shop").file("model.bin", "weights");
+    let id = registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone();
+    let (out, outside) = (folder.path().join("out"), folder.path().join("outside"));
+    fs::create_dir_all(&out).unwrap();
+    fs::write(&outside, "").unwrap();
+    let part = out.join(format!(".mlops-part-{}", Digest::of("weights")));
+    type Link = fn(&std::path::Path, &std::path::Path) -> std::io::Result<()>;
+    let links: [Link; 2] = [|to, at| std::os::unix::fs::symlink(to, at), |to, at| fs::hard_link(to, at)];
+    for link in links {
+        link(&outside, &part).unwrap();
+        let error = registry.fetch_to(&id, &out).unwrap_err();
+        assert!(error.to_string().contains("is a link"), "{error}");
+        assert_eq!(fs::read(&outside).unwrap(), b"");
+        fs::remove_file(&part).unwrap();
+    }
+}
+
+#[test]
+fn many_fetch_into_one_folder_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("registry");
+    let registry = open(&root);
+    let ids: Vec<_> = [1_u8, 2]
+        .iter()
+        .map(|byte| {
+            let version = NewVersion::new("shop").file("model.bin", vec![*byte; 3 << 20]);
+            registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone()
+        })
+        .collect();
+    let out = folder.path().join("out");
+    std::thread::scope(|scope| {
+        for reader in 0..6 {
+            let (root, out, ids) = (&root, &out, &ids);
+            scope.spawn(move || {
+                let registry = open(root);
+                for round in 0..6 {
+                    registry.fetch_to(&ids[(reader + round) % 2], out).unwrap();
+                    let found = fs::read(out.join("model.bin")).unwrap();
+                    assert!(found.len() == 3 << 20 && found.iter().all(|byte| *byte == found[0]), "mixed up");
+                }
+            });
+        }
+    });
+    registry.fetch_to(&ids[1], &out).unwrap();
+    assert_eq!(tree(&out), ["model.bin"]);
+}
+
+#[test]
+fn files_of_whole_parts_and_of_one_byte_more_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("registry"));
+    for size in [(8 << 20) - 1, 8 << 20, (8 << 20) + 1, 16 << 20] {
+        let path = folder.path().join("source");
+        fs::write(&path, vec![3; size]).unwrap();
+        for version in
+            [NewVersion::new("disk").file_at("f", &path), NewVersion::new("bytes").file("f", vec![4; size])]
+        {
+            let receipt = registry.commit(Draft::new("t", "x").register(version)).unwrap();
+            assert_eq!(registry.read(receipt.version().unwrap(), "f").unwrap().len(), size);
+        }
     }
 }
 
@@ -144,16 +252,65 @@ fn the_cache_is_bounded_shared_and_trusts_nobody() {
         ModelFile::Path(path) => path.clone(),
         other => panic!("{other:?}"),
     };
-    let first = path_of(&one.fetch(&ids[0]).unwrap());
+    let package = one.fetch(&ids[0]).unwrap();
+    let first = path_of(&package);
     assert_eq!(path_of(&two.fetch(&ids[0]).unwrap()), first);
     fs::write(&first, vec![b'x'; 1000]).unwrap();
     assert_eq!(one.fetch(&ids[0]).unwrap().read("model.bin").unwrap(), vec![b'a'; 1000]);
     for id in &ids[1..] {
-        std::thread::sleep(std::time::Duration::from_millis(20));
         two.fetch(id).unwrap();
     }
+    // What one process serves stays, whatever another fetches; what nobody holds goes.
+    assert_eq!(package.read("model.bin").unwrap(), vec![b'a'; 1000]);
     let kept = tree(&cache);
-    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.contains(&Digest::of(vec![b'c'; 1000]).to_string()) && kept.len() == 2, "{kept:?}");
+    drop(one);
+    two.fetch(&ids[1]).unwrap();
     assert!(!first.exists(), "the one that was not used for longest is gone");
-    assert!(kept.contains(&Digest::of(vec![b'c'; 1000]).to_string()));
+    assert_eq!(tree(&cache).len(), 2);
+}
+
+#[test]
+fn a_part_that_another_process_gathers_is_not_evicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, cache) = (folder.path().join("registry"), folder.path().join("cache"));
+    let builder = mlops_registry::Registry::builder().cache(&cache, 1000);
+    let registry = Registry::open_with(builder, root.to_str().unwrap()).unwrap();
+    let (busy, left) = (cache.join(".mlops-part-busy"), cache.join(".mlops-part-left"));
+    fs::write(&busy, vec![0; 900]).unwrap();
+    fs::write(&left, vec![0; 900]).unwrap();
+    let lock = fs::File::open(&busy).unwrap();
+    lock.lock().unwrap();
+    let version = NewVersion::new("shop").file("model.bin", vec![1; 500]);
+    let id = registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone();
+    registry.fetch(&id).unwrap();
+    assert!(busy.exists() && !left.exists());
+}
+
+#[test]
+fn compressed_files_and_onnx_in_disguise_are_refused() {
+    let registry = Registry::open("memory:").unwrap();
+    let commit = |name: &str, bytes: Vec<u8>| {
+        let version = NewVersion::new("shop").file(name, bytes);
+        registry.commit(Draft::new("t", "x").register(version)).map(drop)
+    };
+    // `joblib.dump(1, f, compress=True)`.
+    let error = commit("m.joblib", b"x\x9ck`\xf1f\xd4\x03\0\x03\xa6\0\xff".to_vec()).unwrap_err();
+    assert!(error.to_string().contains("is compressed and may hide a pickle"), "{error}");
+    // The fields of a model in another order, and after junk that looks like JSON.
+    let field = |tag: u8, body: &[u8]| [&[tag, body.len() as u8], body].concat();
+    let entry = [field(0x0a, b"location"), field(0x12, b"../../etc/passwd")].concat();
+    let graph = field(0x3a, &field(0x2a, &field(0x6a, &entry)));
+    let junk = field(0x0a, format!("{:123}", "").as_bytes());
+    for (name, model) in [
+        ("model.onnx", [graph.clone(), vec![0x08, 8]].concat()),
+        ("model.bin", [graph.clone(), vec![0x08, 0x88, 0]].concat()),
+        ("model.json", [junk, graph].concat()),
+    ] {
+        let error = commit(name, model).unwrap_err();
+        assert!(error.to_string().contains("reaches for data outside its folder"), "{name}: {error}");
+    }
+    let error = commit("model.onnx", b"not a model".to_vec()).unwrap_err();
+    assert!(error.to_string().contains("is named or looks like an ONNX model"), "{error}");
+    commit("weights.bin", vec![0; 100]).unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mlops_core::Severity;
+use mlops_core::{ModelFile, Severity};
 use mlops_registry::blocking::Registry;
 use mlops_registry::doctor::Checkup;
 use mlops_registry::log::{Capabilities, ObjectLog, Reach};
@@ -25,6 +25,8 @@ fn stores_that_lie_are_caught() {
         let report = registry.doctor(Checkup::default()).unwrap();
         assert!(!report.is_healthy());
         assert!(report.to_string().contains(what), "{lie:?}: {report}");
+        let measured = report.measured.unwrap();
+        assert!(!measured.create_if_absent || !measured.read_after_write, "{lie:?}");
     }
 }
 
@@ -36,6 +38,7 @@ fn honest_stores_are_not_accused_and_keep_nothing_of_the_probe() {
     let before = tree(folder.path());
     let report = registry.doctor(Checkup::default()).unwrap();
     assert!(report.is_healthy() && report.findings.is_empty(), "{report}");
+    assert_eq!(report.measured, Some(registry.registry().log().capabilities()));
     assert_eq!(tree(folder.path()), before);
 }
 
@@ -78,7 +81,7 @@ fn damage_is_found_and_repaired_where_it_can_be() {
     std::fs::write(one.with_file_name("01ARZ3NDEKTSV4RRFFQ69G5FAV"), "one").unwrap();
     std::fs::write(&one, "oNe").unwrap();
     std::fs::write(&two, "tw").unwrap();
-    let checkpoint = folder.path().join(format!("checkpoint/{:020}.json", 64));
+    let checkpoint = folder.path().join("checkpoint").join(&tree(&folder.path().join("checkpoint"))[0]);
     std::fs::write(&checkpoint, "torn").unwrap();
     let report = registry.doctor(checkup()).unwrap();
     assert_eq!(
@@ -90,7 +93,7 @@ fn damage_is_found_and_repaired_where_it_can_be() {
     for part in [
         "file `model.bin` of shop/1 is damaged",
         "it has 2 bytes",
-        "checkpoint 64 is torn",
+        "is torn, altered or of another format",
         "1 uploads with 3 bytes",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -99,9 +102,21 @@ fn damage_is_found_and_repaired_where_it_can_be() {
     assert!(!report.is_healthy(), "one cannot be repaired");
     assert_eq!(report.findings.iter().filter(|finding| finding.repaired).count(), 2, "{report}");
     assert_eq!(registry.read(&ids[0], "model.bin").unwrap(), "one");
-    // Registering the same bytes again brings the other one back.
+    // Registering the same bytes again brings back what is gone or cut off.
+    let again = register(&registry, "shop", "two").unwrap();
+    assert_eq!(registry.read(&again, "model.bin").unwrap(), "two");
+    assert!(registry.doctor(checkup()).unwrap().is_healthy());
     std::fs::remove_file(&two).unwrap();
-    std::fs::write(&two, "two").unwrap();
+    assert!(registry.doctor(checkup()).unwrap().to_string().contains("it is gone"));
+    register(&registry, "shop", "two").unwrap();
+    assert!(registry.doctor(checkup()).unwrap().is_healthy());
+    // What rotted at its length is mended from a copy, and from nothing else.
+    std::fs::write(&two, "tWo").unwrap();
+    let report = registry.doctor(checkup()).unwrap().to_string();
+    assert!(report.contains("bring its bytes back from a copy by `Registry::mend`"), "{report}");
+    let mend = |bytes: &'static str| registry.mend(&ids[1], "model.bin", &ModelFile::Bytes(bytes.into()));
+    assert_eq!(mend("tWo").unwrap_err().kind(), mlops_core::ErrorKind::Conflict);
+    mend("two").unwrap();
     assert!(registry.doctor(checkup()).unwrap().is_healthy());
 }
 
@@ -127,4 +142,73 @@ fn lost_entries_are_found() {
     assert!(report.to_string().contains("log entry 3 is damaged"), "{report}");
     std::fs::write(entry(3), third).unwrap();
     assert!(registry.doctor(checkup).unwrap().is_healthy());
+}
+
+#[test]
+fn a_registry_that_is_in_use_is_healthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let (registry, done) = (&registry, &done);
+            // One in this process, one in another.
+            let other = open(folder.path());
+            scope.spawn(move || {
+                let registry = if writer == 0 { registry } else { &other };
+                let mut round = 0;
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    round += 1;
+                    let id = register(registry, "shop", &format!("{writer} {round}")).unwrap();
+                    registry.commit(Draft::new("ann", "old").delete(&id).purge(&id)).unwrap();
+                    registry.sweep("ann", "disk", std::time::Duration::ZERO).unwrap();
+                }
+            });
+        }
+        let mut checkup = Checkup::default();
+        checkup.races = 0;
+        for _ in 0..40 {
+            let report = registry.doctor(checkup);
+            let healthy = report.as_ref().is_ok_and(mlops_registry::doctor::Report::is_healthy);
+            if !healthy {
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            assert!(healthy, "{report:?}");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn files_that_cannot_be_read_do_not_end_the_checkup() {
+    let store = Arc::new(InMemory::new());
+    let parts = |blobs: Arc<dyn object_store::ObjectStore>| {
+        let log = Arc::new(ObjectLog::new(store.clone(), Capabilities::all(Reach::Process)));
+        Registry::open_parts(mlops_registry::Registry::builder(), log, blobs).unwrap()
+    };
+    for content in ["1", "2", "3"] {
+        register(&parts(store.clone()), "shop", content).unwrap();
+    }
+    // The listing is the first call; the second is the read of a file.
+    let faulty = Arc::new(crate::store::Faulty::new(store.clone(), 2, crate::store::Fault::Fails));
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    let report = parts(faulty).doctor(checkup).unwrap();
+    assert_eq!((report.files, report.findings.len()), (3, 1), "{report}");
+    assert!(report.to_string().contains("the store does not answer"), "{report}");
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_told() {
+    let clock = Arc::new(mlops_core::ManualClock::new("2030-01-01T00:00:00Z".parse().unwrap()));
+    let builder = mlops_registry::Registry::builder().clock(clock.clone());
+    let registry = Registry::open_with(builder, "memory:").unwrap();
+    register(&registry, "shop", "1").unwrap();
+    clock.set("2026-01-01T00:00:00Z".parse().unwrap());
+    register(&registry, "shop", "2").unwrap();
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    let report = registry.doctor(checkup).unwrap();
+    assert!(report.is_healthy());
+    assert!(report.to_string().contains("commit 1 bears the time 2030-01-01"), "{report}");
 }

@@ -14,11 +14,7 @@ const HEAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/registry/fo
 fn format_1_is_opened() {
     // A copy: opening never changes a registry, and a test does not rely on it.
     let folder = tempfile::tempdir().unwrap();
-    for path in tree(FIXTURE.as_ref()) {
-        let target = folder.path().join(&path);
-        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(std::path::Path::new(FIXTURE).join(&path), target).unwrap();
-    }
+    copy(FIXTURE, folder.path());
     let registry = open(folder.path());
     let state = registry.snapshot();
     assert_eq!(state.sequence(), 14);
@@ -35,6 +31,70 @@ fn format_1_is_opened() {
     checkup.races = 0;
     let report = registry.doctor(checkup).unwrap();
     assert!(report.is_healthy(), "{report}");
+}
+
+fn copy(from: &str, to: &std::path::Path) {
+    for path in tree(from.as_ref()) {
+        let target = to.join(&path);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(std::path::Path::new(from).join(&path), target).unwrap();
+    }
+}
+
+const CHECKPOINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/registry/checkpoint-1");
+
+fn check_checkpoint_1(registry: &mlops_registry::blocking::Registry) {
+    let state = registry.snapshot();
+    assert_eq!(state.sequence(), 66);
+    let head = std::fs::read_to_string(format!("{CHECKPOINT}.head")).unwrap();
+    assert_eq!(state.head().to_string(), head.trim());
+    let champion = state.alias("shop", "champion").unwrap();
+    assert_eq!((champion.id().version, champion.metrics["drift.psi"]), (2, 0.1));
+    assert_eq!(state.served_at("shop", "champion", mlops_registry::At::Sequence(4)).unwrap(), None);
+    assert_eq!(registry.read(champion.id(), "model.bin").unwrap(), "weights 2");
+    let third = ModelVersion::new("shop", 3);
+    assert_eq!(registry.read(&third, "model.bin").unwrap_err().kind(), mlops_core::ErrorKind::NotFound);
+    // A key of that time is known.
+    let version = mlops_registry::NewVersion::new("shop")
+        .file("model.bin", "weights 1")
+        .metric("auc", 0.91)
+        .tag("market", "eu");
+    let draft = mlops_registry::Draft::new("trainer", "nightly").key("key 1").register(version);
+    assert!(registry.commit(draft).unwrap().replayed);
+}
+
+#[test]
+fn a_checkpoint_of_format_1_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(CHECKPOINT, folder.path());
+    let whole = open(folder.path());
+    check_checkpoint_1(&whole);
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    let report = whole.doctor(checkup).unwrap();
+    assert!(report.is_healthy(), "{report}");
+    // Without the entries before it, it is the checkpoint alone that is read.
+    for sequence in (1..64).filter(|sequence| *sequence != 2) {
+        std::fs::remove_file(folder.path().join(format!("log/{sequence:020}.json"))).unwrap();
+    }
+    let cut = open(folder.path());
+    assert_eq!(*cut.snapshot(), *whole.snapshot());
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_database_of_format_1_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.db");
+    std::fs::copy(format!("{CHECKPOINT}.db"), &path).unwrap();
+    copy(&format!("{CHECKPOINT}.db.artifacts"), &folder.path().join("registry.db.artifacts"));
+    let location = format!("sqlite:{}", path.display());
+    let registry = mlops_registry::blocking::Registry::open(&location).unwrap();
+    check_checkpoint_1(&registry);
+    registry
+        .commit(mlops_registry::Draft::new("ann", "on").tag(&ModelVersion::new("shop", 1), "a", "b"))
+        .unwrap();
+    assert_eq!(mlops_registry::blocking::Registry::open(&location).unwrap().snapshot().sequence(), 67);
 }
 
 /// Writes the fixture; kept to say how it was made. Run once for each format, then never again.
@@ -84,9 +144,8 @@ fn write_format_1() {
     commit(Draft::new("ann", "words").tag(&id(1), "seen", "yes"));
     commit(Draft::new("ann", "old").delete(&id(3)));
     commit(Draft::new("ann", "old").restore(&id(3)).delete(&id(3)).purge(&id(3)));
-    commit(
-        Draft::new("ann", "disk").change(Change::Watermark { upload: mlops_registry::UploadId::floor(1) }),
-    );
+    // That build let any draft move the watermark, here to `UploadId::floor(1)`; now it is the sweep alone.
+    registry.sweep("ann", "disk", std::time::Duration::MAX).unwrap();
     let state = registry.refresh().unwrap();
     assert_eq!(state.sequence(), 14);
     std::fs::write(HEAD, format!("{}\n", state.head())).unwrap();
@@ -111,9 +170,13 @@ fn write_checkpoint_1() {
                 .file("model.bin", format!("weights {number}"))
                 .metric("auc", 0.9 + f64::from(number) / 100.0)
                 .tag("market", "eu");
-            registry.commit(Draft::new("trainer", "nightly").key(format!("key {number}")).register(version)).unwrap();
+            registry
+                .commit(Draft::new("trainer", "nightly").key(format!("key {number}")).register(version))
+                .unwrap();
         }
-        registry.commit(Draft::new("ann", "good").approve(&id(2)).alias("champion", &id(2), Expect::Absent)).unwrap();
+        registry
+            .commit(Draft::new("ann", "good").approve(&id(2)).alias("champion", &id(2), Expect::Absent))
+            .unwrap();
         registry.commit(Draft::new("monitor", "week").measure(&id(2), "drift.psi", 0.1)).unwrap();
         registry.commit(Draft::new("ann", "old").delete(&id(3))).unwrap();
         registry.commit(Draft::new("ann", "old").purge(&id(3))).unwrap();

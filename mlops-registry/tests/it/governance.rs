@@ -6,7 +6,7 @@ use mlops_core::{
     Digest, ElementType, ErrorKind, ManualClock, ModelSignature, ModelVersion, TensorSpec, Timestamp,
 };
 use mlops_registry::blocking::Registry;
-use mlops_registry::{Approval, Change, Draft, Expect, Gate, NewVersion, Policy, Query, Stages};
+use mlops_registry::{Approval, At, Change, Draft, Expect, Gate, NewVersion, Policy, Query, Stages};
 
 use crate::support::{open, register, tree};
 
@@ -108,12 +108,81 @@ fn gates_are_checked_inside_the_commit() {
     registry.commit(promote(&third)).unwrap();
     let dry: Vec<_> = registry.state().gates("shop", "champion", second.version).unwrap();
     assert_eq!(dry.iter().filter(|gate| !gate.passed).count(), 2);
-    // Back to one that served already is always possible.
-    registry
-        .commit(Draft::new("ann", "third is slow").alias("champion", &first, Expect::Version(4)))
-        .unwrap();
+    // One that served before faces the gates of now; to roll back is always possible.
+    refused(&registry, promote(&first), "that of shop/4 is 0.95");
+    let served = registry.state().model("shop").unwrap().aliases["champion"].moves[0].by.sequence;
+    registry.commit(Draft::new("ann", "third is slow").roll_back("shop", At::Sequence(served))).unwrap();
+    assert_eq!(registry.state().alias("shop", "champion").unwrap().id(), &first);
     let draft = Draft::new("m", "x").measure(&first, "auc", 1.0);
     refused(&registry, draft, "was recorded when it was registered");
+}
+
+#[test]
+fn gates_that_came_later_hold_for_those_who_served_before() {
+    let registry = Registry::open("memory:").unwrap();
+    let (first, second) =
+        (register(&registry, "shop", "1").unwrap(), register(&registry, "shop", "2").unwrap());
+    for id in [&first, &second] {
+        registry.commit(Draft::new("ann", "go").alias("champion", id, Expect::Any)).unwrap();
+    }
+    let mut policy = Policy::default();
+    policy.gates.insert("champion".into(), vec![Gate::Approved]);
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy)).unwrap();
+    refused(&registry, Draft::new("ann", "go").alias("champion", &first, Expect::Any), "approval is pending");
+    // A change that says that it goes back to where the alias never pointed is none.
+    let third = register(&registry, "shop", "3").unwrap();
+    let forged = Change::MoveAlias {
+        model: "shop".into(),
+        alias: "champion".into(),
+        expect: Expect::Any,
+        to: Some(third.version),
+        back: true,
+    };
+    refused(&registry, Draft::new("ann", "go").change(forged), "approval is pending");
+    registry.commit(Draft::new("ann", "2 is slow").roll_back("shop", At::Sequence(3))).unwrap();
+    let error = registry.commit(Draft::new("ann", "again").roll_back("shop", At::Sequence(3))).unwrap_err();
+    assert!(error.to_string().contains("nothing to roll back"), "{error}");
+}
+
+#[test]
+fn of_two_who_change_a_policy_one_is_told() {
+    let registry = Registry::open("memory:").unwrap();
+    let rules = || Draft::new("lead", "rules");
+    registry.commit(rules().absent("shop").policy("shop", Policy::default())).unwrap();
+    refused(&registry, rules().absent("shop").policy("shop", Policy::default()), "changed since it was read");
+    let state = registry.snapshot();
+    let read = state.model("shop").unwrap();
+    let with = |gate: Gate| {
+        let mut policy = read.policy.clone();
+        policy.gates.entry("champion".into()).or_default().push(gate);
+        rules().unchanged(read).policy("shop", policy)
+    };
+    registry.commit(with(Gate::Approved).key("once")).unwrap();
+    refused(&registry, with(Gate::Lineage), "changed since it was read");
+    assert!(registry.commit(with(Gate::Approved).key("once")).unwrap().replayed, "a second try is no other");
+    // Versions and aliases are not part of it.
+    let state = registry.snapshot();
+    register(&registry, "shop", "1").unwrap();
+    let draft = rules().unchanged(state.model("shop").unwrap()).policy("shop", Policy::default());
+    registry.commit(draft).unwrap();
+}
+
+#[test]
+fn an_approval_that_cannot_be_reached_is_said() {
+    let registry = Registry::open("memory:").unwrap();
+    let mut policy = Policy::default();
+    policy.approvals_min = 2;
+    policy.four_eyes = true;
+    policy.reviewers = ["ann", "trainer"].map(String::from).into();
+    policy.gates.insert("champion".into(), vec![Gate::Approved]);
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy)).unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    registry.commit(Draft::new("ann", "good").approve(&id)).unwrap();
+    refused(
+        &registry,
+        Draft::new("ann", "go").alias("champion", &id, None),
+        "approval is pending and cannot be reached: 1 of the 2 reviewers may approve what `trainer` registered, wanted 2",
+    );
 }
 
 #[test]

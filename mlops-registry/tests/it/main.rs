@@ -11,10 +11,12 @@ mod failures;
 mod faults;
 mod formats;
 mod governance;
+mod guards;
 mod linear;
 mod model;
 mod store;
 mod support;
+mod tamper;
 
 #[cfg(not(feature = "conformance"))]
 #[test]

@@ -1,0 +1,208 @@
+//! Opening a registry: where it is, and with what.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mlops_core::{Clock, Error, Result, Seed, SystemClock};
+
+use crate::blobs::Blobs;
+use crate::cache::Cache;
+use crate::ids::Ids;
+use crate::log::{Capabilities, Log, ObjectLog};
+use crate::registry::{Inner, Registry};
+use crate::store;
+
+/// What a registry is opened with.
+#[derive(Debug)]
+pub struct Builder {
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+    options: Vec<(String, String)>,
+    cache: Option<(PathBuf, u64)>,
+    artifacts: Option<String>,
+    name: Option<String>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            ids: Ids::System,
+            options: Vec::new(),
+            cache: None,
+            artifacts: None,
+            name: None,
+        }
+    }
+
+    /// The clock that dates the commits, instead of the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The seed of fresh ids, instead of the machine's entropy: for replays of a single process. Two writers
+    /// with one seed would make the same ids and overwrite each other's uploads.
+    #[must_use]
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.ids = Ids::seeded(seed);
+        self
+    }
+
+    /// Where the files of versions go when the log is in a database: a folder or a cloud. With SQLite it is the
+    /// folder `<database>.artifacts` if it is not named.
+    #[must_use]
+    pub fn artifacts(mut self, location: impl Into<String>) -> Self {
+        self.artifacts = Some(location.into());
+        self
+    }
+
+    /// The name of the registry in a database that holds several, SQLite or PostgreSQL. A registry that is named
+    /// keeps its artifacts below `named/<name>`, apart from those of the others.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// A local folder for the files that [`fetch`](mlops_core::ModelSource::fetch) brings, so that each is
+    /// downloaded once. Any number of processes may share it.
+    ///
+    /// Packages then hold paths into the folder instead of bytes: constant memory for models of any size. A path
+    /// stays good until this process fetches another version of the same model, or drops the registry. What was
+    /// not used for longest is removed when the files outgrow `bytes_max`; what some process holds so stays, so
+    /// `bytes_max` should hold the versions that are served at once.
+    #[must_use]
+    pub fn cache(mut self, folder: impl Into<PathBuf>, bytes_max: u64) -> Self {
+        self.cache = Some((folder.into(), bytes_max));
+        self
+    }
+
+    /// An option of the store, by the names that `object_store` gives them: `aws_region`, `aws_access_key_id`, ...
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.push((name.into(), value.into()));
+        self
+    }
+
+    /// Opens the registry at a location, see [`Registry::open`].
+    ///
+    /// # Errors
+    /// As for [`Registry::open`].
+    pub async fn open(self, location: &str) -> Result<Registry> {
+        match store::scheme(location) {
+            Some(("sqlite", path)) => {
+                let (log, artifacts) = self.sqlite(location, path)?;
+                self.open_parts(location, log, artifacts).await
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                let (log, artifacts, shown) = self.postgres(location).await?;
+                self.open_parts(&shown, log, artifacts).await
+            }
+            _ => {
+                if self.artifacts.is_some() {
+                    return Err(Error::invalid(format!(
+                        "`{location}` keeps its artifacts itself: leave out `Builder::artifacts`"
+                    )));
+                }
+                if let Some(name) = &self.name {
+                    return Err(Error::invalid(format!(
+                        "`{location}` holds one registry: leave out `Builder::name`, or open `{location}/{name}`"
+                    )));
+                }
+                let place = store::open(location, &self.options)?;
+                let mut log = ObjectLog::new(place.store.clone(), Capabilities::all(place.reach));
+                log.folder.clone_from(&place.folder);
+                self.open_parts(location, Arc::new(log), Blobs::at(place)).await
+            }
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn sqlite(&self, location: &str, path: &str) -> Result<(Arc<dyn Log>, Blobs)> {
+        let path = store::local_path(path)?;
+        if path.is_empty() {
+            return Err(Error::invalid(format!(
+                "`{location}` names no file: want `sqlite:path/to/registry.db`"
+            )));
+        }
+        let mut log = crate::log::SqliteLog::open(path)?;
+        if let Some(name) = &self.name {
+            log = log.named(name);
+        }
+        let artifacts = self.artifacts.clone().unwrap_or_else(|| format!("{path}.artifacts"));
+        Ok((Arc::new(log), self.blobs(&artifacts)?))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    #[allow(clippy::unused_self, reason = "the same call with the feature")]
+    fn sqlite(&self, location: &str, _: &str) -> Result<(Arc<dyn Log>, Blobs)> {
+        Err(Error::unsupported(format!("`{location}`: build mlops-registry with its feature `sqlite`")))
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn postgres(&self, location: &str) -> Result<(Arc<dyn Log>, Blobs, String)> {
+        let Some(artifacts) = &self.artifacts else {
+            return Err(Error::invalid(
+                "a registry in PostgreSQL needs a place for its artifacts: name it by `Builder::artifacts`",
+            ));
+        };
+        let blobs = self.blobs(artifacts)?;
+        let name = self.name.as_deref().unwrap_or("default");
+        let log = crate::log::PostgresLog::connect(location, name).await?;
+        let shown = format!("postgres registry `{name}`");
+        Ok((Arc::new(log), blobs, shown))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[allow(clippy::unused_async, reason = "the same call with the feature")]
+    async fn postgres(&self, _: &str) -> Result<(Arc<dyn Log>, Blobs, String)> {
+        Err(Error::unsupported("`postgres:`: build mlops-registry with its feature `postgres`"))
+    }
+
+    /// Opens a registry with a log and a blob store of the caller's.
+    ///
+    /// # Errors
+    /// `Data` if the log is damaged, `Unavailable` if it is out of reach.
+    pub async fn open_with(
+        self,
+        log: Arc<dyn Log>,
+        blobs: Arc<dyn object_store::ObjectStore>,
+    ) -> Result<Registry> {
+        self.open_parts("custom log", log, Blobs::new(blobs)).await
+    }
+
+    /// Where the files of a registry in a database lie: two registries never share a place, since the sweep of
+    /// one would remove what the other needs.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    fn blobs(&self, artifacts: &str) -> Result<Blobs> {
+        let mut place = store::open(artifacts, &self.options)?;
+        if let Some(name) = &self.name {
+            crate::name::check_model(name)?;
+            let below = format!("named/{name}");
+            place.folder = place.folder.map(|folder| folder.join(&below));
+            place.store = Arc::new(object_store::prefix::PrefixStore::new(place.store, below));
+        }
+        Ok(Blobs::at(place))
+    }
+
+    async fn open_parts(self, location: &str, log: Arc<dyn Log>, blobs: Blobs) -> Result<Registry> {
+        let cache = self.cache.map(|(folder, bytes_max)| Cache::open(&folder, bytes_max)).transpose()?;
+        let registry = Registry {
+            inner: Arc::new(Inner {
+                location: location.to_owned(),
+                log,
+                blobs,
+                clock: self.clock,
+                ids: self.ids,
+                cache,
+                snapshot: ArcSwap::default(),
+            }),
+        };
+        registry.load_checkpoint().await?;
+        registry.refresh().await?;
+        Ok(registry)
+    }
+}

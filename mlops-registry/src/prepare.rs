@@ -1,0 +1,107 @@
+//! What a draft means before it meets a state: its files measured, its request named by a digest.
+
+use std::collections::BTreeMap;
+
+use mlops_core::{Digest, Error, ModelVersion, Result};
+
+use crate::draft::Step;
+use crate::measure::{Measured, measure};
+use crate::{Change, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
+
+/// A draft whose files were measured.
+pub(crate) struct Prepared {
+    pub(crate) records: Vec<VersionRecord>,
+    pub(crate) digest: Digest,
+}
+
+pub(crate) fn prepare(draft: &Draft) -> Result<Prepared> {
+    let mut records = Vec::new();
+    let mut digester = mlops_core::Digester::new();
+    for step in &draft.steps {
+        match step {
+            Step::Change(Change::Register(_)) => {
+                return Err(Error::invalid(
+                    "a version is registered with its files: take `Draft::register` instead of a change",
+                ));
+            }
+            Step::Change(Change::Watermark { .. }) => {
+                return Err(Error::invalid("the watermark of uploads is moved by `Registry::sweep` alone"));
+            }
+            Step::Change(change) => digester.field(json(&goal(change))?),
+            Step::Watermark(upload) => digester.field(format!("sweep {upload}")),
+            // What has to hold before is read anew by a second try.
+            Step::Unchanged(_) => {}
+            Step::RollBack { model, at } => digester.field(format!("roll back {model:?} {at:?}")),
+            Step::Register(version) => {
+                let mut files = BTreeMap::new();
+                for (name, file) in &version.files {
+                    crate::name::check_file(name)?;
+                    let Measured { sha256, size_bytes, format, external } = measure(file, name)?;
+                    check_format(version, name, format)?;
+                    check_external(version, name, &external)?;
+                    let upload = UploadId::default();
+                    files.insert(name.clone(), FileRecord { sha256, size_bytes, format, upload });
+                }
+                let record = VersionRecord {
+                    id: ModelVersion::new(&version.model, 0),
+                    files,
+                    signature: version.signature.clone(),
+                    framework: version.framework.clone(),
+                    metrics: version.metrics.clone(),
+                    tags: version.tags.clone(),
+                    description: version.description.clone(),
+                    parents: version.parents.clone(),
+                    run: version.run.clone(),
+                    data: version.data.clone(),
+                    code: version.code.clone(),
+                    baseline: version.baseline.clone(),
+                };
+                digester.field(json(&record)?);
+                records.push(record);
+            }
+        }
+    }
+    Ok(Prepared { records, digest: digester.finish() })
+}
+
+/// Whether a file may be in a version.
+fn check_format(version: &NewVersion, name: &str, format: Format) -> Result<()> {
+    let why = match format {
+        _ if version.pickle => return Ok(()),
+        Format::Pickle => "is a pickle, which runs code when it is loaded: export ONNX or safetensors",
+        Format::Compressed => {
+            "is compressed and may hide a pickle, which runs code when it is loaded: unpack it"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(format!("file `{name}` {why}, or allow it by `NewVersion::allow_pickle`")))
+}
+
+/// Whether the external data of an ONNX model lies among the files of the version, and nowhere else.
+fn check_external(version: &NewVersion, model: &str, external: &[String]) -> Result<()> {
+    let folder = model.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    for location in external {
+        crate::name::check_file(location).map_err(|error| {
+            error.context(format!("ONNX model `{model}` reaches for data outside its folder"))
+        })?;
+        if !version.files.contains_key(&format!("{folder}{location}")) {
+            return Err(Error::invalid(format!(
+                "ONNX model `{model}` keeps data in `{folder}{location}`: add that file to the version"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A change without its expectation, which a second try reads anew: after the first one succeeded, another holds.
+fn goal(change: &Change) -> Change {
+    let mut goal = change.clone();
+    if let Change::MoveAlias { expect, .. } = &mut goal {
+        *expect = Expect::Any;
+    }
+    goal
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::internal("a change has no JSON form").with_source(error))
+}

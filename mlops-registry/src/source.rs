@@ -1,0 +1,150 @@
+//! The files of versions on their way out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mlops_core::{
+    BoxFuture, Error, ErrorKind, ModelFile, ModelPackage, ModelRef, ModelSource, ModelVersion, Result,
+};
+
+use crate::registry::Registry;
+use crate::{Version, download, store};
+
+impl Registry {
+    /// The content of one file of a version, checked against its digest.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such version or file, `Data` if the stored bytes are damaged, `Unavailable` if
+    /// the storage is out of reach.
+    pub async fn read(&self, version: &ModelVersion, file: &str) -> Result<Bytes> {
+        let found = self.stored(version).await?;
+        let read = self.inner.blobs.get(found.file(file)?).await;
+        self.unless_purged(version, read).await
+    }
+
+    /// Writes the files of a version below a folder, in constant memory.
+    ///
+    /// A file appears under its name when its digest was checked, one after the other; files of another version
+    /// that lie there stay unless they have the same names. For a folder that is whole or not there, fetch into a
+    /// fresh one beside it and rename that. What was interrupted goes on where it ended: files that are whole are
+    /// not fetched again, and the part of one is continued. Parts lie in the folder as `.mlops-part-<digest>`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such version, `Data` if the stored bytes are damaged, `Invalid` if a link lies in
+    /// the way, `Unavailable` if the storage is out of reach or the disk is full.
+    pub async fn fetch_to(&self, version: &ModelVersion, folder: impl AsRef<Path>) -> Result<()> {
+        let found = self.stored(version).await?;
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|error| {
+            let what = format!("cannot create `{}`", folder.display());
+            store::io_failed(&error, &what).with_source(error)
+        })?;
+        for (name, file) in &found.record.files {
+            // The log may hold what an older or foreign writer let through.
+            crate::name::check_file(name)?;
+            let place = download::place(folder, name)?;
+            let fresh = self.fresh(&self.state())?;
+            let got = download::download(&self.inner.blobs, file, folder, &place, fresh).await;
+            self.unless_purged(version, got).await?;
+        }
+        download::remove_parts(folder);
+        Ok(())
+    }
+
+    /// Brings the bytes of a file back that were lost or damaged, from a copy of them.
+    ///
+    /// ```
+    /// use mlops_registry::{Draft, NewVersion, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// let version = NewVersion::new("shop").file("model.bin", "weights");
+    /// let receipt = registry.commit(Draft::new("ann", "first").register(version))?;
+    /// let id = receipt.version().unwrap();
+    /// registry.mend(id, "model.bin", &mlops_core::ModelFile::Bytes("weights".into()))?;
+    /// assert!(registry.mend(id, "model.bin", &mlops_core::ModelFile::Bytes("others".into())).is_err());
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such version or file, `Conflict` if the copy does not have the digest that was
+    /// registered, `Unavailable` if the storage is out of reach or full.
+    pub async fn mend(&self, version: &ModelVersion, file: &str, copy: &ModelFile) -> Result<()> {
+        let found = self.stored(version).await?;
+        self.inner.blobs.put(found.file(file)?, copy).await
+    }
+
+    /// A version whose files are there.
+    async fn stored(&self, id: &ModelVersion) -> Result<Arc<Version>> {
+        let known = self.state().version(id).ok().cloned();
+        let version = match known {
+            Some(version) => version,
+            None => self.refresh().await?.version(id)?.clone(),
+        };
+        check_stored(version)
+    }
+
+    /// What became of a read of the files of a version: they are no damage if another process purged it meanwhile.
+    async fn unless_purged<T>(&self, id: &ModelVersion, read: Result<T>) -> Result<T> {
+        match read {
+            Err(error) if error.kind() == ErrorKind::Data => {
+                check_stored(self.refresh().await?.version(id)?.clone())?;
+                Err(error)
+            }
+            read => read,
+        }
+    }
+}
+
+fn check_stored(version: Arc<Version>) -> Result<Arc<Version>> {
+    match &version.purged {
+        None => Ok(version),
+        Some(by) => Err(Error::not_found(format!(
+            "the files of {} are gone: {} purged it ({})",
+            version.id(),
+            by.actor,
+            by.reason
+        ))),
+    }
+}
+
+impl ModelSource for Registry {
+    fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion>> {
+        Box::pin(async move { Ok(self.refresh().await?.resolve(model)?.id().clone()) })
+    }
+
+    fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage>> {
+        Box::pin(async move {
+            let found = self.stored(version).await?;
+            let package = self.package(&found).await;
+            self.unless_purged(version, package).await
+        })
+    }
+}
+
+impl Registry {
+    async fn package(&self, version: &Version) -> Result<ModelPackage> {
+        let record = &version.record;
+        let mut files = BTreeMap::new();
+        let mut held = Vec::new();
+        for (name, file) in &record.files {
+            let content = match &self.inner.cache {
+                None => ModelFile::Bytes(self.inner.blobs.get(file).await?),
+                Some(cache) => {
+                    let fresh = self.fresh(&self.state())?;
+                    let (path, lease) =
+                        cache.file(&self.inner.blobs, file, self.inner.clock.now(), fresh).await?;
+                    held.push(lease);
+                    ModelFile::Path(path)
+                }
+            };
+            files.insert(name.clone(), (file.sha256, content));
+        }
+        if let Some(cache) = &self.inner.cache {
+            cache.hold(&version.id().name, held);
+            cache.evict()?;
+        }
+        Ok(ModelPackage::new(version.id().clone(), record.signature.clone(), files))
+    }
+}

@@ -1,0 +1,219 @@
+//! Commits: from a draft to an entry of the log.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use mlops_core::{Digest, Error, ModelFile, Result};
+
+use crate::draft::Step;
+use crate::log::Appended;
+use crate::prepare::{Prepared, prepare};
+use crate::registry::Registry;
+use crate::state::{Refusal, Request, checkpoint};
+use crate::{Change, Commit, Draft, FileRecord, Receipt, Snapshot, UploadId};
+
+impl Registry {
+    /// Commits a draft: uploads its files, then adds one entry to the log.
+    ///
+    /// When it returns, the commit is durable. When it fails with `Unavailable`, the outcome may be unknown:
+    /// commit the same draft with the same [`key`](Draft::key) again; for a draft without one, the message tells
+    /// the key to take. When it is dropped or the process dies, the commit has happened whole or not at all.
+    ///
+    /// Bytes that the registry holds already are not uploaded again, unless they are gone or cut off.
+    ///
+    /// # Errors
+    /// `Conflict` if an expectation does not hold (read and decide again), `NotFound` if a named thing does not
+    /// exist, `Invalid` if a name, a value or the reuse of a key is wrong, `Unsupported` if the storage cannot
+    /// be written, `Unavailable` if it is out of reach or full, `Data` if the log is damaged.
+    pub async fn commit(&self, draft: Draft) -> Result<Receipt> {
+        let capabilities = self.inner.log.capabilities();
+        if !capabilities.create_if_absent || !capabilities.read_after_write {
+            return Err(Error::unsupported(format!(
+                "`{}` can only be read: its storage cannot create an entry atomically",
+                self.inner.location
+            )));
+        }
+        let prepared = prepare(&draft)?;
+        let mut state = self.refresh().await?;
+        let operation = match &draft.key {
+            Some(key) => key.clone(),
+            None => self.fresh(&state)?.to_string(),
+        };
+        let mut uploads = HashMap::new();
+        let mut expired = 0;
+        loop {
+            if let Some(done) = state.operation(&operation) {
+                if done.request != prepared.digest {
+                    return Err(Error::invalid(format!(
+                        "the key `{operation}` was used for other changes at log entry {}: take a new key",
+                        done.sequence
+                    )));
+                }
+                // Whoever wrote it may have died before it was durable.
+                self.inner.log.sync(done.sequence).await?;
+                return Ok(Receipt { commit: self.entry(done.sequence).await?, replayed: true });
+            }
+            let request = Request {
+                operation: operation.clone(),
+                digest: prepared.digest,
+                actor: draft.actor.clone(),
+                reason: draft.reason.clone(),
+                changes: self.changes(&draft, &prepared, &state, &mut uploads).await?,
+            };
+            let (commit, mut next) = match state.plan(&request, self.inner.clock.now()) {
+                Ok(planned) => planned,
+                Err(Refusal::Error(error)) => return Err(error),
+                Err(Refusal::UploadExpired(sha256)) => {
+                    expired += 1;
+                    if expired == UPLOAD_TRIES_MAX {
+                        return Err(Error::unavailable(format!(
+                            "the uploads of this commit were swept {expired} times before it was done: sweep with a \
+                             longer grace, and commit again"
+                        )));
+                    }
+                    uploads.remove(&sha256);
+                    continue;
+                }
+            };
+            if let Some(digest) = self.append(&commit).await? {
+                next.finish(&commit, digest)?;
+                let due = checkpoint::is_due(state.weight(), next.weight());
+                let next = self.publish(next);
+                if due && next.sequence() == commit.sequence {
+                    self.save_checkpoint(&next).await;
+                }
+                return Ok(Receipt { commit, replayed: false });
+            }
+            state = self.refresh().await?;
+        }
+    }
+
+    async fn entry(&self, sequence: u64) -> Result<Commit> {
+        match self.history(sequence, 1).await?.pop() {
+            Some(commit) => Ok(commit),
+            None => Err(Error::data(format!(
+                "log entry {sequence} is gone: restore it from a backup of the registry"
+            ))),
+        }
+    }
+
+    /// The changes that a draft means on a state; uploads the blobs that the state does not have.
+    async fn changes(
+        &self,
+        draft: &Draft,
+        prepared: &Prepared,
+        state: &Snapshot,
+        uploads: &mut HashMap<Digest, UploadId>,
+    ) -> Result<Vec<Change>> {
+        let mut changes = Vec::with_capacity(draft.steps.len());
+        let mut records = prepared.records.iter();
+        for step in &draft.steps {
+            match step {
+                Step::Change(change) => changes.push(change.clone()),
+                Step::Watermark(upload) => changes.push(Change::Watermark { upload: *upload }),
+                Step::Unchanged(terms) => state.check_unchanged(terms)?,
+                Step::RollBack { model, at } => changes.extend(state.moves_back(model.as_deref(), *at)?),
+                Step::Register(version) => {
+                    // `prepare` made one record for each of these steps, in this order.
+                    let Some(mut record) = records.next().cloned() else { continue };
+                    for (name, file) in &mut record.files {
+                        file.upload = self.upload(file, &version.files[name], state, uploads).await?;
+                    }
+                    changes.push(Change::Register(Box::new(record)));
+                }
+            }
+        }
+        if changes.is_empty() && draft.steps.iter().any(|step| matches!(step, Step::RollBack { .. })) {
+            return Err(Error::invalid(
+                "there is nothing to roll back: every alias points where it pointed then",
+            ));
+        }
+        Ok(changes)
+    }
+
+    /// The upload that holds the bytes of a file; makes one if there is none.
+    async fn upload(
+        &self,
+        record: &FileRecord,
+        file: &ModelFile,
+        state: &Snapshot,
+        uploads: &mut HashMap<Digest, UploadId>,
+    ) -> Result<UploadId> {
+        let blobs = &self.inner.blobs;
+        let known = state.upload(&record.sha256);
+        if let Some(made) =
+            uploads.get(&record.sha256).filter(|made| known.is_none_or(|known| known == **made))
+        {
+            return Ok(*made);
+        }
+        let upload = match known {
+            Some(upload) => {
+                let record = FileRecord { upload, ..record.clone() };
+                // What was lost is brought back: these are the same bytes, and nobody sweeps what is referred to.
+                if blobs.size(&record).await? != Some(record.size_bytes) {
+                    blobs.put(&record, file).await?;
+                }
+                upload
+            }
+            None => match blobs.find(record, state.watermark()).await? {
+                Some(upload) => upload,
+                None => {
+                    let upload = self.fresh(state)?;
+                    blobs.put(&FileRecord { upload, ..record.clone() }, file).await?;
+                    upload
+                }
+            },
+        };
+        uploads.insert(record.sha256, upload);
+        Ok(upload)
+    }
+
+    /// Tries to make a commit the next entry; gives its digest. `None` if another one is: look at the new state.
+    ///
+    /// The place is left only when it is known to be taken by another: an error may hide a success.
+    async fn append(&self, commit: &Commit) -> Result<Option<Digest>> {
+        let sequence = commit.sequence;
+        let (entry, digest) = commit.encode()?;
+        let entry = Bytes::from(entry);
+        let unknown = |error: Error| {
+            if !error.is_retryable() {
+                return error;
+            }
+            error.context(format!(
+                "it is unknown whether log entry {sequence} was or will be written: commit again with `.key(\"{}\")`",
+                commit.operation.escape_debug()
+            ))
+        };
+        let mut failure = None;
+        for _ in 0..APPEND_TRIES_MAX {
+            match self.inner.log.append(sequence, entry.clone()).await {
+                Ok(Appended::Created) => return Ok(Some(digest)),
+                Ok(Appended::Taken) => failure = None,
+                Err(error) => failure = Some(error),
+            }
+            let found = match self.inner.log.read(sequence, 1).await {
+                Ok(mut found) => found.pop(),
+                Err(error) => return Err(unknown(failure.unwrap_or(error))),
+            };
+            if let Some(found) = found {
+                if found != entry {
+                    return Ok(None);
+                }
+                // It is there although the answer was no clear success: it may not have reached the disk.
+                self.inner.log.sync(sequence).await.map_err(unknown)?;
+                return Ok(Some(digest));
+            }
+            if failure.as_ref().is_some_and(|error| !error.is_retryable()) {
+                break;
+            }
+        }
+        Err(unknown(failure.unwrap_or_else(|| {
+            Error::unavailable(format!(
+                "the store says that log entry {sequence} exists but does not show it: it is not consistent"
+            ))
+        })))
+    }
+}
+
+const APPEND_TRIES_MAX: usize = 4;
+const UPLOAD_TRIES_MAX: u32 = 8;

@@ -1,0 +1,147 @@
+//! A log or a checkpoint that was altered, cut off or restored behind the back of its users.
+
+use std::path::Path;
+
+use mlops_core::{Digest, ErrorKind};
+use mlops_registry::blocking::Registry;
+use mlops_registry::doctor::Checkup;
+use mlops_registry::{Draft, Expect};
+
+use crate::support::{open, register, tree};
+
+fn entry(folder: &Path, sequence: u64) -> std::path::PathBuf {
+    folder.join(format!("log/{sequence:020}.json"))
+}
+
+/// Writes an entry anew under a right digest of its own.
+fn forge(folder: &Path, sequence: u64, from: &str, to: &str) {
+    let path = entry(folder, sequence);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let body = text.lines().next().unwrap().replacen(from, to, 1);
+    assert_ne!(Some(body.as_str()), text.lines().next());
+    std::fs::write(path, format!("{body}\n{{\"sha256\":\"{}\"}}\n", Digest::of(&body))).unwrap();
+}
+
+fn five_commits(folder: &Path) -> Registry {
+    let registry = open(folder);
+    for content in ["1", "2", "3", "4", "5"] {
+        register(&registry, "shop", content).unwrap();
+    }
+    registry
+}
+
+fn checkup() -> Checkup {
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    checkup
+}
+
+#[test]
+fn history_shows_an_entry_that_was_forged() {
+    for forged in 1..=5 {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = five_commits(folder.path());
+        let mut watch = registry.watch(0);
+        assert_eq!(registry.poll(&mut watch).unwrap().len(), 5);
+        let honest = std::fs::read(entry(folder.path(), forged)).unwrap();
+        forge(folder.path(), forged, "\"actor\":\"trainer\"", "\"actor\":\"bob\"");
+        for (from, count) in [(1, 10), (forged, 1), (forged, 2)] {
+            let error = registry.history(from, count).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Data);
+            assert!(error.to_string().contains("tampered with"), "{forged}, {from}: {error}");
+        }
+        if forged == 5 {
+            assert!(registry.poll(&mut watch).is_err());
+        }
+        std::fs::write(entry(folder.path(), forged), honest).unwrap();
+        assert_eq!(registry.history(1, 10).unwrap().len(), 5);
+        assert!(registry.poll(&mut watch).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_log_that_was_restored_under_a_running_process_is_not_forked() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = five_commits(folder.path());
+    let mut watch = registry.watch(5);
+    for sequence in 4..=5 {
+        std::fs::remove_file(entry(folder.path(), sequence)).unwrap();
+    }
+    for error in [
+        register(&registry, "shop", "6").unwrap_err(),
+        registry.refresh().unwrap_err(),
+        registry.poll(&mut watch).unwrap_err(),
+        registry.poll(&mut registry.watch(7)).unwrap_err(),
+        registry.history(2, 10).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    }
+    assert!(!entry(folder.path(), 6).exists());
+    // Others go on from the backup; the old process does not take theirs for its own.
+    let other = open(folder.path());
+    for content in ["a", "b", "c"] {
+        register(&other, "shop", content).unwrap();
+    }
+    let error = registry.refresh().unwrap_err();
+    assert!(error.to_string().contains("log entry 5 is not the one that this process read"), "{error}");
+    assert_eq!(registry.poll(&mut watch).unwrap_err().kind(), ErrorKind::Data);
+    assert_eq!(open(folder.path()).snapshot().sequence(), 6);
+}
+
+/// A registry with a checkpoint: version 2 is champion.
+fn with_checkpoint(folder: &Path) -> (Registry, std::path::PathBuf) {
+    let registry = open(folder);
+    let ids: Vec<_> = ["1", "2"].iter().map(|text| register(&registry, "shop", text).unwrap()).collect();
+    registry.commit(Draft::new("ann", "go").alias("champion", &ids[1], Expect::Any)).unwrap();
+    for round in 0..62 {
+        registry.commit(Draft::new("ann", "x").tag(&ids[0], "round", round.to_string())).unwrap();
+    }
+    let checkpoints = folder.join("checkpoint");
+    let newest = checkpoints.join(&tree(&checkpoints)[0]);
+    (registry, newest)
+}
+
+#[test]
+fn the_doctor_finds_a_forged_checkpoint_and_mends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, path) = with_checkpoint(folder.path());
+    // A true state of another history, under its own right digest, with the head of this one.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (head, body) = text.split_once('\n').unwrap();
+    let forged = body.replacen("\"version\":2,\"moves\"", "\"version\":1,\"moves\"", 1);
+    assert_ne!(forged, body);
+    let head = head.replace(&Digest::of(body).to_string(), &Digest::of(&forged).to_string());
+    std::fs::write(&path, format!("{head}\n{forged}")).unwrap();
+    // Whether this process or one that believes it asks: the doctor adds up the log.
+    for asked in [&registry, &open(folder.path())] {
+        let report = asked.doctor(checkup()).unwrap();
+        assert!(report.to_string().contains("it was forged, or belongs to another log"), "{report}");
+        assert!(!report.is_healthy());
+    }
+    assert!(registry.doctor(checkup().repair()).unwrap().is_healthy());
+    assert_eq!(open(folder.path()).snapshot().alias("shop", "champion").unwrap().id().version, 2);
+}
+
+#[test]
+fn a_checkpoint_of_a_log_that_was_rolled_back_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, path) = with_checkpoint(folder.path());
+    drop(registry);
+    // The log is restored to its tenth entry, without the checkpoints, and goes on.
+    for sequence in 11..=65 {
+        std::fs::remove_file(entry(folder.path(), sequence)).unwrap();
+    }
+    let again = open(folder.path());
+    assert_eq!(again.snapshot().sequence(), 10);
+    let checkpoint = std::fs::read(&path).unwrap();
+    let id = again.snapshot().alias("shop", "champion").unwrap().id().clone();
+    for round in 0..60 {
+        again.commit(Draft::new("bob", "y").tag(&id, "round", round.to_string())).unwrap();
+    }
+    std::fs::write(&path, checkpoint).unwrap();
+    let number: u64 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    std::fs::write(path.with_file_name("newest"), number.to_string()).unwrap();
+    assert_eq!(*open(folder.path()).snapshot(), *again.snapshot());
+    let report = again.doctor(checkup()).unwrap();
+    assert!(report.to_string().contains("belongs to another log"), "{report}");
+}
