@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, UInt64Array};
+use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, UInt64Array, new_null_array};
 use arrow_cast::display::array_value_to_string;
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use super::{Cells, Column, Fingerprint, TableSchema, Value};
+use super::{Cells, Column, ColumnKind, Fingerprint, TableSchema, Value};
 use crate::{Digest, Error, Result};
 
 /// Arrow batches that fit a [`TableSchema`]: the right columns, of the right kinds, in its order.
 ///
-/// Cheap to clone: batches are shared, not copied.
+/// Cheap to clone: batches are shared, not copied. Equal data sets have equal batches; whether two have the same rows,
+/// however they are cut, their [fingerprints](Self::fingerprint) tell.
 ///
 /// ```
 /// use mlops_core::data::{Column, ColumnKind, Dataset, TableSchema};
@@ -40,11 +41,12 @@ pub struct Dataset {
 impl Dataset {
     /// The batches, each brought to the schema: columns are found by name, put into order and cast. A cast that
     /// would cut a fraction or turn a number into another truth value is refused; whole numbers beyond 2^53 are
-    /// rounded in columns of floats, and times to microseconds. Columns that the schema does not name are
+    /// rounded in columns of floats, and times to microseconds. A time in a column of integers is its
+    /// microseconds. Columns that the schema does not name are
     /// dropped.
     ///
     /// # Errors
-    /// `Data` if a column is missing, a value cannot be cast, or a required cell is missing.
+    /// `Data` if a column is missing or there twice, a value cannot be cast, or a required cell is missing.
     pub fn new(
         schema: impl Into<Arc<TableSchema>>,
         batches: impl IntoIterator<Item = RecordBatch>,
@@ -217,6 +219,9 @@ pub(super) fn conform(schema: &TableSchema, batch: &RecordBatch, first_row: usiz
             let have: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
             return Err(Error::data(format!("column `{name}` is missing: the data has {}", have.join(", "))));
         };
+        if batch.schema_ref().fields().iter().filter(|field| field.name() == name).count() > 1 {
+            return Err(Error::data(format!("the data has two columns `{name}`: rename one")));
+        }
         let want = column.kind.data_type();
         let array =
             if *array.data_type() == want { Arc::clone(array) } else { cast(column, array, first_row)? };
@@ -240,9 +245,19 @@ fn cast(column: &Column, array: &ArrayRef, first_row: usize) -> Result<ArrayRef>
     let Column { name, kind, .. } = column;
     let found = array.data_type();
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let cast = cast_with_options(array, &kind.data_type(), &lenient).map_err(|error| {
+    let unlike = |error| {
         Error::data(format!("column `{name}` should be {kind}, the data has {found}")).with_source(error)
-    })?;
+    };
+    let array = &match found {
+        DataType::Null => return Ok(new_null_array(&kind.data_type(), array.len())),
+        DataType::Dictionary(_, values) => arrow_cast::cast(array, values).map_err(unlike)?,
+        // Every time is in microseconds here, as a number too.
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 if *kind == ColumnKind::Integer => {
+            arrow_cast::cast(array, &ColumnKind::Timestamp.data_type()).map_err(unlike)?
+        }
+        _ => Arc::clone(array),
+    };
+    let cast = cast_with_options(array, &kind.data_type(), &lenient).map_err(unlike)?;
     let rounded = Rounded::new(array, &cast)?;
     let fits = |row: &usize| array.is_null(*row) || (cast.is_valid(*row) && !rounded.at(*row));
     match (0..array.len()).find(|row| !fits(row)) {
@@ -260,7 +275,8 @@ struct Rounded(Option<(Float64Array, Float64Array)>);
 
 impl Rounded {
     fn new(before: &ArrayRef, after: &ArrayRef) -> Result<Self> {
-        let narrows = matches!(after.data_type(), DataType::Int64 | DataType::Boolean);
+        let narrows =
+            matches!(after.data_type(), DataType::Int64 | DataType::Boolean | DataType::Timestamp(..));
         if !(narrows && before.data_type().is_numeric()) {
             return Ok(Self(None));
         }

@@ -168,7 +168,7 @@ impl PointInTime {
         self.joined(&spine.take(&places)?, labels, &found)
     }
 
-    /// Keys of different kinds would match nothing and say nothing.
+    /// Keys of different kinds would match nothing, and times of different kinds all or nothing, and say nothing.
     fn check_kinds(&self, spine: &Dataset, other: &Dataset) -> Result<()> {
         if self.keys.is_empty() {
             return Err(Error::invalid("a point-in-time join needs a key column: name the entity"));
@@ -178,6 +178,21 @@ impl PointInTime {
             if a != b {
                 return Err(Error::invalid(format!(
                     "key column `{key}` is {a} in the spine and {b} in the other table"
+                )));
+            }
+        }
+        let kind = spine.schema().column(&self.time)?.kind;
+        let theirs = self
+            .other_time
+            .iter()
+            .chain(&self.known_at)
+            .chain(self.other_time.is_none().then_some(&self.time));
+        for name in theirs {
+            let other = other.schema().column(name)?.kind;
+            if kind != other {
+                let time = &self.time;
+                return Err(Error::invalid(format!(
+                    "time column `{time}` is {kind} in the spine, `{name}` is {other} in the other table: they may count in different units, bring them to one"
                 )));
             }
         }

@@ -167,7 +167,8 @@ impl TableSchema {
     /// The schema with these columns.
     ///
     /// # Errors
-    /// `Invalid` if there is no column, two share a name, or a range is empty or NaN.
+    /// `Invalid` if there is no column, two share a name, a range is empty, NaN or of text, or categories are not of
+    /// text.
     pub fn new(columns: impl IntoIterator<Item = Column>) -> Result<Self> {
         let columns: Vec<Column> = columns.into_iter().collect();
         if columns.is_empty() {
@@ -182,6 +183,17 @@ impl TableSchema {
                 && (low > high || low.is_nan() || high.is_nan())
             {
                 return Err(Error::invalid(format!("column `{name}` has the empty range {low}..={high}")));
+            }
+            if column.range.is_some() && column.kind == ColumnKind::Text {
+                return Err(Error::invalid(format!(
+                    "column `{name}` holds text, which has no range of numbers"
+                )));
+            }
+            if column.categories.is_some() && column.kind != ColumnKind::Text {
+                let kind = column.kind;
+                return Err(Error::invalid(format!(
+                    "column `{name}` is {kind}: texts alone have categories"
+                )));
             }
         }
         Ok(Self { columns })

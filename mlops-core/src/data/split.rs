@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rand::RngExt as _;
 use rand::seq::SliceRandom;
 
 use super::{Dataset, Value};
@@ -13,10 +14,12 @@ use crate::{Digester, Error, Result, Seed};
 pub enum Split<'a> {
     /// By chance alone.
     Random,
-    /// By chance within each value of a column, so that every part has its share of each class.
+    /// By chance within each value of a column, so that every part has its share of each class. The rows of a class
+    /// that do not come out even are dealt by chance: of many small classes each part has its share on average.
     Stratified(&'a str),
     /// All rows with one value of a column go together, by a hash of that value: a user is never in two
-    /// parts, and stays in its part when rows are added.
+    /// parts, and stays in its part when rows are added. Rows without a value are one group: drop or fill them
+    /// first if they do not belong together.
     Group(&'a str),
     /// By the order of a column: the oldest rows first. Equal times stay together, in the earlier part.
     Time(&'a str),
@@ -25,8 +28,8 @@ pub enum Split<'a> {
 impl Dataset {
     /// Cuts the rows into parts of these fractions. The rows of each part keep their order.
     ///
-    /// The same rows, fractions and seed give the same parts. `Random` and `Stratified` round sizes to whole
-    /// rows; `Group` meets fractions on average over many groups; `Time` takes no notice of the seed.
+    /// The same rows, fractions and seed give the same parts. `Random` and `Stratified` are within a row of the
+    /// fractions, the latter in each class; `Group` meets fractions on average over many groups; `Time` takes no notice of the seed.
     ///
     /// ```
     /// use mlops_core::data::{Column, ColumnKind, Dataset, Split, TableSchema};
@@ -120,15 +123,17 @@ fn check(fractions: &[f64]) -> Result<()> {
     Err(Error::invalid(format!("the fractions {fractions:?} of a split must be positive and add up to 1")))
 }
 
-/// Shuffles each stratum and cuts it at the fractions.
+/// Shuffles each stratum and cuts it at the fractions. Where that does not come out even, chance decides for each
+/// stratum, so that many small ones do not all round to one side.
 fn deal(strata: &[Vec<usize>], rows: usize, fractions: &[f64], seed: Seed) -> Vec<usize> {
     let mut rng = seed.rng();
     let mut part_of_row = vec![0; rows];
     for stratum in strata {
         let mut shuffled = stratum.clone();
         shuffled.shuffle(&mut rng);
+        let offset = if strata.len() == 1 { 0.5 } else { rng.random::<f64>() };
         for (rank, row) in shuffled.into_iter().enumerate() {
-            part_of_row[row] = part_at(fractions, (rank as f64 + 0.5) / stratum.len() as f64);
+            part_of_row[row] = part_at(fractions, (rank as f64 + offset) / stratum.len() as f64);
         }
     }
     part_of_row

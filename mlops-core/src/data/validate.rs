@@ -77,7 +77,8 @@ impl fmt::Display for Violation {
             Rule::Unique => "repeats an id",
         };
         let Self { column, count, first_row, example, .. } = self;
-        write!(f, "column `{column}` {rule} in {count} rows, first in row {first_row}: {example}")
+        let rows = if *count == 1 { "row" } else { "rows" };
+        write!(f, "column `{column}` {rule} in {count} {rows}, first in row {first_row}: {example}")
     }
 }
 
@@ -92,7 +93,7 @@ impl Dataset {
     /// let report = Dataset::from_csv("rate\n0.5\n1.5\n".as_bytes(), schema)?.validate()?;
     /// assert_eq!(
     ///     report.into_result().unwrap_err().to_string(),
-    ///     "the data breaks its schema: column `rate` is out of its range in 1 rows, first in row 1: 1.5",
+    ///     "the data breaks its schema: column `rate` is out of its range in 1 row, first in row 1: 1.5",
     /// );
     /// # Ok::<(), mlops_core::Error>(())
     /// ```

@@ -25,6 +25,13 @@ pub(super) struct Node {
     pub(super) work: Work,
 }
 
+impl Node {
+    /// Whether it does something in a run, and is not merely a value from outside.
+    pub(super) fn is_step(&self) -> bool {
+        !matches!(self.work, Work::Param(_) | Work::Input)
+    }
+}
+
 pub(super) struct Output {
     pub(super) name: Arc<str>,
     pub(super) format: String,

@@ -330,13 +330,24 @@ impl Pipeline {
         if !self.names.insert(name.clone()) {
             self.problems.push(format!("two steps are called `{name}`: rename one, or use a scope"));
         }
+        if is_item(&name) {
+            self.problems.push(format!("`{name}` reads like an item of a map: rename the step"));
+        }
+        let own = |guard: &&Guard| guard.pipeline == self.id;
         let guards: Arc<[Guard]> = match self.nodes.last() {
             Some(last) if last.guards[..] == self.guards[..] => last.guards.clone(),
-            _ => self.guards.as_slice().into(),
+            _ => self.guards.iter().filter(own).copied().collect(),
         };
-        for guard in &self.guards {
-            if guard.pipeline != self.id {
-                self.problems.push(format!("the condition of step `{name}` is of another pipeline"));
+        if guards.len() < self.guards.len() {
+            self.problems.push(format!("the condition of step `{name}` is of another pipeline"));
+        }
+        for guard in &*guards {
+            let decides = &self.nodes[self.slots[guard.slot].0];
+            if !decides.guards.iter().all(|outer| guards.contains(outer)) {
+                self.problems.push(format!(
+                    "the condition `{}` of step `{name}` is in a branch that the step is not in",
+                    decides.name
+                ));
             }
         }
         let mut sources: Vec<Source> = Vec::with_capacity(ports.len());
@@ -346,20 +357,35 @@ impl Pipeline {
                 self.problems.push(format!("step `{name}` takes a handle of another pipeline"));
                 continue;
             }
-            if !matches!(work, Work::Join(_)) {
-                for slot in port.source.slots() {
-                    let from = &self.nodes[self.slots[*slot].0];
-                    if !from.guards.iter().all(|guard| guards.contains(guard)) {
-                        self.problems.push(format!(
-                            "step `{name}` takes `{}` out of a branch: bring it out by `otherwise`",
-                            from.name
-                        ));
-                    }
+            // A join takes its condition, then a value of each way.
+            let way = match (&work, sources.first()) {
+                (Work::Join(_), Some(Source::One(condition))) => Some((*condition, sources.len() == 1)),
+                _ => None,
+            };
+            for slot in port.source.slots() {
+                let from = &self.nodes[self.slots[*slot].0];
+                // A gate in one of the ways may stop it: then there is no value, and nothing to join.
+                let may_be = |guard: &Guard| match way {
+                    _ if guards.contains(guard) => true,
+                    Some(way) => way == (guard.slot, guard.wanted) || guard.gate.is_some(),
+                    None => false,
+                };
+                if !from.guards.iter().all(may_be) {
+                    self.problems.push(format!(
+                        "step `{name}` takes `{}` out of a branch: bring it out by `otherwise`",
+                        from.name
+                    ));
                 }
             }
             sources.push(port.source);
         }
         let single = codecs.len() == 1;
+        for place in (0..codecs.len()).filter(|_| !single) {
+            let part: Arc<str> = format!("{name}.{place}").into();
+            if !self.names.insert(part.clone()) {
+                self.problems.push(format!("a step and a part of another are called `{part}`: rename one"));
+            }
+        }
         let outputs: Vec<Output> = codecs
             .into_iter()
             .enumerate()
@@ -388,6 +414,12 @@ impl Pipeline {
         });
         first
     }
+}
+
+/// Whether the name ends in a number in brackets.
+fn is_item(name: &str) -> bool {
+    let number = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
+    number.is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
 }
 
 impl std::fmt::Debug for Pipeline {

@@ -44,6 +44,9 @@ impl Retry {
 
     /// The wait before retry `retry`, counted from 1.
     pub fn wait_before(&self, retry: u32) -> Duration {
+        if self.wait.is_zero() {
+            return Duration::ZERO;
+        }
         let growth = self.rate.max(1.0).powf(f64::from(retry.saturating_sub(1)));
         Duration::try_from_secs_f64(self.wait.as_secs_f64() * growth)
             .unwrap_or(self.wait_max)
@@ -68,6 +71,6 @@ mod tests {
             }
         }
         let none = Retry { wait: Duration::ZERO, rate: f64::INFINITY, ..Retry::times(1) };
-        assert!(none.wait_before(7) <= none.wait_max);
+        assert_eq!([none.wait_before(7), none.wait_before(2000)], [Duration::ZERO; 2]);
     }
 }

@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Deref;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_buffer::Buffer;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, PrimitiveArray, RecordBatch, StringArray};
+use arrow_buffer::{Buffer, NullBuffer};
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
+use arrow_schema::DataType;
 use bytes::{Buf, Bytes};
 
 use super::artifact::Artifact;
@@ -38,7 +42,7 @@ impl Artifact for Table {
 }
 
 /// Written as its schema in CBOR, with its length before it, then one Arrow batch: the same rows give the
-/// same digest, however they are cut into batches.
+/// same digest, however they were made or cut into batches.
 impl Artifact for Dataset {
     fn format() -> Cow<'static, str> {
         "table schema as cbor, arrow ipc stream, one batch".into()
@@ -49,13 +53,10 @@ impl Artifact for Dataset {
         Artifact::encode(&**self.schema(), &mut schema)?;
         out.write_all(&(schema.len() as u64).to_le_bytes()).map_err(super::artifact::unwritable)?;
         out.write_all(&schema).map_err(super::artifact::unwritable)?;
-        match self.batches() {
-            [batch] => write_batch(batch, out),
-            batches => {
-                let arrow = self.schema().to_arrow();
-                write_batch(&arrow_select::concat::concat_batches(&arrow, batches)?, out)
-            }
-        }
+        let columns = self.schema().columns().iter();
+        let columns = columns.map(|column| Ok(canonical(self.column(&column.name)?.as_ref())));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        write_batch(&RecordBatch::try_new(self.schema().to_arrow(), columns)?, out)
     }
 
     fn decode(mut bytes: Bytes) -> Result<Self> {
@@ -66,6 +67,44 @@ impl Artifact for Dataset {
         let schema = <TableSchema as Artifact>::decode(bytes.split_to(length))?;
         Self::new(schema, [read_batch(bytes)?])
     }
+}
+
+/// The column with nothing in its memory but its cells: what lies under missing ones or beyond its ends is left out,
+/// and all NaNs are one.
+fn canonical(column: &dyn Array) -> ArrayRef {
+    let nulls = (column.null_count() > 0)
+        .then(|| (0..column.len()).map(|row| column.is_valid(row)).collect::<NullBuffer>());
+    match column.data_type() {
+        DataType::Boolean => {
+            let cells = column.as_boolean().iter().map(Option::unwrap_or_default);
+            Arc::new(BooleanArray::new(cells.collect(), nulls))
+        }
+        DataType::Utf8 if nulls.is_some() => {
+            Arc::new(column.as_string::<i32>().iter().collect::<StringArray>())
+        }
+        DataType::Utf8 => {
+            let cells = column.as_string::<i32>();
+            Arc::new(StringArray::new(cells.offsets().clone(), cells.values().clone(), None))
+        }
+        DataType::Float64 => {
+            let cells = column.as_primitive::<Float64Type>().iter().map(|cell| match cell {
+                Some(number) if number.is_nan() => f64::NAN,
+                cell => cell.unwrap_or_default(),
+            });
+            Arc::new(Float64Array::new(cells.collect(), nulls))
+        }
+        DataType::Int64 => Arc::new(whole_numbers::<Int64Type>(column, nulls)),
+        // The last kind of a table's columns.
+        _ => Arc::new(whole_numbers::<TimestampMicrosecondType>(column, nulls)),
+    }
+}
+
+fn whole_numbers<T: ArrowPrimitiveType<Native = i64>>(
+    column: &dyn Array,
+    nulls: Option<NullBuffer>,
+) -> PrimitiveArray<T> {
+    let cells = column.as_primitive::<T>().iter().map(Option::unwrap_or_default);
+    PrimitiveArray::new(cells.collect(), nulls).with_data_type(column.data_type().clone())
 }
 
 fn write_batch(batch: &RecordBatch, out: &mut dyn Write) -> Result<()> {
@@ -111,10 +150,6 @@ impl From<RecordBatch> for Table {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{Float64Array, StringArray};
-
     use super::super::artifact::digest;
     use super::*;
     use crate::data::{Column, ColumnKind, Role};
@@ -140,6 +175,40 @@ mod tests {
         }
         let error = Table::decode(Bytes::from_static(b"no arrow")).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Data);
+    }
+
+    #[test]
+    fn what_is_no_cell_does_not_count() {
+        let schema = TableSchema::new([
+            Column::new("x", ColumnKind::Float),
+            Column::new("n", ColumnKind::Integer),
+            Column::new("b", ColumnKind::Boolean),
+            Column::new("s", ColumnKind::Text),
+            Column::new("t", ColumnKind::Timestamp),
+        ])
+        .unwrap();
+        let csv =
+            |rows: &str| Dataset::from_csv(format!("x,n,b,s,t\n{rows}").as_bytes(), schema.clone()).unwrap();
+        let (kept, gone) =
+            ("1,2,true,a,2026-01-01T00:00:00Z\n,,,,\n3,4,false,b,2026-01-02T00:00:00Z\n", "5,6,true,c,\n");
+        let plain = csv(kept);
+        let sliced = csv(&format!("{gone}{kept}{gone}{gone}"));
+        let sliced =
+            Dataset::new(schema.clone(), sliced.batches().iter().map(|batch| batch.slice(1, 3))).unwrap();
+        assert_eq!(sliced.fingerprint(), plain.fingerprint());
+        assert_eq!(digest(&sliced).unwrap(), digest(&plain).unwrap());
+        // Without a missing cell, but out of a column that has one.
+        let first =
+            Dataset::new(schema.clone(), plain.batches().iter().map(|batch| batch.slice(0, 1))).unwrap();
+        assert_eq!(digest(&first).unwrap(), digest(&csv("1,2,true,a,2026-01-01T00:00:00Z\n")).unwrap());
+        // Taking a row that is not there leaves another's number under the missing cell.
+        let places = arrow_array::UInt64Array::from(vec![Some(0), None, Some(2)]);
+        let batch = &plain.batches()[0];
+        let columns = batch.columns().iter();
+        let columns =
+            columns.map(|column| arrow_select::take::take(column, &places, None).unwrap()).collect();
+        let taken = Dataset::new(schema, [RecordBatch::try_new(batch.schema(), columns).unwrap()]).unwrap();
+        assert_eq!(digest(&taken).unwrap(), digest(&plain).unwrap());
     }
 
     #[test]

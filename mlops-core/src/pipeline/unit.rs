@@ -45,7 +45,7 @@ impl Unit<'_> {
         let caught = catch_unwind(AssertUnwindSafe(|| self.found_or_computed()));
         caught.unwrap_or_else(|panic| {
             let step = self.name();
-            Err(Halt::Failed { error: panicked(&step, &*panic), step })
+            Err(Halt::Failed { error: panicked(&step, &*panic), step, attempts: 0 })
         })
     }
 
@@ -179,7 +179,7 @@ impl Unit<'_> {
                         duration_us,
                         ..Done::with(StepState::Computed, Vec::new())
                     };
-                    return self.keep(done, outputs).map_err(|error| self.halt(name, error));
+                    return self.keep(done, outputs).map_err(|error| self.halt(name, error, attempt));
                 }
                 Err(error) => error,
             };
@@ -196,7 +196,7 @@ impl Unit<'_> {
                     started_ns = scope.clock.monotonic_ns();
                 }
                 None if scope.cancel.is_cancelled() => return Err(Halt::Cancelled),
-                None => return Err(Halt::Failed { step: name, error }),
+                None => return Err(Halt::Failed { step: name, error, attempts: attempt }),
             }
         }
         Err(Error::internal(format!("step `{name}` ran out of attempt numbers")).into())
@@ -360,9 +360,9 @@ impl Unit<'_> {
         operation_id(&self.engine.scope.pipeline, &self.engine.scope.run, &self.name())
     }
 
-    fn halt(&self, step: Arc<str>, error: Error) -> Halt {
+    fn halt(&self, step: Arc<str>, error: Error, attempts: u32) -> Halt {
         match error.kind() {
-            ErrorKind::Invalid => Halt::Failed { step, error },
+            ErrorKind::Invalid => Halt::Failed { step, error, attempts },
             _ => Halt::Broken(error),
         }
     }

@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
 use mlops_core::data::{Column, ColumnKind, Dataset, Role, Rule, Scan, Split, TableSchema};
 use mlops_core::{ErrorKind, Seed};
 use proptest::prelude::*;
@@ -68,6 +68,79 @@ fn casts_that_would_change_a_number_are_refused() {
     let truth = TableSchema::new([Column::new("n", ColumnKind::Boolean)]).unwrap();
     let two = Dataset::new(truth, [batch(Arc::new(Int32Array::from(vec![0, 1, 2])))]);
     assert!(two.unwrap_err().to_string().contains("row 2 is `2`"));
+}
+
+/// What other tools write: categories of numbers, columns without any value, times in other units.
+#[test]
+fn encodings_of_other_tools_are_read_as_what_they_mean() {
+    use arrow_array::{
+        DictionaryArray, Int8Array, Int64Array, NullArray, TimestampMillisecondArray,
+        TimestampNanosecondArray,
+    };
+    let read = |kind, array: ArrayRef| {
+        let schema = TableSchema::new([Column::new("x", kind)]).unwrap();
+        Dataset::new(schema, [RecordBatch::try_from_iter_with_nullable([("x", array, true)]).unwrap()])
+    };
+    let coded = |values: ArrayRef| -> ArrayRef {
+        let keys = Int8Array::from(vec![Some(0), Some(1), None, Some(0)]);
+        Arc::new(DictionaryArray::try_new(keys, values).unwrap())
+    };
+    let floats = coded(Arc::new(Float64Array::from(vec![Some(2.0), Some(1.5)])));
+    let error = read(ColumnKind::Integer, floats.clone()).unwrap_err();
+    assert!(error.to_string().contains("row 1 is `1.5`"), "{error}");
+    assert!(read(ColumnKind::Boolean, floats.clone()).is_err());
+    assert_eq!(read(ColumnKind::Float, floats).unwrap().numbers("x").unwrap()[..2], [2.0, 1.5]);
+    let with_null = coded(Arc::new(Int64Array::from(vec![None, Some(4)])));
+    let numbers = read(ColumnKind::Integer, with_null).unwrap().numbers("x").unwrap();
+    assert!(numbers[0].is_nan() && numbers[1] == 4.0 && numbers[2].is_nan());
+    for kind in [ColumnKind::Float, ColumnKind::Text, ColumnKind::Timestamp] {
+        let data = read(kind, Arc::new(NullArray::new(3))).unwrap();
+        assert_eq!(data.column("x").unwrap().null_count(), 3);
+    }
+    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_700_000_000_000_000_000]));
+    let millis: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![1_700_000_000_000]));
+    for times in [nanos, millis] {
+        for kind in [ColumnKind::Integer, ColumnKind::Timestamp] {
+            assert_eq!(read(kind, times.clone()).unwrap().numbers("x").unwrap(), [1.7e15]);
+        }
+    }
+    let error = read(ColumnKind::Timestamp, Arc::new(Float64Array::from(vec![1.7]))).unwrap_err();
+    assert!(error.to_string().contains("row 0 is `1.7`"), "{error}");
+
+    let two = |name| arrow_schema::Field::new(name, arrow_schema::DataType::Int64, true);
+    let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let twice = arrow_schema::Schema::new(vec![two("x"), two("x")]);
+    let twice = RecordBatch::try_new(Arc::new(twice), vec![one.clone(), one]).unwrap();
+    let schema = TableSchema::new([Column::new("x", ColumnKind::Integer)]).unwrap();
+    let error = Dataset::new(schema, [twice]).unwrap_err();
+    assert!(error.to_string().contains("two columns `x`"), "{error}");
+}
+
+#[test]
+fn limits_that_do_not_fit_the_kind_are_refused() {
+    for column in [
+        Column::new("x", ColumnKind::Text).range(0.0, 1.0),
+        Column::new("x", ColumnKind::Float).categories(["a"]),
+        Column::new("x", ColumnKind::Boolean).categories(["true"]),
+    ] {
+        assert_eq!(TableSchema::new([column]).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
+
+#[test]
+fn many_small_classes_reach_every_part() {
+    let schema = || TableSchema::new([Column::new("class", ColumnKind::Integer)]).unwrap();
+    for (classes, each) in [(1000, 2), (2000, 1)] {
+        let rows = (0..classes * each).map(|row| format!("{}\n", row % classes));
+        let data =
+            Dataset::from_csv(format!("class\n{}", rows.collect::<String>()).as_bytes(), schema()).unwrap();
+        let parts = data.split(Split::Stratified("class"), [0.5, 0.3, 0.2], Seed::new(3)).unwrap();
+        for (part, share) in parts.iter().zip([0.5, 0.3, 0.2]) {
+            let off = part.rows() as f64 - share * 2000.0;
+            // Five standard deviations of 2000 independent rows, more than there is.
+            assert!(off.abs() < 112.0, "{}: {off}", part.rows());
+        }
+    }
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn damaged_files_give_errors() {
     drop(writer);
     let mut rng = Seed::new(5).rng();
     let mut refused = [0; 3];
-    for _ in 0..3000 {
+    for _ in 0..300 {
         for (format, file) in files.iter().enumerate() {
             let mut bytes = file.clone();
             for _ in 0..rng.random_range(1..4) {
@@ -215,7 +215,7 @@ fn damaged_files_give_errors() {
             }
         }
     }
-    assert!(refused.iter().all(|count| *count > 300), "{refused:?}");
+    assert!(refused.iter().all(|count| *count > 30), "{refused:?}");
 }
 
 /// Narrow numbers are the numbers that they are.

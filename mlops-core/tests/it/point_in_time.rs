@@ -146,6 +146,28 @@ fn bad_tables_are_refused() {
 }
 
 #[test]
+fn times_of_different_kinds_are_refused() {
+    let schema = |time| {
+        TableSchema::new([
+            Column::new("user", ColumnKind::Integer),
+            Column::new("t", time),
+            Column::new("x", ColumnKind::Integer),
+        ])
+    };
+    let micros = "user,t,x\n1,2026-05-01T00:00:00Z,1\n";
+    let spine = Dataset::from_csv(micros.as_bytes(), schema(ColumnKind::Timestamp).unwrap()).unwrap();
+    let seconds =
+        Dataset::from_csv("user,t,x\n1,1900000000,9\n".as_bytes(), schema(ColumnKind::Integer).unwrap());
+    let join = PointInTime::new(["user"], "t").prefixed("f_");
+    for (a, b) in [(&spine, seconds.as_ref().unwrap()), (seconds.as_ref().unwrap(), &spine)] {
+        let error = join.features(a, b, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("they may count in different units"), "{error}");
+        assert!(join.labels(a, b, Duration::from_secs(1), Timestamp::EPOCH).is_err());
+    }
+}
+
+#[test]
 fn empty_tables_join() {
     let spine = of(&["user", "t"], &[&[1, 10]]);
     let features = of(&["user", "t", "x"], &[]);

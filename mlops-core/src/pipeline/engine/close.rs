@@ -77,7 +77,7 @@ impl Engine<'_> {
         let status = match halt {
             None => self.status()?,
             Some(Halt::Cancelled) => RunStatus::Cancelled,
-            Some(Halt::Failed { step, error }) => {
+            Some(Halt::Failed { step, error, .. }) => {
                 RunStatus::Failed { step: step.to_string(), error: format!("{error:#}") }
             }
             Some(Halt::Broken(error)) => {
@@ -100,8 +100,15 @@ impl Engine<'_> {
                 steps.extend_from_slice(&done.parts);
             }
             let mut record = self.record(node, settled);
-            if matches!(halt, Some(Halt::Failed { step, .. }) if *step == node.name) {
+            if let Some(Halt::Failed { step, attempts, .. }) = halt
+                && is_of(step, node)
+            {
                 record.state = StepState::Failed;
+                record.attempts = *attempts;
+                if *step != node.name {
+                    let item = StepRecord::new(step.clone(), StepState::Failed);
+                    steps.push(StepRecord { attempts: *attempts, ..item });
+                }
             }
             steps.push(record);
         }
@@ -121,5 +128,14 @@ impl Engine<'_> {
         }
         self.scope.notify(&Notice::RunDone(&run));
         Ok(run)
+    }
+}
+
+/// Whether a step of this name is the node, or an item of it.
+fn is_of(step: &str, node: &Node) -> bool {
+    match (step.strip_prefix(&*node.name), &node.work) {
+        (Some(""), _) => true,
+        (Some(item), Work::Each(_)) => item.starts_with('['),
+        _ => false,
     }
 }

@@ -85,6 +85,7 @@ pub(super) enum Halt {
     Failed {
         step: Arc<str>,
         error: Error,
+        attempts: u32,
     },
     /// The store, the journal or an invariant is broken.
     Broken(Error),
@@ -163,7 +164,9 @@ pub(super) fn run(engine: &Engine<'_>) -> Result<Execution> {
 
 fn run_to_its_end(engine: &Engine<'_>) -> Result<Execution> {
     let (pipeline, scope) = (engine.pipeline, &engine.scope);
-    scope.notify(&Notice::RunStarted { pipeline: &pipeline.name, steps: pipeline.nodes.len() });
+    let nodes = pipeline.nodes.iter().zip(&engine.needed);
+    let steps = nodes.filter(|(node, needed)| **needed && node.is_step()).count();
+    scope.notify(&Notice::RunStarted { pipeline: &pipeline.name, steps });
     let outcome = if engine.runner.threads == 1 {
         (0..pipeline.nodes.len()).filter(|index| engine.needed[*index]).try_for_each(|i| engine.settle(i))
     } else {
@@ -175,7 +178,7 @@ fn run_to_its_end(engine: &Engine<'_>) -> Result<Execution> {
         Err(halt) => {
             let closed = engine.finish(Some(&halt));
             match halt {
-                Halt::Failed { step, error } => {
+                Halt::Failed { step, error, .. } => {
                     closed?;
                     Err(error.context(format!("step `{step}` of run `{}` failed", scope.run)))
                 }

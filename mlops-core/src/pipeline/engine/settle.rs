@@ -28,14 +28,14 @@ impl Engine<'_> {
                 ))
                 .into());
             }
-            if !self.scope.observers.is_empty() && !matches!(node.work, Work::Param(_) | Work::Input) {
+            if !self.scope.observers.is_empty() && node.is_step() {
                 self.scope.notify(&Notice::StepDone(&self.record(node, Some(&settled))));
             }
             Ok(settled)
         };
         let settled = catch_unwind(AssertUnwindSafe(settle)).unwrap_or_else(|panic| {
             let step = node.name.clone();
-            Err(Halt::Failed { error: panicked(&step, &*panic), step })
+            Err(Halt::Failed { error: panicked(&step, &*panic), step, attempts: 0 })
         })?;
         // A node is settled once, by the thread that took it.
         let _ = self.settled[index].set(settled);
@@ -188,8 +188,14 @@ impl Engine<'_> {
             }
         };
         let Some(items) = items.into_iter().collect::<Option<Vec<Done>>>() else { return Ok(None) };
-        let computed = items.iter().any(|item| item.state == StepState::Computed);
-        let state = if computed { StepState::Computed } else { StepState::Cached };
+        let all = |state| items.iter().all(|item| item.state == state);
+        let state = match () {
+            () if items.iter().any(|item| item.state == StepState::Computed) || items.is_empty() => {
+                StepState::Computed
+            }
+            () if all(StepState::Resumed) => StepState::Resumed,
+            () => StepState::Cached,
+        };
         let parts = items.iter().enumerate().map(|(place, done)| unit(place).record(done)).collect();
         let values: Vec<Value> = items.into_iter().flat_map(|done| done.values).collect();
         let erased: Vec<Erased> = values.iter().map(|value| value.erased.clone()).collect();

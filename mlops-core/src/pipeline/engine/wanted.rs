@@ -21,7 +21,7 @@ pub(super) fn parameter(
     };
     let Some((node, param)) = params().find(|(node, _)| &*node.name == name) else {
         let known: Vec<_> = params().map(|(node, _)| &*node.name).collect();
-        let known = known.join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(Error::invalid(format!("there is no parameter `{name}`: there are {known}")));
     };
     let value = (param.of_json)(json).map_err(|error| error.context(format!("parameter `{name}`")))?;

@@ -328,3 +328,19 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
+
+#[test]
+fn a_map_that_fails_says_at_which_item_and_how_often() {
+    let bench = Bench::new();
+    let mut p = Pipeline::new("p");
+    let items = p.step("items", || Ok((0..5_u32).collect::<Many<u32>>()), ());
+    let work = |n: &u32| if *n == 3 { Err(Error::unavailable("gone")) } else { Ok(*n) };
+    let step = Step::new("square").retry_on(ErrorKind::Unavailable, Retry::times(2));
+    p.map(step, work, items, ());
+    bench.runner().run(&p, "1").unwrap_err();
+    let run = bench.store().run("1").unwrap();
+    assert_eq!(run.status, RunStatus::Failed { step: "square[3]".into(), error: "gone".into() });
+    assert_eq!(run.step("square").unwrap().state, StepState::Failed);
+    let item = run.step("square[3]").unwrap();
+    assert_eq!((item.state, item.attempts), (StepState::Failed, 3));
+}

@@ -63,6 +63,58 @@ fn a_value_taken_out_of_a_branch_without_a_rejoin() {
 }
 
 #[test]
+fn conditions_and_ways_of_other_branches_and_pipelines() {
+    let mut p = Pipeline::new("p");
+    let (yes, other) = (p.param("yes", true), p.param("other", true));
+    let mut inner = None;
+    p.when(other, |p| inner = Some(p.step("inner", || Ok(true), ())));
+    p.when(inner.unwrap(), |p| p.step("behind", || Ok(1_u32), ()));
+    assert!(refused(&p).contains("the condition `inner` of step `behind` is in a branch"));
+
+    let mut p = Pipeline::new("p");
+    let (yes2, other) = (p.param("yes", true), p.param("other", true));
+    let mut foreign: Option<Handle<u32>> = None;
+    p.when(other, |p| foreign = Some(p.step("inner", || Ok(1_u32), ())));
+    p.when(yes2, |_| foreign.unwrap()).otherwise(|p| p.step("no", || Ok(2_u32), ()));
+    assert!(refused(&p).contains("takes `inner` out of a branch"));
+
+    let mut large = Pipeline::new("large");
+    let far = (0..9).map(|n| large.param(&format!("n{n}"), true)).last().unwrap();
+    let mut p = Pipeline::new("p");
+    p.when(far, |p| p.step("a", || Ok(1_u32), ()));
+    assert!(refused(&p).contains("the condition of step `a` is of another pipeline"));
+    assert!(p.to_mermaid().contains('a') && p.to_dot().contains('a'));
+    let _ = yes;
+}
+
+#[test]
+fn a_gate_in_one_way_of_a_branch_is_fine() {
+    let mut p = Pipeline::new("p");
+    let yes = p.param("yes", true);
+    let good = p.param("good", true);
+    let joined = p
+        .when(yes, |p| {
+            p.require("gate", good);
+            p.step("a", || Ok(1_u32), ())
+        })
+        .otherwise(|p| p.step("b", || Ok(2_u32), ()));
+    p.step("after", |n: &u32| Ok(*n), joined);
+    let done = Bench::new().bare().run(&p, "1").unwrap();
+    assert_eq!(*done.get(joined).unwrap(), 1);
+}
+
+#[test]
+fn names_that_items_and_parts_have() {
+    let mut p = Pipeline::new("p");
+    p.step("square[3]", || Ok(1_u32), ());
+    assert!(refused(&p).contains("`square[3]` reads like an item of a map"));
+    let mut p = Pipeline::new("p");
+    p.step("halves.1", || Ok(1_u32), ());
+    p.split("halves", || Ok((1_u32, 2_u32)), ());
+    assert!(refused(&p).contains("a part of another are called `halves.1`"));
+}
+
+#[test]
 fn parameters_that_do_not_exist_or_do_not_fit() {
     let mut p = Pipeline::new("p");
     let rounds = p.param("rounds", 10_u32);
