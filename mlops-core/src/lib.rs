@@ -53,6 +53,7 @@
 //! | `cron` | schedules as cron patterns, in UTC |
 //! | `time-zones` | cron patterns in any time zone |
 //! | `progress` | progress bars for pipelines |
+//! | `telemetry` | spans by `tracing` and counters by `metrics` of what pipelines do |
 #![forbid(unsafe_code)]
 
 pub mod data;

@@ -28,6 +28,8 @@ mod value;
 pub use cells::Cells;
 pub use dataset::Dataset;
 pub use file::Scan;
+#[cfg(feature = "parquet")]
+pub(crate) use file::{caught, parquet::damaged as damaged_parquet};
 pub use fingerprint::Fingerprint;
 #[cfg(feature = "object-store")]
 pub use object::StoredTable;

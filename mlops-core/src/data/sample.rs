@@ -12,8 +12,8 @@ use crate::{Digester, Error, Result, Seed};
 ///
 /// Each item gets the priority `-ln(u) / weight`, with `u` uniform by a hash of the seed and the item's *id*, and
 /// the items of least priority stay. So the sample depends on seed, ids and weights alone: any order, any
-/// sharding and any merging give the same items, and drawing again gives them again. Ids must be unique: a second
-/// item of the same id has the same fate.
+/// sharding and any merging give the same items, and drawing again gives them again. Ids must be unique: of two
+/// items of one id and weight the later one replaces the first.
 ///
 /// With equal weights every subset is equally likely. With others an item is drawn first with probability in
 /// proportion to its weight, then the next among the rest, and so on.

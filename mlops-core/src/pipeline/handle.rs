@@ -12,7 +12,7 @@ use crate::Result;
 /// Only a [`Pipeline`](super::Pipeline) makes handles, and only for steps that it already has. So a step
 /// can take nothing but earlier values, and every pipeline is free of cycles and in order by construction:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0425
 /// use mlops_core::pipeline::Pipeline;
 ///
 /// let mut p = Pipeline::new("cycle");
@@ -22,12 +22,39 @@ use crate::Result;
 ///
 /// A handle of the wrong type does not compile either:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use mlops_core::pipeline::Pipeline;
 ///
 /// let mut p = Pipeline::new("mistyped");
 /// let text = p.step("text", || Ok("x".to_owned()), ());
 /// let next = p.step("next", |n: &u32| Ok(n + 1), text);
+/// // error[E0277]: a step that takes `&u32` is wired to a handle of `String`
+/// //    = note: handles come in the order of the parameters of the function
+/// ```
+///
+/// Nor does a value that is no handle, a type that cannot pass between steps, or a condition that says neither yes
+/// nor no:
+///
+/// ```compile_fail,E0277
+/// # use mlops_core::pipeline::Pipeline;
+/// # let mut p = Pipeline::new("plain");
+/// // error[E0277]: `u32` cannot be wired into a step: a plain value becomes a handle by `pipeline.param(name, value)`
+/// p.step("next", |n: &u32| Ok(n + 1), 3_u32);
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use mlops_core::pipeline::Pipeline;
+/// # let mut p = Pipeline::new("file");
+/// // error[E0277]: `File` cannot pass between steps
+/// p.step("open", || Ok(std::fs::File::open("rows.csv").unwrap()), ());
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use mlops_core::pipeline::Pipeline;
+/// # let mut p = Pipeline::new("undecided");
+/// let score = p.step("score", || Ok(0.7), ());
+/// // error[E0277]: `f64` does not say yes or no
+/// p.require("gate", score);
 /// ```
 pub struct Handle<T> {
     pub(super) pipeline: u64,

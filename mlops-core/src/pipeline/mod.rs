@@ -74,14 +74,17 @@
 //! |---|---|
 //! | pipeline parameter | [`Pipeline::param`], set by [`Request::param`] |
 //! | Processing, Training step | [`Pipeline::step`]; several outputs: [`Pipeline::split`] |
-//! | Tuning step | [`Pipeline::map`] over the settings, then a step that takes the best of [`Many`] |
-//! | Transform step | [`Pipeline::map`] over parts of the data |
+//! | Tuning, AutoML step | [`Pipeline::map`] over the settings or candidates, then a step that takes the best of [`Many`] |
+//! | Transform step (batch inference) | [`Pipeline::map`] over parts of the data |
 //! | Model, RegisterModel step | a step that is [`always`](Step::always) run, with [`Context::operation_id`] |
-//! | Condition step (Eq, Gt, Gte, Lt, Lte, In, Not, Or) | a step that gives `bool` or a [`Decision`], then [`Pipeline::when`]; its two ways [rejoin](Branch::otherwise) |
+//! | Condition step | a step that gives `bool` or a [`Decision`], then [`Pipeline::when`]; its two ways [rejoin](Branch::otherwise) |
+//! | `ConditionEquals`, `GreaterThan`, `GreaterThanOrEqualTo`, `LessThan`, `LessThanOrEqualTo`, `In`, `Not`, `Or` | `==`, `>`, `>=`, `<`, `<=`, `contains`, `!`, `\|\|` in that step |
 //! | Fail step | [`Pipeline::require`], or a step that returns an error |
-//! | Callback step, approval | [`Pipeline::approval`], answered by [`Store::decide`] |
-//! | QualityCheck, ClarifyCheck step | a step that gives a [`Verdict`](crate::evaluation::Verdict), then [`Pipeline::require`] |
-//! | Lambda, EMR, Notebook step | a step, whose function does it |
+//! | Callback step, approval of a model package | [`Pipeline::approval`], answered by [`Store::decide`] |
+//! | QualityCheck, ClarifyCheck step | a step that gives a [`Verdict`](crate::evaluation::Verdict), then [`Pipeline::require`]; the baseline is an input of it |
+//! | Lambda, EMR, EMR Serverless, Notebook job, Join step | a step, whose function does it; `Join` takes the paths apart and together itself, here handles do |
+//! | Endpoint, EndpointConfig step | a step that is [`always`](Step::always) run and rolls out |
+//! | step decorator `@step` | [`Pipeline::step`] with any function |
 //! | property references, `DependsOn` | handles |
 //! | cache with `ExpireAfter` | on with a [`Store`]; [`Step::expires_after`] |
 //! | retry policies by exception, backoff, attempts or expiry | [`Step::retry_on`] with a [`Retry`] |
@@ -91,7 +94,8 @@
 //! | EventBridge schedules and rules | [`trigger`](crate::trigger) |
 //!
 //! # What it does not do
-//! It does not see into functions: raise [`Step::version`] when one computes something else. It does not
+//! It does not see into functions: raise [`Step::version`] when one computes something else, and wire what a closure
+//! would capture as a [`param`](Pipeline::param), since captured values are in no cache key. It does not
 //! kill threads: timeouts and cancellation are asked for at [`Context::checkpoint`]. It keeps the values of a
 //! run in memory until the run is dropped.
 
@@ -119,6 +123,8 @@ mod step;
 pub mod store;
 #[cfg(feature = "ipc")]
 mod table;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 mod unit;
 
 pub use approval::Approval;
@@ -141,3 +147,5 @@ pub use step::{Lend, Step, StepFn};
 pub use store::Store;
 #[cfg(feature = "ipc")]
 pub use table::Table;
+#[cfg(feature = "telemetry")]
+pub use telemetry::Telemetry;

@@ -44,7 +44,8 @@ impl Step {
     }
 
     /// Sets the version of the code. Raise it when the function computes something else than before: the
-    /// cache sees inputs and names, never the code itself.
+    /// cache sees inputs and the path of the function, never the code itself, nor what a closure captured. Two
+    /// closures in one function have the same path.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = version;
@@ -87,7 +88,8 @@ impl Step {
     /// Fails an attempt that takes longer, with [`ErrorKind::Unavailable`].
     ///
     /// The step is asked, not killed: [`Context::checkpoint`] fails once the time is over, and a result that
-    /// comes later is refused.
+    /// comes later is refused. So an effect on the world may have happened: with [`retry`](Self::retry) it is
+    /// repeated, under the same [`operation_id`](Context::operation_id).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

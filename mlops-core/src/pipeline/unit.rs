@@ -203,6 +203,11 @@ impl Unit<'_> {
     }
 
     fn attempt(&self, context: &Context, inputs: &[Erased], deadline: Option<u64>) -> Result<Vec<Erased>> {
+        #[cfg(feature = "telemetry")]
+        let _span = {
+            let (step, attempt) = (&*context.step, context.attempt);
+            tracing::info_span!(parent: &self.engine.span, "pipeline_step", step, attempt).entered()
+        };
         let result = catch_unwind(AssertUnwindSafe(|| (self.call)(context, inputs)));
         let outputs = result.unwrap_or_else(|panic| Err(panicked(&context.step, &*panic)))?;
         if deadline.is_some_and(|deadline| context.scope.clock.monotonic_ns() > deadline) {

@@ -104,7 +104,12 @@ pub struct InferenceLog {
     features: Vec<FeatureBuilder>,
     outputs: Vec<Float64Builder>,
     rows: usize,
+    /// The bytes of all texts since the last batch.
+    text_bytes: usize,
 }
+
+/// One column of text of an Arrow batch holds no more; all of them together are kept below it.
+const TEXT_BYTES_MAX: usize = i32::MAX as usize;
 
 impl InferenceLog {
     /// An empty log.
@@ -121,6 +126,7 @@ impl InferenceLog {
             features: schema.features.iter().map(|column| FeatureBuilder::new(column.kind)).collect(),
             outputs: schema.outputs.iter().map(|_| Float64Builder::new()).collect(),
             rows: 0,
+            text_bytes: 0,
             schema,
         }
     }
@@ -139,9 +145,18 @@ impl InferenceLog {
     ///
     /// # Errors
     /// `Invalid` if the number of features or outputs, or the kind of a feature, is not the schema's, or
-    /// the propensity is not in (0, 1].
+    /// the propensity is not in (0, 1]; `Unavailable` if the texts since the last [`finish`](Self::finish) would be
+    /// more than 2 GiB.
     pub fn push(&mut self, record: &InferenceRecord<'_>) -> Result<()> {
         self.check(record)?;
+        let text_bytes = self.text_bytes.saturating_add(text_bytes(record));
+        if text_bytes > TEXT_BYTES_MAX {
+            return Err(Error::unavailable(format!(
+                "the log holds {} records, whose texts fill a batch: finish it and push again",
+                self.rows
+            )));
+        }
+        self.text_bytes = text_bytes;
         self.request_id.append_value(record.id.as_u128().to_be_bytes())?;
         self.time.append_value(record.time.as_micros());
         self.model.append_value(record.model);
@@ -181,6 +196,7 @@ impl InferenceLog {
         columns.extend(self.features.iter_mut().map(FeatureBuilder::finish));
         columns.extend(self.outputs.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef));
         self.rows = 0;
+        self.text_bytes = 0;
         RecordBatch::try_new(self.schema.arrow.clone(), columns)
             .map_err(|error| Error::internal("captured columns do not fit their schema").with_source(error))
     }
@@ -214,6 +230,15 @@ impl InferenceLog {
         }
         Ok(())
     }
+}
+
+fn text_bytes(record: &InferenceRecord<'_>) -> usize {
+    let candidates = record.candidates.iter().map(|candidate| candidate.len());
+    let features = record.features.iter().map(|value| match value {
+        Value::Text(text) => text.len(),
+        _ => 0,
+    });
+    candidates.chain(features).sum::<usize>() + record.model.len() + record.arm.len()
 }
 
 #[derive(Debug)]

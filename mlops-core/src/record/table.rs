@@ -8,6 +8,8 @@ use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 use crate::data::{Dataset, Role, TableSchema};
+#[cfg(feature = "parquet")]
+use crate::data::{caught, damaged_parquet as damaged};
 use crate::{Error, Result};
 
 /// The labelled records as rows of `schema`: each feature column holds what was asked, the label column what
@@ -88,12 +90,14 @@ pub fn read_parquet(path: impl AsRef<Path>) -> Result<Vec<RecordBatch>> {
         std::io::ErrorKind::NotFound => Error::not_found(format!("there is no file `{name}`")),
         _ => Error::unavailable(format!("cannot open `{name}`")).with_source(error),
     })?;
-    let damaged = || Error::data(format!("`{name}` is no readable Parquet file of records"));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|error| damaged().with_source(error))?;
-    let batches: Vec<RecordBatch> =
-        reader.collect::<Result<_, _>>().map_err(|error| damaged().with_source(error))?;
+    let read = || -> Result<Vec<RecordBatch>> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+        builder.build().map_err(damaged)?.map(|batch| batch.map_err(damaged)).collect()
+    };
+    let batches = caught(read)
+        .map_err(damaged)
+        .flatten()
+        .map_err(|error| error.context(format!("`{name}` is no readable Parquet file of records")))?;
     match batches.iter().find(|batch| batch.column_by_name("request_id").is_none()) {
         Some(_) => Err(Error::data(format!("`{name}` holds no records: it has no column `request_id`"))),
         None => Ok(batches),

@@ -68,6 +68,6 @@ pub enum StepState {
 pub struct ArtifactRecord {
     /// The name of the step that gave it, with the place (`split.1`) if it gave several.
     pub name: Arc<str>,
-    /// The SHA-256 of its bytes.
+    /// The SHA-256 of its bytes; of the list that a map or several handles give, that of the digests of its items.
     pub digest: Digest,
 }

@@ -18,7 +18,7 @@ pub use scan::Scan;
 pub(super) use scan::cannot_read;
 
 #[cfg(any(feature = "ipc", feature = "parquet"))]
-pub(super) use read_error::caught;
+pub(crate) use read_error::caught;
 #[cfg(any(feature = "csv", feature = "ipc", feature = "parquet"))]
 use read_error::read_error;
 

@@ -76,7 +76,7 @@ pub(in crate::data) fn wanted(
 }
 
 #[cold]
-pub(in crate::data) fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(crate) fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     let error = error.into();
     if let Some((_, codec)) = error.to_string().split_once("Disabled feature at compile time: ") {
         let way_out = match codec {

@@ -19,7 +19,7 @@ pub(in crate::data) fn read_error(error: impl Into<Boxed>, wrong: &str) -> Error
 
 /// What a decoder gives: those of arrow and parquet panic at some damaged bytes.
 #[cfg(any(feature = "ipc", feature = "parquet"))]
-pub(in crate::data) fn caught<T>(decode: impl FnOnce() -> T) -> Result<T, &'static str> {
+pub(crate) fn caught<T>(decode: impl FnOnce() -> T) -> Result<T, &'static str> {
     catch_unwind(AssertUnwindSafe(decode)).map_err(|_| "the decoder panicked")
 }
 

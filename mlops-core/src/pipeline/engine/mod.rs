@@ -40,6 +40,9 @@ pub(super) struct Engine<'a> {
     journal: Mutex<Option<Journal>>,
     /// What came from the cache and is not in the journal yet.
     hits: Mutex<Vec<Committed>>,
+    /// The span of the run; steps on other threads are in it too.
+    #[cfg(feature = "telemetry")]
+    pub(super) span: tracing::Span,
     started: Timestamp,
 }
 
@@ -140,6 +143,8 @@ impl<'a> Engine<'a> {
             secrets: runner.secrets.clone(),
         };
         Ok(Self {
+            #[cfg(feature = "telemetry")]
+            span: tracing::info_span!("pipeline_run", pipeline = &*scope.pipeline, run = &*scope.run),
             runner,
             pipeline,
             started: scope.clock.now(),
@@ -158,6 +163,8 @@ impl<'a> Engine<'a> {
 /// Runs all needed nodes and closes the run. A panic of the caller's types or observers outside of a step is an
 /// error too.
 pub(super) fn run(engine: &Engine<'_>) -> Result<Execution> {
+    #[cfg(feature = "telemetry")]
+    let _span = engine.span.clone().entered();
     catch_unwind(AssertUnwindSafe(|| run_to_its_end(engine)))
         .unwrap_or_else(|panic| Err(panicked("outside of all steps", &*panic)))
 }

@@ -9,6 +9,8 @@ mod formats;
 mod kill;
 mod laws;
 mod panics;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 mod wiring;
 
 use std::collections::BTreeMap;
