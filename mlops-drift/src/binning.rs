@@ -36,6 +36,8 @@ pub enum Binning {
     /// Equal width 2 IQR / n^(1/3) (D. Freedman, P. Diaconis, 1981); one bucket if the IQR is 0, so take quantiles for
     /// a column that is mostly one value.
     FreedmanDiaconis,
+    /// Equal width, as many buckets as the larger of Sturges' and Freedman and Diaconis' rules: NumPy's `auto`.
+    Auto,
     /// These edges, ascending.
     Edges(Vec<f64>),
 }
@@ -67,15 +69,19 @@ impl Binning {
         let half_range = max / 2.0 - min / 2.0;
         let by_width =
             |bins: f64| if half_range > 0.0 { bins.ceil().clamp(1.0, BINS_MAX as f64) as usize } else { 1 };
+        let freedman_diaconis = || {
+            let range = reference.quantile(0.75) / 2.0 - reference.quantile(0.25) / 2.0;
+            if range > 0.0 { by_width(half_range / (2.0 * range) * n.cbrt()) } else { 1 }
+        };
         let bins = match self {
             Self::Quantile(bins) => return Ok(quantiles(reference, checked(*bins)?, min)),
             Self::EqualWidth(bins) => checked(*bins)?,
             Self::Sturges => by_width(n.log2() + 1.0),
+            // NumPy's rule: skewness needs three values.
+            Self::Doane if n < 3.0 => 1,
             Self::Doane => by_width(1.0 + n.log2() + (1.0 + skewness_score(reference)).log2()),
-            Self::FreedmanDiaconis => {
-                let range = reference.quantile(0.75) / 2.0 - reference.quantile(0.25) / 2.0;
-                if range > 0.0 { by_width(half_range / (2.0 * range) * n.cbrt()) } else { 1 }
-            }
+            Self::FreedmanDiaconis => freedman_diaconis(),
+            Self::Auto => by_width(n.log2() + 1.0).max(freedman_diaconis()),
             Self::Edges(_) => 1,
         };
         let mut edges: Vec<f64> =
@@ -200,9 +206,6 @@ fn quantiles(reference: &Reference, bins: usize, min: f64) -> Vec<f64> {
 /// |g1| / sigma(g1), of the sample skewness; 0 if it is undefined.
 fn skewness_score(reference: &Reference) -> f64 {
     let n = reference.total() as f64;
-    if n < 3.0 {
-        return 0.0;
-    }
     let moment = |power: i32, around: f64| {
         reference.pairs().map(|(value, count)| count as f64 * (value - around).powi(power)).sum::<f64>() / n
     };

@@ -5,6 +5,7 @@
 //! normalised first. Buckets that are empty in both change nothing.
 
 mod binned;
+mod chunks;
 mod evidently;
 mod samples;
 
@@ -12,5 +13,9 @@ pub use binned::{
     hellinger, jensen_shannon_distance_base2, jensen_shannon_distance_nats, jensen_shannon_divergence_bits,
     jensen_shannon_divergence_nats, kullback_leibler_nats, l_infinity, psi, smoothed, total_variation,
 };
-pub use evidently::{filled_shares, psi_as_evidently, wasserstein_normed_as_evidently};
+pub use chunks::chunk_limits;
+pub use evidently::{
+    EvidentlyMethod, chi_squared_p_as_evidently, filled_shares, g_test_p_as_evidently, psi_as_evidently,
+    wasserstein_normed_as_evidently,
+};
 pub use samples::{energy, wasserstein, wasserstein_normed};

@@ -31,7 +31,7 @@ pub use permutation::{energy_test, mmd_test};
 pub(crate) use proportion::compare_rates;
 pub use proportion::{fisher_exact, two_proportion_z};
 pub(crate) use ranks::{Tie, cramer_from_ties, from_ties as mann_whitney_from_ties};
-pub use ranks::{anderson_darling, cramer_von_mises, mann_whitney};
+pub use ranks::{TiedValues, anderson_darling, anderson_darling_with, cramer_von_mises, mann_whitney};
 
 /// Which differences count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 mod batch;
 mod monitor;
 mod oracle;
+mod peers;
 mod properties;
 mod stored;
 mod streaming;

@@ -283,5 +283,5 @@ fn kswin_and_fhddm_as_river() {
         }
         _ => None,
     });
-    assert!(runs > 24, "{runs}");
+    assert_eq!(runs, 38);
 }
