@@ -191,6 +191,33 @@ impl GapCounts {
         })
     }
 
+    /// For each gap between two neighbours of the reference: how many live numbers lie up to its lower end, and below its
+    /// upper end.
+    pub(crate) fn between(&self) -> impl Iterator<Item = (u64, u64)> {
+        let inner = self.counts.get(2..self.counts.len() - 1).unwrap_or(&[]);
+        let mut up_to = self.counts[..2.min(self.counts.len())].iter().sum::<u64>();
+        inner.chunks_exact(2).map(move |pair| {
+            let gap = (up_to, up_to + pair[0]);
+            up_to += pair[0] + pair[1];
+            gap
+        })
+    }
+
+    /// Reference and live numbers on each distinct value that the reference has, and live numbers in each gap that has
+    /// some.
+    pub(crate) fn distinct(&self, reference: &Reference) -> (Vec<u64>, Vec<u64>) {
+        let mut before = 0;
+        let mut of_reference = reference.cumulative().iter().map(|cumulative| {
+            let count = cumulative - before;
+            before = *cumulative;
+            count
+        });
+        let slots = self.counts.iter().enumerate();
+        let pairs = slots
+            .map(|(slot, live)| (if slot % 2 == 1 { of_reference.next().unwrap_or(0) } else { 0 }, *live));
+        pairs.filter(|pair| *pair != (0, 0)).unzip()
+    }
+
     /// Kolmogorov-Smirnov's D, exact, and its p-value. D is negative if the live values tend to be smaller
     /// where the distribution functions differ most.
     ///

@@ -11,9 +11,11 @@ mod baseline;
 mod column;
 mod options;
 mod report;
+mod rule;
 mod window;
 
 pub use baseline::{Baseline, BaselineOptions};
 pub use options::{Bands, CheckOptions};
 pub use report::{ColumnReport, DriftReport, Measure, Problem};
+pub use rule::{ColumnDistance, ColumnTest, Decision, Rule};
 pub use window::{Monitor, MonitorState};

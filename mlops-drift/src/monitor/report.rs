@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::column::{ColumnReference, Grid, LiveColumn, LiveCounts};
 use super::options::{Bands, CheckOptions};
+use super::rule::{Compared, Decision, Rule};
 use crate::distance::{jensen_shannon_distance_base2, jensen_shannon_divergence_nats, psi, smoothed};
 use crate::special::{chi_squared_sf, chi_squared_upper_quantile};
 use crate::two_sample::compare_rates;
@@ -57,6 +58,9 @@ pub struct ColumnReport {
     pub missing_rate: Option<Measure>,
     /// The rate of NaN and infinite cells among the present ones, likewise.
     pub non_finite_rate: Option<Measure>,
+    /// What judged the column, if its [`Rule`] chose another test or distance than the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// Live values outside of all that the reference held: beyond its range, or of a new category.
     pub unseen: u64,
     /// Whether the distribution changed, and how soon somebody has to look.
@@ -130,7 +134,15 @@ impl ColumnReport {
         let event =
             |severity, kind| Event::new(time, severity, kind, subject.clone()).detail("rows", self.rows.1);
         let mut events = Vec::new();
-        if let (Some(severity), Some(index)) = (self.drift, self.psi) {
+        if let (Some(severity), Some(decision)) = (self.drift, &self.decision) {
+            let event = event(severity, EventKind::DataDrift);
+            events.push(match decision.p_adjusted {
+                Some(p) => event
+                    .measured(&format!("p of {}", decision.by), p, decision.limit)
+                    .detail("statistic", format!("{:.4}", decision.value)),
+                None => event.measured(&decision.by, decision.value, decision.limit),
+            });
+        } else if let (Some(severity), Some(index)) = (self.drift, self.psi) {
             let band = if severity == Severity::Critical {
                 report.options.psi.critical
             } else {
@@ -178,22 +190,25 @@ pub(crate) fn judge<'a>(
     columns: impl Iterator<Item = (&'a LiveColumn, &'a ColumnReference, &'a Grid, Option<Problem>)>,
     options: &CheckOptions,
 ) -> Result<DriftReport> {
+    let mut rules = Vec::new();
     let mut columns: Vec<ColumnReport> = columns
         .map(|(live, reference, grid, problem)| {
+            let rule = options.rule(&reference.name, matches!(grid, Grid::Numbers { .. }));
+            rules.push(rule);
             let mut report = ColumnReport::empty(live, reference, problem);
-            if let Err(error) = report.compare(live, reference, grid, options.alpha) {
+            if let Err(error) = report.compare(live, reference, grid, options.alpha, rule) {
                 report.problem.get_or_insert_with(|| Problem::from(&error));
             }
             report
         })
         .collect();
-    let p_values: Vec<f64> =
-        columns.iter_mut().flat_map(ColumnReport::deciding).map(|measure| measure.p_value).collect();
-    let adjusted = options.correction.adjust(&p_values)?;
-    for (measure, p_adjusted) in columns.iter_mut().flat_map(ColumnReport::deciding).zip(adjusted) {
-        measure.p_adjusted = p_adjusted;
+    let mut deciding: Vec<(f64, &mut f64)> =
+        columns.iter_mut().zip(&rules).flat_map(|(column, rule)| column.deciding(*rule)).collect();
+    let p_values: Vec<f64> = deciding.iter().map(|(p_value, _)| *p_value).collect();
+    for ((_, place), p_adjusted) in deciding.iter_mut().zip(options.correction.adjust(&p_values)?) {
+        **place = p_adjusted;
     }
-    columns.iter_mut().for_each(|column| column.decide(options));
+    columns.iter_mut().zip(rules).for_each(|(column, rule)| column.decide(options, rule));
     Ok(DriftReport { version: VERSION, rows, options: options.clone(), columns })
 }
 
@@ -208,6 +223,7 @@ impl ColumnReport {
             chi_squared: None,
             missing_rate: None,
             non_finite_rate: None,
+            decision: None,
             unseen: 0,
             drift: None,
             quality: None,
@@ -221,6 +237,7 @@ impl ColumnReport {
         reference: &ColumnReference,
         grid: &Grid,
         alpha: f64,
+        rule: Rule,
     ) -> Result<()> {
         let (was, is) = (reference.cells, live.cells);
         if was.rows == 0 || is.rows == 0 {
@@ -244,6 +261,7 @@ impl ColumnReport {
             return Ok(());
         }
         let buckets = live.buckets(reference, grid)?;
+        let decision = Compared { live, reference, grid, buckets: &buckets }.decide(rule);
         self.unseen = buckets.unseen();
         let pooled = buckets.pooled();
         let freedom = pooled.live.len() as f64 - 1.0;
@@ -272,28 +290,40 @@ impl ColumnReport {
                 self.chi_squared = Some(null(statistic, 1.0));
             }
         }
+        self.decision = decision?;
         Ok(())
     }
 
-    /// The measures whose p-values decide.
-    fn deciding(&mut self) -> impl Iterator<Item = &mut Measure> {
-        [
-            &mut self.kolmogorov_smirnov,
-            &mut self.chi_squared,
-            &mut self.missing_rate,
-            &mut self.non_finite_rate,
-        ]
-        .into_iter()
-        .flatten()
+    /// The p-values that decide, with the places of the adjusted ones.
+    fn deciding(&mut self, rule: Rule) -> impl Iterator<Item = (f64, &mut f64)> {
+        let by_default = rule == Rule::EvidenceAndSize;
+        let tests = [&mut self.kolmogorov_smirnov, &mut self.chi_squared];
+        let rates = [&mut self.missing_rate, &mut self.non_finite_rate];
+        let measures = tests.into_iter().filter(move |_| by_default).chain(rates).flatten();
+        let chosen =
+            self.decision.as_mut().and_then(|chosen| Some((chosen.p_value?, chosen.p_adjusted.as_mut()?)));
+        measures.map(|measure| (measure.p_value, &mut measure.p_adjusted)).chain(chosen)
     }
 
-    fn decide(&mut self, options: &CheckOptions) {
+    fn decide(&mut self, options: &CheckOptions, rule: Rule) {
         let significant = |measure: &Measure| measure.p_adjusted <= options.alpha;
-        let moved = self.kolmogorov_smirnov.as_ref().or(self.chi_squared.as_ref()).is_some_and(significant);
-        self.drift = self
-            .psi
-            .filter(|index| moved && (options.alpha >= 1.0 || index.value >= index.limit))
-            .and_then(|index| options.psi.severity(index.value));
+        self.drift = match (&self.decision, rule) {
+            (_, Rule::EvidenceAndSize) => {
+                let test = self.kolmogorov_smirnov.as_ref().or(self.chi_squared.as_ref());
+                let moved = test.is_some_and(significant);
+                self.psi
+                    .filter(|index| moved && (options.alpha >= 1.0 || index.value >= index.limit))
+                    .and_then(|index| options.psi.severity(index.value))
+            }
+            (Some(decision), Rule::Distance { bands, .. }) => bands.severity(decision.value),
+            (Some(Decision { p_adjusted: Some(p), limit, .. }), _) => {
+                // Evidently's p-values have to lie below their limit.
+                let moved = if rule == Rule::Evidently { p < limit } else { p <= limit };
+                moved.then_some(Severity::Warning)
+            }
+            (Some(decision), _) => (decision.value >= decision.limit).then_some(Severity::Warning),
+            (None, _) => None,
+        };
         self.quality = [self.missing_rate, self.non_finite_rate]
             .into_iter()
             .flatten()

@@ -155,6 +155,12 @@ impl Monitor {
     /// part of the report holds its own problem.
     pub fn report(&self, options: &CheckOptions) -> Result<DriftReport> {
         options.check()?;
+        let known = |name: &str| self.shared.columns.iter().any(|column| column.name == name);
+        if let Some(name) = options.columns.keys().find(|name| !known(name)) {
+            return Err(Error::invalid(format!(
+                "there is a rule for column `{name}`, which the baseline does not have"
+            )));
+        }
         let columns =
             self.columns.iter().zip(&self.shared.columns).zip(&self.shared.grids).map(
                 |((watched, reference), grid)| (&watched.live, reference, grid, watched.problem.clone()),

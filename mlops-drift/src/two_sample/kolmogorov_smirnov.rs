@@ -46,19 +46,7 @@ pub fn kolmogorov_smirnov_with(
     method: Method,
 ) -> Result<TestResult> {
     let (n, m) = (a.len() as u64, b.len() as u64);
-    let mut gaps = Gaps::default();
-    let (x, y) = (a.sorted(), b.sorted());
-    let (mut i, mut j) = (0, 0);
-    while i < x.len() && j < y.len() {
-        let value = if x[i] <= y[j] { x[i] } else { y[j] };
-        while i < x.len() && x[i] <= value {
-            i += 1;
-        }
-        while j < y.len() && y[j] <= value {
-            j += 1;
-        }
-        gaps.take(i as u64, j as u64, n, m);
-    }
+    let gaps = Gaps::of_sorted(a.sorted(), b.sorted());
     // Beyond the last value of the shorter list the difference only shrinks towards 0.
     let gap = gaps.of(alternative);
     let p_value = p_value(gap, n, m, alternative, method)?;
@@ -83,6 +71,50 @@ pub(crate) struct Gaps {
 }
 
 impl Gaps {
+    /// Those of two samples, in one pass over both.
+    fn of_sorted(x: &[f64], y: &[f64]) -> Self {
+        let (n, m) = (x.len() as i128, y.len() as i128);
+        let (Ok(up), Ok(down), Ok(_)) = (i64::try_from(m), i64::try_from(n), i64::try_from(n * m)) else {
+            return Self::of_long(x, y);
+        };
+        let (mut i, mut j) = (0, 0);
+        // i m - j n, and its extremes at the last of equal values.
+        let (mut difference, mut above, mut below) = (0i64, 0, 0);
+        while i < x.len() && j < y.len() {
+            let (a, b) = (x[i], y[j]);
+            // Which comes next is anybody's guess, so that a branch would be, too.
+            let (from_x, from_y) = (a <= b, b <= a);
+            i += usize::from(from_x);
+            j += usize::from(from_y);
+            difference += up * i64::from(from_x) - down * i64::from(from_y);
+            let value = if from_x { a } else { b };
+            if x.get(i) != Some(&value) && y.get(j) != Some(&value) {
+                above = above.max(difference);
+                below = below.min(difference);
+            }
+        }
+        // The rest of a tie may be left on one side; beyond it the difference only shrinks towards 0.
+        let value = if i < x.len() { y.last() } else { x.last() };
+        let rest =
+            |list: &[f64], from: usize| list[from..].iter().take_while(|other| Some(*other) == value).count();
+        difference += up * rest(x, i) as i64 - down * rest(y, j) as i64;
+        Self { above: above.max(difference) as u128, below: below.min(difference).unsigned_abs().into() }
+    }
+
+    /// The same where the product of the sizes leaves 64 bits.
+    fn of_long(x: &[f64], y: &[f64]) -> Self {
+        let (n, m) = (x.len() as u64, y.len() as u64);
+        let mut gaps = Self::default();
+        let (mut i, mut j) = (0, 0);
+        while i < x.len() && j < y.len() {
+            let value = if x[i] <= y[j] { x[i] } else { y[j] };
+            i += x[i..].iter().take_while(|other| **other <= value).count();
+            j += y[j..].iter().take_while(|other| **other <= value).count();
+            gaps.take(i as u64, j as u64, n, m);
+        }
+        gaps
+    }
+
     /// Takes in a point below or at which `i` of n and `j` of m values lie.
     pub(crate) fn take(&mut self, i: u64, j: u64, n: u64, m: u64) {
         let (first, second) = (u128::from(i) * u128::from(m), u128::from(j) * u128::from(n));
@@ -174,53 +206,47 @@ fn ratio(from: u64, h: u64, n: u64) -> f64 {
 /// |i m' - j n'| < h, where n' and m' are the sizes without their common divisor.
 ///
 /// The path takes each order of the pooled values with equal probability, so from (i, j) it goes on in the
-/// first sample with probability (n-i)/(n+m-i-j). `inside[j]` is the probability of being at (i, j) without
-/// having left; what leaves is added up. All terms are positive: the relative error is about
-/// (n + m) epsilon.
+/// first sample with probability (n-i)/(n+m-i-j). `inside` is the probability of being at (i, k-i) after k steps
+/// without having left; what leaves is added up. All terms are positive: the relative error is about
+/// (n + m) epsilon. Points after the same number of steps share their divisor and do not depend on each other, so
+/// that the compiler computes several together.
 fn lattice(h: u64, n_reduced: u64, m_reduced: u64, n: usize, m: usize, two_sided: bool) -> f64 {
     let (h, n_reduced, m_reduced) = (i128::from(h), i128::from(n_reduced), i128::from(m_reduced));
-    // Inside on row i: low(i) <= j <= high(i).
-    let low = |i: usize| {
-        // i m' - j n' < h
-        let reach = i as i128 * m_reduced - h;
-        if reach < 0 { 0 } else { (reach / n_reduced + 1) as usize }
-    };
-    let high = |i: usize| {
-        if !two_sided {
-            return m;
-        }
-        // j n' - i m' < h
-        (((i as i128 * m_reduced + h - 1) / n_reduced) as usize).min(m)
-    };
-    let mut inside = vec![0.0; m + 1];
+    // With j = k - i the band is -h < i (m' + n') - k n' < h: its ends move up by at most one with each step.
+    let both = n_reduced + m_reduced;
+    let numbers: Vec<f64> = (0..=n).map(|i| i as f64).collect();
+    // `inside[i + 1]` belongs to i, so that the place before the first is there. It is 0 beyond the band.
+    let (mut inside, mut next) = (vec![0.0; n + 2], vec![0.0; n + 2]);
+    let (mut low, mut high) = (0, 0);
     let mut outside = 0.0;
-    inside[0] = 1.0;
-    for i in 0..=n {
-        let (first, last) = (low(i), high(i));
-        let down = if i < n { low(i + 1) } else { 0 };
-        if first > last {
+    inside[1] = 1.0;
+    for k in 1..=n + m {
+        let at = k as i128 * n_reduced;
+        let least = if two_sided { (at - h).div_euclid(both) + 1 } else { 0 };
+        let least = least.max(k as i128 - m as i128).max(0);
+        let most = (at + h - 1).div_euclid(both).min(n as i128).min(k as i128);
+        if least > most {
             // The band is empty here: all paths have left it.
-            break;
+            return 1.0;
         }
-        let mut arriving = 0.0;
-        for (j, slot) in (first..).zip(&mut inside[first..=last]) {
-            let here = *slot + arriving;
-            let left = (n - i + m - j) as f64;
-            if left == 0.0 {
-                break;
-            }
-            let across = here * (n - i) as f64 / left;
-            arriving = here * (m - j) as f64 / left;
-            if j == last {
-                outside += arriving;
-            }
-            if j >= down {
-                *slot = across;
-            } else {
-                outside += across;
-                *slot = 0.0;
-            }
+        let (new_low, new_high) = (least as usize, most as usize);
+        let share = 1.0 / (n + m + 1 - k) as f64;
+        // A step in the first sample comes from i - 1, one in the second stays at i.
+        let (first, second) = ((n + 1) as f64, m as f64 + 1.0 - k as f64);
+        if new_low > low {
+            outside += inside[low + 1] * (second + low as f64) * share;
         }
+        if new_high == high {
+            outside += inside[high + 1] * (n - high) as f64 * share;
+        }
+        let slots = next[new_low + 1..=new_high + 1].iter_mut();
+        let before = inside[new_low..=new_high].iter().zip(&inside[new_low + 1..=new_high + 1]);
+        for ((slot, (from_first, from_second)), i) in slots.zip(before).zip(&numbers[new_low..=new_high]) {
+            *slot = (from_first * (first - i) + from_second * (second + i)) * share;
+        }
+        next[new_low] = 0.0;
+        std::mem::swap(&mut inside, &mut next);
+        (low, high) = (new_low, new_high);
     }
     outside.clamp(0.0, 1.0)
 }

@@ -297,3 +297,102 @@ fn small_windows_do_not_cry_wolf() {
     let classic = false_alarms(&CheckOptions::classic(), 200, 200, 30);
     assert!(classic > 0.5, "the fixed bands alone cry at 200 rows: {classic}");
 }
+
+#[test]
+fn a_test_or_distance_is_chosen_by_type_and_by_column() {
+    use mlops_drift::monitor::{Bands, ColumnDistance, ColumnTest, Rule};
+    let schema = TableSchema::new([
+        Column::new("x", ColumnKind::Float),
+        Column::new("y", ColumnKind::Float),
+        Column::new("kind", ColumnKind::Text),
+    ])
+    .unwrap();
+    let batch = |shift: f64, letters: &[&'static str]| {
+        let kinds: ArrayRef =
+            Arc::new(StringArray::from_iter_values((0..800).map(|i| letters[i % letters.len()])));
+        table(vec![
+            ("x", floats(normals(1, 800, shift, 1.0))),
+            ("y", floats(normals(2, 800, shift, 1.0))),
+            ("kind", kinds),
+        ])
+    };
+    let baseline = Baseline::fit(&schema, &[batch(0.0, &["a", "b"])], BaselineOptions::default()).unwrap();
+    let live = [batch(1.0, &["a", "b", "b", "b"])];
+    let tests = [
+        ColumnTest::KolmogorovSmirnov,
+        ColumnTest::CramerVonMises,
+        ColumnTest::MannWhitney,
+        ColumnTest::ChiSquared,
+        ColumnTest::GTest,
+    ];
+    for test in tests {
+        let options = CheckOptions {
+            numbers: Rule::Test { test, alpha: 0.01 },
+            categories: Rule::Ignore,
+            ..CheckOptions::default()
+        };
+        let report = baseline.check(&live, &options).unwrap();
+        let drifts: Vec<_> = report.columns.iter().map(|column| column.drift).collect();
+        assert_eq!(drifts, [Some(Severity::Warning), Some(Severity::Warning), None], "{test:?}");
+        let decision = report.columns[0].decision.as_ref().unwrap();
+        // Two columns with two rates each and one p-value: Holm's factor is at most 8.
+        let (p, adjusted) = (decision.p_value.unwrap(), decision.p_adjusted.unwrap());
+        assert!(p <= adjusted && adjusted <= 8.0 * p && adjusted < 0.01, "{test:?}");
+        assert!(report.events(Timestamp::EPOCH)[0].to_string().contains("p of "), "{test:?}");
+        let calm = baseline.check(&[batch(0.0, &["a", "b"])], &options).unwrap();
+        assert_eq!(calm.drifted().count(), 0, "{test:?}");
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<mlops_drift::monitor::DriftReport>(&json).unwrap(), report);
+    }
+    let distances = [
+        (ColumnDistance::Psi, 3),
+        (ColumnDistance::JensenShannonDistanceBase2, 3),
+        (ColumnDistance::JensenShannonDistanceNats, 3),
+        (ColumnDistance::Hellinger, 3),
+        (ColumnDistance::TotalVariation, 3),
+        (ColumnDistance::LInfinity, 3),
+        (ColumnDistance::WassersteinNormed, 2),
+    ];
+    for (distance, drifted) in distances {
+        let rule = Rule::Distance { distance, bands: Bands { warning: 0.05, critical: 10.0 } };
+        let options = CheckOptions { numbers: rule, categories: rule, ..CheckOptions::default() }
+            .column("y", Rule::Ignore);
+        let report = baseline.check(&live, &options).unwrap();
+        assert_eq!(report.drifted().count(), drifted - 1, "{distance:?}");
+        let problem = report.column("kind").unwrap().problem.as_ref();
+        assert_eq!(problem.is_some(), distance == ColumnDistance::WassersteinNormed, "{distance:?}");
+    }
+    let wild = CheckOptions::default().column("x", Rule::Test { test: tests[0], alpha: -0.1 });
+    assert_eq!(baseline.check(&live, &wild).unwrap_err().kind(), ErrorKind::Invalid);
+    let unknown = CheckOptions::default().column("z", Rule::Ignore);
+    assert!(baseline.check(&live, &unknown).unwrap_err().to_string().contains("`z`"));
+    // An unknown option of a stored choice is refused, not ignored.
+    assert!(serde_json::from_str::<Rule>(r#"{"test":{"test":"kolmogorov","alpha":0.1}}"#).is_err());
+}
+
+#[test]
+fn the_preset_of_evidently_decides_as_evidently() {
+    use mlops_drift::Sample;
+    use mlops_drift::distance::wasserstein;
+    let check = |reference: Vec<f64>, live: Vec<f64>| {
+        let report = baseline(reference)
+            .check(&[table(vec![("x", floats(live))])], &CheckOptions::evidently())
+            .unwrap();
+        (report.columns[0].decision.clone().unwrap(), report.columns[0].drift)
+    };
+    let (small, drift) = check(normals(1, 500, 0.0, 1.0), normals(2, 400, 1.0, 1.0));
+    assert_eq!((small.by.as_str(), drift), ("kolmogorov_smirnov", Some(Severity::Warning)));
+    let (reference, live) = (normals(1, 5000, 0.0, 1.0), normals(2, 3000, 0.3, 1.0));
+    let (large, drift) = check(reference.clone(), live.clone());
+    assert_eq!((large.by.as_str(), drift), ("wasserstein_normed", Some(Severity::Warning)));
+    let mean = reference.iter().sum::<f64>() / 5000.0;
+    let deviation = (reference.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5000.0).sqrt();
+    let want =
+        wasserstein(&Sample::new(reference).unwrap(), &Sample::new(live).unwrap()).unwrap() / deviation;
+    assert!((large.value - want).abs() < 1e-3, "{} {want}", large.value);
+    let flags = |ones: usize, n: usize| (0..n).map(|i| f64::from(u8::from(i < ones))).collect::<Vec<_>>();
+    assert_eq!(check(flags(300, 900), flags(350, 900)).0.by, "two_proportion_z");
+    assert_eq!(check(flags(300, 1500), flags(350, 900)).0.by, "jensen_shannon_distance_nats");
+    let threes = |n: usize| (0..n).map(|i| (i % 3) as f64).collect::<Vec<_>>();
+    assert_eq!(check(threes(300), threes(200)).0.by, "chi_squared");
+}
