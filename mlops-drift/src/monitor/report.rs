@@ -138,7 +138,7 @@ impl ColumnReport {
             let event = event(severity, EventKind::DataDrift);
             events.push(match decision.p_adjusted {
                 Some(p) => event
-                    .measured(&format!("p of {}", decision.by), p, decision.limit)
+                    .measured(format!("p of {}", decision.by), p, decision.limit)
                     .detail("statistic", format!("{:.4}", decision.value)),
                 None => event.measured(&decision.by, decision.value, decision.limit),
             });
