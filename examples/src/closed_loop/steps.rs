@@ -166,7 +166,7 @@ pub(super) fn evaluate_trees(
     let labels: Vec<bool> = rows.numbers(LABEL)?.iter().map(|label| *label > 0.5).collect();
     let visitors = texts(rows, VISITOR)?;
     let visitors: Vec<&str> = visitors.iter().map(String::as_str).collect();
-    Ok(evaluation.with_bias(VISITOR, &Contingency::from_rows(&visitors, &labels, &decisions)?))
+    evaluation.with_bias(VISITOR, &Contingency::from_rows(&visitors, &labels, &decisions)?)
 }
 
 pub(super) fn evaluate_line(line: &LinearModel, encoder: &Encoder, test: &Dataset) -> Result<Evaluation> {
@@ -194,7 +194,7 @@ pub(super) fn gate(evaluation: &Evaluation, reference: &Evaluation) -> Result<Ve
         Rule::no_worse_than("log_loss", Reference::Baseline, 0.02).unrefuted(0.95),
         Rule::at_most("ece", 0.25),
         Rule::between("dppl", -0.3, 0.3).on(format!("{VISITOR}=New_Visitor")),
-    ]);
+    ])?;
     Ok(gate.against().baseline(reference).check(evaluation))
 }
 

@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::in_range_at;
+use super::error::{in_range_at, row_after, value_at};
 use super::metric::{Metric, MetricState, Metrics, Version};
-use crate::Result;
+use crate::experiment::VALUE_MAX;
+use crate::{Error, Result};
 
 /// The ratio of two sums over users, with the delta method's standard error. Merges up to rounding.
 ///
@@ -27,7 +28,9 @@ use crate::Result;
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Ratio {
+    version: Version<1>,
     users: u64,
     mean: [f64; 2],
     /// Sums of squared deviations of x and of y, and of their product.
@@ -38,12 +41,12 @@ impl Ratio {
     /// Adds one user.
     ///
     /// # Errors
-    /// `Data` if a value is not finite.
+    /// `Data` if a value is not finite or above 1e90 in size.
     pub fn add(&mut self, numerator: f64, denominator: f64) -> Result<()> {
-        let row = usize::try_from(self.users).unwrap_or(usize::MAX);
-        in_range_at("numerator", row, numerator, f64::MIN, f64::MAX)?;
-        in_range_at("denominator", row, denominator, f64::MIN, f64::MAX)?;
-        self.merge(&Self { users: 1, mean: [numerator, denominator], spread: [0.0; 3] });
+        let row = row_after(self.users);
+        value_at("numerator", row, numerator)?;
+        value_at("denominator", row, denominator)?;
+        self.merge(&Self { version: Version, users: 1, mean: [numerator, denominator], spread: [0.0; 3] });
         Ok(())
     }
 
@@ -52,7 +55,7 @@ impl Ratio {
         if other.users == 0 {
             return;
         }
-        let users = self.users + other.users;
+        let users = self.users.saturating_add(other.users);
         let share = other.users as f64 / users as f64;
         let [x, y] = [other.mean[0] - self.mean[0], other.mean[1] - self.mean[1]];
         let factor = self.users as f64 * share;
@@ -67,20 +70,45 @@ impl Ratio {
 
     /// The ratio; `None` if the denominators add up to 0.
     pub fn value(&self) -> Option<f64> {
-        (self.mean[1] != 0.0).then(|| self.mean[0] / self.mean[1])
+        (self.mean[1] != 0.0).then(|| self.mean[0] / self.mean[1]).filter(|ratio| ratio.is_finite())
     }
 
-    /// The standard error; `None` with fewer than two users.
+    /// The standard error; `None` with fewer than two users, or beyond the range of `f64`.
     pub fn std_error(&self) -> Option<f64> {
         let ratio = self.value()?;
         let users = self.users as f64;
         let [x, y, both] = self.spread.map(|spread| spread / (users - 1.0));
-        let variance = (x - 2.0 * ratio * both + ratio * ratio * y).max(0.0);
-        (self.users > 1).then(|| (variance / users).sqrt() / self.mean[1].abs())
+        // Rounding may leave a little less than nothing; a ratio of extremes may overflow.
+        let variance = x - 2.0 * ratio * both + ratio * ratio * y;
+        let std_error = (if variance < 0.0 { 0.0 } else { variance } / users).sqrt() / self.mean[1].abs();
+        (self.users > 1 && std_error.is_finite()).then_some(std_error)
     }
 
     fn metric(&self) -> Option<Metric> {
         Some(Metric::new(self.value()?).with_std_error(self.std_error()))
+    }
+}
+
+/// A ratio as it was stored, not yet checked.
+#[derive(Deserialize)]
+struct Stored {
+    version: Version<1>,
+    users: u64,
+    mean: [f64; 2],
+    spread: [f64; 3],
+}
+
+impl TryFrom<Stored> for Ratio {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { version, users, mean, spread } = stored;
+        let empty = users > 0 || (mean == [0.0; 2] && spread == [0.0; 3]);
+        let known = mean.iter().all(|mean| mean.abs() <= VALUE_MAX) && spread.iter().all(|s| s.is_finite());
+        if empty && known && spread[0] >= 0.0 && spread[1] >= 0.0 {
+            return Ok(Self { version, users, mean, spread });
+        }
+        Err(Error::data(format!("no {users} users have means {mean:?} and deviations {spread:?}")))
     }
 }
 
@@ -126,15 +154,15 @@ impl MetricState for BusinessMetrics {
 
     /// # Errors
     /// `Data` if there are more clicks than impressions or more conversions than clicks, or the revenue is not
-    /// finite. Refunds may make it negative.
+    /// finite or above 1e90. Refunds may make it negative.
     fn push(&mut self, user: &UserOutcome) -> Result<()> {
-        let row = usize::try_from(self.users).unwrap_or(usize::MAX);
+        let row = row_after(self.users);
         let [impressions, clicks, conversions] =
             [user.impressions, user.clicks, user.conversions].map(|count| count as f64);
         in_range_at("clicks", row, clicks, 0.0, impressions)?;
         in_range_at("conversions", row, conversions, 0.0, clicks)?;
-        in_range_at("revenue", row, user.revenue, f64::MIN, f64::MAX)?;
-        self.users += 1;
+        value_at("revenue", row, user.revenue)?;
+        self.users = self.users.saturating_add(1);
         self.click_through.add(clicks, impressions)?;
         self.conversion.add(conversions, clicks)?;
         self.revenue_per_user.add(user.revenue, 1.0)?;
@@ -142,7 +170,7 @@ impl MetricState for BusinessMetrics {
     }
 
     fn merge(&mut self, other: &Self) -> Result<()> {
-        self.users += other.users;
+        self.users = self.users.saturating_add(other.users);
         self.click_through.merge(&other.click_through);
         self.conversion.merge(&other.conversion);
         self.revenue_per_user.merge(&other.revenue_per_user);

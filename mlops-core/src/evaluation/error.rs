@@ -1,6 +1,7 @@
 //! What can be wrong with the numbers that a metric is given.
 
 use crate::Error;
+use crate::experiment::VALUE_MAX;
 
 /// Why a metric refused its input. Converts into [`Error`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum MetricError {
         value: f64,
     },
     /// A value lies outside its domain.
-    #[error("{what} {value} at row {row} is outside {low}..={high}")]
+    #[error("{what} {} at row {row} is outside {}..={}", short(*value), short(*low), short(*high))]
     Range {
         /// The column.
         what: &'static str,
@@ -102,4 +103,46 @@ pub(crate) fn in_range_at(
 /// Checks that every value is finite.
 pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<(), MetricError> {
     in_range(what, values, f64::MIN, f64::MAX)
+}
+
+/// The largest weight of a row: with values up to [`VALUE_MAX`] no weighted square overflows.
+pub(crate) const WEIGHT_MAX: f64 = 1e20;
+
+/// Checks one number that will be squared.
+pub(crate) fn value_at(what: &'static str, row: usize, value: f64) -> Result<(), MetricError> {
+    in_range_at(what, row, value, -VALUE_MAX, VALUE_MAX)
+}
+
+/// Checks numbers that will be squared.
+pub(crate) fn values(what: &'static str, values: &[f64]) -> Result<(), MetricError> {
+    in_range(what, values, -VALUE_MAX, VALUE_MAX)
+}
+
+/// Checks the weight of one row.
+pub(crate) fn weight_at(row: usize, weight: f64) -> Result<(), MetricError> {
+    in_range_at("weight", row, weight, 0.0, WEIGHT_MAX)
+}
+
+/// Checks the weights of all rows.
+pub(crate) fn weights(weights: &[f64]) -> Result<(), MetricError> {
+    in_range("weight", weights, 0.0, WEIGHT_MAX)
+}
+
+/// The number of the row that comes after so many.
+pub(crate) fn row_after(rows: u64) -> usize {
+    usize::try_from(rows).unwrap_or(usize::MAX)
+}
+
+/// Numbers of many digits with an exponent.
+fn short(value: f64) -> String {
+    if value.abs() >= 1e16 { format!("{value:e}") } else { value.to_string() }
+}
+
+/// Reads a stored weight, count or size: 0 or above and finite.
+pub(crate) fn stored_size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let size = <f64 as serde::Deserialize>::deserialize(deserializer)?;
+    if (0.0..f64::INFINITY).contains(&size) {
+        return Ok(size);
+    }
+    Err(serde::de::Error::custom(format!("{size} is no size: want a finite number of 0 or above")))
 }

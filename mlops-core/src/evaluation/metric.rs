@@ -5,7 +5,9 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
+use super::sum::kish;
 use crate::Result;
+use crate::experiment::Interval;
 pub(crate) use crate::version::Version;
 
 /// A metric's value and how sure it is.
@@ -27,15 +29,22 @@ pub struct Metric {
     /// The standard error of the value over samples of the same size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub std_error: Option<f64>,
+    /// The number of rows that the value is a share of (Kish's effective one if they have weights). Bounds are
+    /// then exact ones of a share, which hold from the first row on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<f64>,
     /// A confidence interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    /// The two-sided confidence of the interval, as 0.95.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
 }
 
 impl Metric {
     /// A value of unknown uncertainty.
     pub fn new(value: f64) -> Self {
-        Self { value, std_error: None, interval: None }
+        Self { value, std_error: None, trials: None, interval: None, confidence: None }
     }
 
     /// Sets the standard error.
@@ -45,24 +54,28 @@ impl Metric {
         self
     }
 
-    /// Sets the confidence interval.
+    /// Says that the value is a share of so many rows.
     #[must_use]
-    pub fn with_interval(mut self, interval: Interval) -> Self {
-        self.interval = Some(interval);
+    pub fn with_trials(mut self, trials: f64) -> Self {
+        self.trials = Some(trials);
         self
     }
-}
 
-/// A two-sided confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Interval {
-    /// The lower end.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
-    /// The share of samples whose interval covers the truth, as 0.95.
-    pub confidence: f64,
+    /// Sets the confidence interval.
+    #[must_use]
+    pub fn with_interval(mut self, interval: Interval, confidence: f64) -> Self {
+        self.interval = Some(interval);
+        self.confidence = Some(confidence);
+        self
+    }
+
+    /// The share `hits / of`, where `of_squared` is the sum of the squared weights behind `of`.
+    pub(crate) fn share(hits: f64, of: f64, of_squared: f64) -> Option<Self> {
+        let rows = kish(of, of_squared)?;
+        let share = hits / of;
+        let std_error = (share * (1.0 - share).max(0.0) / rows).sqrt();
+        Some(Self::new(share).with_std_error(Some(std_error)).with_trials(rows))
+    }
 }
 
 /// The metrics of one set of rows, by name. A metric that is undefined on these rows is absent.
@@ -96,9 +109,17 @@ pub trait MetricState: Clone + Debug + Send + Sync + 'static {
     fn metrics(&self) -> Metrics;
 }
 
+/// Adds a share if it is defined.
+pub(crate) fn insert_share(metrics: &mut Metrics, name: &str, share: Option<Metric>) {
+    if let Some(share) = share.filter(|share| share.value.is_finite()) {
+        metrics.insert(name.to_owned(), share);
+    }
+}
+
 /// Adds a metric if it is defined.
 pub(crate) fn insert(metrics: &mut Metrics, name: &str, value: Option<f64>, std_error: Option<f64>) {
     if let Some(value) = value.filter(|value| !value.is_nan()) {
+        let std_error = std_error.filter(|error| error.is_finite());
         metrics.insert(name.to_owned(), Metric::new(value).with_std_error(std_error));
     }
 }

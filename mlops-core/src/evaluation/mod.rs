@@ -9,7 +9,7 @@
 //!     slices.push(&BinaryRow::new(bought, probability), &[("visitor", visitor)])?;
 //! }
 //! let evaluation = Evaluation::of_slices(&slices);
-//! let gate = Gate::new([Rule::at_least("roc_auc", 0.8), Rule::at_most("log_loss", 0.5).on("visitor=new")]);
+//! let gate = Gate::new([Rule::at_least("roc_auc", 0.8), Rule::at_most("log_loss", 0.5).on("visitor=new")])?;
 //! assert!(gate.check(&evaluation).passed());
 //! # Ok::<(), mlops_core::Error>(())
 //! ```
@@ -45,16 +45,16 @@ pub mod regression;
 mod error;
 mod gate;
 mod metric;
-mod moments;
 mod quantile;
 mod report;
 mod slice_search;
 mod slices;
 mod sum;
 
+pub use crate::experiment::Interval;
 pub use error::MetricError;
 pub use gate::{Against, Check, Evidence, Gate, Outcome, Reference, Rule, Status, Verdict};
-pub use metric::{Interval, Metric, MetricState, Metrics};
+pub use metric::{Metric, MetricState, Metrics};
 pub use report::{Evaluation, SliceEvaluation};
 pub use slice_search::{SliceSearch, WeakSlice};
 pub use slices::{Goal, Slice, Slices};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bias::Contingency;
 use super::metric::{Metric, MetricState, Metrics, Version};
-use super::slices::Slices;
+use super::slices::{Slice, Slices, check_feature};
 use crate::{Error, Result};
 
 /// The metrics of one model on one set of rows, as a whole and on slices of it.
@@ -105,24 +105,36 @@ impl Evaluation {
     ///
     /// let visitors = ["new", "returning", "new", "returning"];
     /// let table = Contingency::from_rows(&visitors, &[true, true, false, false], &[true, false, true, false])?;
-    /// let evaluation = Evaluation::new(4).with_bias("visitor", &table);
+    /// let evaluation = Evaluation::new(4).with_bias("visitor", &table)?;
     /// assert_eq!(evaluation.metric("dppl", Some("visitor=returning"))?.value, 1.0);
     /// assert_eq!(evaluation.metric("visitor.demographic_parity_difference", None)?.value, 1.0);
     /// # Ok::<(), mlops_core::Error>(())
     /// ```
-    #[must_use]
-    pub fn with_bias(mut self, feature: &str, table: &Contingency) -> Self {
+    ///
+    /// Clarify's `ks` of labels is called `label_ks` here: the `ks` of scores may be there beside it.
+    ///
+    /// A facet that holds no rows, or all of them, gets a slice with its number of rows and no bias metrics.
+    ///
+    /// # Errors
+    /// `Invalid` if a metric of that name is there already: it would be lost; or if the name of the feature holds
+    /// `=`.
+    pub fn with_bias(mut self, feature: &str, table: &Contingency) -> Result<Self> {
+        check_feature(feature)?;
         for (name, metric) in table.gaps().metrics() {
-            self.metrics.insert(format!("{feature}.{name}"), metric);
+            add_new(&mut self.metrics, format!("{feature}.{name}"), metric)?;
         }
         for facet in table.facets() {
             let rows = table.confusion(facet).map_or(0, |matrix| matrix.total() as u64);
-            let Ok(bias) = table.bias(facet) else { continue };
-            let part = self.slices.entry(format!("{feature}={facet}")).or_default();
+            let slice = Slice { feature: feature.to_owned(), value: facet.to_owned() };
+            let part = self.slices.entry(slice.to_string()).or_default();
             part.rows = part.rows.max(rows);
-            part.metrics.extend(bias.metrics());
+            for (name, metric) in table.bias(facet).map(|bias| bias.metrics()).unwrap_or_default() {
+                // The `ks` of scores is another metric, and better high.
+                let name = if name == "ks" { "label_ks".to_owned() } else { name };
+                add_new(&mut part.metrics, name, metric)?;
+            }
         }
-        self
+        Ok(self)
     }
 
     /// A metric by name, over all rows or on a slice; `rows` gives their number.
@@ -146,6 +158,14 @@ impl Evaluation {
             Error::not_found(format!("no metric `{name}`{place}: there are {}", names(metrics)))
         })
     }
+}
+
+fn add_new(metrics: &mut Metrics, name: String, metric: Metric) -> Result<()> {
+    if metrics.contains_key(&name) {
+        return Err(Error::invalid(format!("there is a metric `{name}` already: add the bias metrics once")));
+    }
+    metrics.insert(name, metric);
+    Ok(())
 }
 
 fn names<V>(map: &BTreeMap<String, V>) -> String {

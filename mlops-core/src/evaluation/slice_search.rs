@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use statrs::function::beta::beta_reg;
-
 use super::Slice;
-use super::error::{MetricError, finite, same_length};
-use super::moments::Moments;
+use super::error::{MetricError, same_length, values};
+use super::sum::Mean;
 use crate::Result;
 use crate::experiment::correction;
+use crate::experiment::special::student_upper_tail;
+use serde::{Deserialize, Serialize};
 
 /// Finds the slices, also of two features together, whose loss is larger than that of the other rows.
 ///
@@ -79,7 +78,7 @@ impl SliceSearch {
     ///
     /// # Errors
     /// `Invalid` if a column differs in length from the losses or a setting is out of range, `Data` if a loss
-    /// is not finite.
+    /// is not finite or above 1e90 in size.
     pub fn find(&self, columns: &[(&str, &[&str])], loss: &[f64]) -> Result<Vec<WeakSlice>> {
         if !(1..=3).contains(&self.depth) {
             return Err(
@@ -90,25 +89,25 @@ impl SliceSearch {
             let want = "above 0 and below 1";
             return Err(MetricError::Setting { what: "alpha", value: self.alpha, want }.into());
         }
-        finite("loss", loss)?;
+        values("loss", loss)?;
         columns.iter().try_for_each(|(_, values)| same_length("values", values.len(), loss.len()))?;
-        let mut all = Moments::default();
-        loss.iter().for_each(|&loss| all.add(loss, 1.0));
+        let mut all = Mean::default();
+        all.extend(loss);
         let mut found = Vec::new();
         for chosen in combinations(columns.len(), self.depth) {
-            let mut parts: BTreeMap<Vec<&str>, Moments> = BTreeMap::new();
+            let mut parts: BTreeMap<Vec<&str>, Mean> = BTreeMap::new();
             for (row, &loss) in loss.iter().enumerate() {
                 let key: Vec<&str> = chosen.iter().map(|&column| columns[column].1[row]).collect();
                 parts.entry(key).or_default().add(loss, 1.0);
             }
             for (values, part) in parts {
-                if part.weight >= (self.min_rows.max(2)) as f64 && all.weight - part.weight >= 2.0 {
+                if part.weight() >= (self.min_rows.max(2)) as f64 && all.weight() - part.weight() >= 2.0 {
                     let named = chosen.iter().zip(values);
                     let named = named.map(|(&column, value)| Slice {
                         feature: columns[column].0.to_owned(),
                         value: value.to_owned(),
                     });
-                    found.push(compare(named.collect(), &part, &all));
+                    found.extend(compare(named.collect(), &part, &all));
                 }
             }
         }
@@ -134,33 +133,28 @@ impl SliceSearch {
 }
 
 /// The slice against all other rows.
-fn compare(conditions: Vec<Slice>, part: &Moments, all: &Moments) -> WeakSlice {
-    let (rows, others) = (part.weight, all.weight - part.weight);
+fn compare(conditions: Vec<Slice>, part: &Mean, all: &Mean) -> Option<WeakSlice> {
+    let (rows, total) = (part.weight(), all.weight());
+    let others = total - rows;
+    let mean_loss = part.value()?;
     // The other rows are all rows less the slice: Chan's merge, turned round.
-    let mean_elsewhere = part.mean + (all.mean - part.mean) * all.weight / others;
-    let gap = part.mean - mean_elsewhere;
-    let squares = (all.squares - part.squares - gap * gap * rows * others / all.weight).max(0.0);
-    let variances = [part.squares / (rows - 1.0), squares / (others - 1.0)];
+    let mean_loss_elsewhere = mean_loss + (all.value()? - mean_loss) * total / others;
+    let gap = mean_loss - mean_loss_elsewhere;
+    let squares = (all.squares() - part.squares() - gap * gap * (rows * others / total)).max(0.0);
+    let variances = [part.squares() / (rows - 1.0), squares / (others - 1.0)];
     let [own, rest] = [variances[0] / rows, variances[1] / others];
     let pooled = f64::midpoint(variances[0], variances[1]).sqrt();
     let p_value = if own + rest > 0.0 {
-        let t = gap / (own + rest).sqrt();
-        let freedom = (own + rest).powi(2) / (own * own / (rows - 1.0) + rest * rest / (others - 1.0));
-        let tail = beta_reg(freedom / 2.0, 0.5, freedom / (freedom + t * t)) / 2.0;
-        if t > 0.0 { tail } else { 1.0 - tail }
+        // Shares, so that no square overflows.
+        let (own_share, rest_share) = (own / (own + rest), rest / (own + rest));
+        let degrees = 1.0 / (own_share * own_share / (rows - 1.0) + rest_share * rest_share / (others - 1.0));
+        student_upper_tail(gap / (own + rest).sqrt(), degrees)
     } else {
         f64::from(u8::from(gap <= 0.0))
     };
     let effect_size =
         if pooled > 0.0 { gap / pooled } else { gap.signum() * f64::from(u8::from(gap != 0.0)) };
-    WeakSlice {
-        conditions,
-        rows: rows as u64,
-        mean_loss: part.mean,
-        mean_loss_elsewhere: mean_elsewhere,
-        effect_size,
-        p_value,
-    }
+    Some(WeakSlice { conditions, rows: rows as u64, mean_loss, mean_loss_elsewhere, effect_size, p_value })
 }
 
 /// All choices of 1 to `depth` out of `columns`, smaller ones first.

@@ -1,12 +1,12 @@
 //! The same metrics on parts of the rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::MetricError;
-use super::metric::MetricState;
+use super::metric::{Metric, MetricState, Version};
 use crate::{Error, Result};
 
 /// A part of the rows: those where a feature has a value.
@@ -35,11 +35,12 @@ impl fmt::Display for Slice {
 /// slices.push(&BinaryRow::new(false, 0.6), &[("visitor", "returning"), ("weekend", "no")])?;
 /// let evaluation = Evaluation::of_slices(&slices);
 /// assert_eq!(evaluation.metric("accuracy", Some("visitor=returning"))?.value, 0.0);
-/// assert_eq!(slices.worst("accuracy", 1)[0].0.to_string(), "visitor=returning");
+/// assert_eq!(slices.worst("accuracy", 1)?[0].0.to_string(), "visitor=returning");
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slices<S> {
+    version: Version<1>,
     empty: S,
     whole: S,
     #[serde(with = "as_list")]
@@ -50,7 +51,7 @@ pub struct Slices<S> {
 impl<S: MetricState> Slices<S> {
     /// No rows yet. Every slice starts as a copy of `empty`. At most 1000 slices.
     pub fn new(empty: S) -> Self {
-        Self { whole: empty.clone(), empty, slices: BTreeMap::new(), limit: 1000 }
+        Self { version: Version, whole: empty.clone(), empty, slices: BTreeMap::new(), limit: 1000 }
     }
 
     /// The same with another limit on the number of slices: memory grows with each.
@@ -60,13 +61,16 @@ impl<S: MetricState> Slices<S> {
         self
     }
 
-    /// Takes in one row that belongs to these slices, each a feature and its value.
+    /// Takes in one row that belongs to these slices, each a feature and its value. A slice that is named twice
+    /// counts once.
     ///
     /// # Errors
-    /// `Data` if the row is refused, `Invalid` if it needs more slices than the limit; then nothing changed.
+    /// `Data` if the row is refused, `Invalid` if it needs more slices than the limit or the name of a feature
+    /// holds `=`; then nothing changed.
     pub fn push(&mut self, row: &S::Row, slices: &[(&str, &str)]) -> Result<()> {
         let key = |&(feature, value): &(&str, &str)| Slice { feature: feature.into(), value: value.into() };
-        let keys: Vec<Slice> = slices.iter().map(key).collect();
+        slices.iter().try_for_each(|(feature, _)| check_feature(feature))?;
+        let keys: BTreeSet<Slice> = slices.iter().map(key).collect();
         let new = keys.iter().filter(|key| !self.slices.contains_key(key)).count();
         self.room_for(new)?;
         self.whole.push(row)?;
@@ -104,11 +108,20 @@ impl<S: MetricState> Slices<S> {
 
     /// The slices of at least `min_rows` rows by how badly they do in a metric, the worst first, with its value.
     ///
-    /// Slices where the metric is undefined are left out. Empty if [`Goal::of`] does not know the metric.
-    /// Small slices do badly by chance too: read the standard error beside the value, or use
-    /// [`SliceSearch`](super::SliceSearch), which tests.
-    pub fn worst(&self, metric: &str, min_rows: u64) -> Vec<(&Slice, super::Metric)> {
-        let Some(goal) = Goal::of(metric) else { return Vec::new() };
+    /// Slices where the metric is undefined are left out. Small slices do badly by chance too: read the standard
+    /// error beside the value, or use [`SliceSearch`](super::SliceSearch), which tests.
+    ///
+    /// # Errors
+    /// `Invalid` if [`Goal::of`] does not know the metric: then say it with [`worst_by`](Self::worst_by).
+    pub fn worst(&self, metric: &str, min_rows: u64) -> Result<Vec<(&Slice, Metric)>> {
+        let goal = Goal::of(metric).ok_or_else(|| {
+            Error::invalid(format!("whether `{metric}` is better high or low is not known: use `worst_by`"))
+        })?;
+        Ok(self.worst_by(metric, goal, min_rows))
+    }
+
+    /// As [`worst`](Self::worst), for any metric.
+    pub fn worst_by(&self, metric: &str, goal: Goal, min_rows: u64) -> Vec<(&Slice, Metric)> {
         let value = |(slice, state): (_, &S)| Some((slice, *state.metrics().get(metric)?));
         let large = self.slices.iter().filter(|(_, state)| state.rows() >= min_rows);
         let mut found: Vec<_> = large.filter_map(value).collect();
@@ -131,6 +144,14 @@ impl<S: MetricState> Slices<S> {
         };
         Err(Error::from(setting).context(format!("cannot keep more than {} slices", self.limit)))
     }
+}
+
+/// Slices are named `feature=value`: with a second `=` two of them could share a name.
+pub(super) fn check_feature(feature: &str) -> Result<()> {
+    if feature.contains('=') {
+        return Err(Error::invalid(format!("the name of feature `{feature}` holds `=`: name it without")));
+    }
+    Ok(())
 }
 
 /// Whether a metric is better when it is higher or when it is lower.
@@ -238,6 +259,7 @@ const LOWER: &[&str] = &[
     "msle",
     "normalized_entropy",
     "pinball_loss",
+    "residual_std",
     "rmse",
     "smape",
     "wape",

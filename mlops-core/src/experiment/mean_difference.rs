@@ -25,11 +25,25 @@ use crate::Result;
 ///   the common mean. Each arm's evidence is a martingale however its rows were chosen, so the product is.
 ///
 /// **Domain** any outcomes with a variance. **Validity** asymptotic: the variance is estimated and sums are
-/// treated as normal, so no verdict is given before [`warm_up_rows`](Self::warm_up_rows) rows in each arm, nor,
-/// for proportions, before each arm expects ten successes and ten failures. Raise the warm-up for heavy tails,
-/// above all with a small arm and a fixed allocation: when it held a tenth of the rows of a log-normal outcome
-/// (sigma 1.5), 11 % of A/A experiments were rejected at alpha .05; adaptive allocation kept to 5 %. **Units** those of the outcome. **Without evidence** (warm-up,
-/// no variance in either arm) the interval is everything and the p-value 1. **Cost** constant.
+/// treated as normal, so there is no verdict before the rows are enough for that:
+///
+/// - [`warm_up_rows`](Self::warm_up_rows) rows in each arm;
+/// - proportions: ten successes and ten failures expected in each arm;
+/// - numbers, while [`skewness_guard`](Self::skewness_guard) is on: five rows in each arm for each square of the
+///   skewness `g` seen (the larger of the arm's and that of both), and then each arm's standard error is taken
+///   `1 + g / sqrt(n)` times as large. Without the guard a tenth of the rows with rare large purchases broke
+///   alpha .05 in 30 % of A/A experiments with a fixed allocation and in 13 % with an adaptive one.
+///
+/// With these, A/A experiments of 20 000 rows at alpha .05, looked at after every row, one arm with a tenth of the
+/// rows, were ever rejected (fixed / adaptive allocation): normal .04 / .00, exponential .02 / .00, log-normal of
+/// sigma 1 .02 / .00, of sigma 1.5 .01 / .00, purchases of 3 % of the rows .01 / .00 (they wait for some ten
+/// thousand rows). A law without a variance, or with a rare value that no row has shown yet, defeats any such
+/// check: for a rate use [`RateDifference`](super::RateDifference), for values of a known range
+/// [`sequence::difference`](super::sequence::difference) of two [`Betting`](super::sequence::Betting) sequences,
+/// which are exact from the first row. Clipping at a limit that was fixed in advance makes any value bounded.
+///
+/// **Units** those of the outcome. **Without evidence** (too few rows, no variance in either arm) the interval is
+/// everything and the p-value 1. **Cost** constant.
 ///
 /// **How to read it** A two-sided interval of [.2, .9] at alpha .05: with probability .95 the sequence of
 /// intervals never misses the true difference, so it is above 0, whenever you stop. For "not worse than by m"
@@ -63,8 +77,11 @@ pub struct MeanDifference {
     pub scale: Scale,
     /// How units come to their arm. Default [`Allocation::Adaptive`], which is valid in both cases.
     pub allocation: Allocation,
-    /// Rows that each arm must have before there is a verdict; never fewer than 2. Default 30.
+    /// Rows that each arm must have before there is a verdict; never fewer than 2. Default 50.
     pub warm_up_rows: u64,
+    /// Whether skewed numbers have to wait and widen the interval. Default true; without it the formulas above hold
+    /// to the letter, and alpha for near-normal outcomes alone.
+    pub skewness_guard: bool,
 }
 
 /// Where an always-valid interval spends its power. It must be chosen before the first look.
@@ -99,7 +116,8 @@ impl Default for MeanDifference {
             null: 0.0,
             scale: Scale::Rows(1000.0),
             allocation: Allocation::Adaptive,
-            warm_up_rows: 30,
+            warm_up_rows: 50,
+            skewness_guard: true,
         }
     }
 }
@@ -112,7 +130,13 @@ impl MeanDifference {
     pub fn compare<S: Outcomes>(&self, arms: &TwoArm<S>) -> Result<Comparison> {
         self.check()?;
         let (control, treatment) = (arms.control.moments(), arms.treatment.moments());
-        let rows_needed = S::rows_needed(arms.control, arms.treatment).max(self.warm_up_rows as f64);
+        let both = [arms.control, arms.treatment];
+        let a_square = if self.skewness_guard { ROWS_A_SQUARED_SKEWNESS } else { 0.0 };
+        let variance = |own: S| {
+            let rows_needed = own.rows_needed(both, a_square).max(self.warm_up_rows as f64);
+            let skewness = if self.skewness_guard { own.skewness(both) } else { 0.0 };
+            Self::arm(&own.moments(), rows_needed, skewness)
+        };
         let estimate = treatment.mean().zip(control.mean()).map(|(t, c)| t - c);
         let mut answer = Comparison {
             estimate,
@@ -124,7 +148,7 @@ impl MeanDifference {
             alternative: self.alternative,
         };
         let (Some(estimate), Some(control), Some(treatment)) =
-            (estimate, Self::arm(&control, rows_needed), Self::arm(&treatment, rows_needed))
+            (estimate, variance(arms.control), variance(arms.treatment))
         else {
             return Ok(answer);
         };
@@ -151,10 +175,11 @@ impl MeanDifference {
     }
 
     /// The variance of an arm's rows and of its mean, once it is warm.
-    fn arm(moments: &Moments, rows_needed: f64) -> Option<ArmVariance> {
+    fn arm(moments: &Moments, rows_needed: f64, skewness: f64) -> Option<ArmVariance> {
         let rows = moments.rows() as f64;
         let variance = moments.sample_variance().filter(|_| rows >= rows_needed)?;
-        Some(ArmVariance { of_row: variance, of_mean: variance / rows })
+        let wider = 1.0 + skewness / rows.sqrt();
+        Some(ArmVariance { rows, of_row: variance, of_mean: variance / rows * wider * wider })
     }
 
     /// The log e-value and the radius with shares fixed in advance; `None` if there is no variance.
@@ -177,7 +202,8 @@ impl MeanDifference {
         // Two arms pay two logarithms, hence the square root of alpha.
         let best = best_rho(self.alpha.sqrt(), Sides::Two)?;
         let time = |arm: ArmVariance| match self.scale {
-            Scale::Rows(rows) => arm.of_row / arm.of_mean / (rows * best),
+            Scale::Rows(rows) if arm.of_mean > 0.0 => arm.rows / (rows * best),
+            Scale::Rows(_) => f64::NAN,
             Scale::Effect(effect) => 0.5 * effect * effect / arm.of_mean,
         };
         let (vc, vt) = (time(c), time(t));
@@ -192,8 +218,12 @@ impl MeanDifference {
     }
 }
 
+/// With fewer rows than this times the square of the skewness a sum is too far from normal for a verdict.
+const ROWS_A_SQUARED_SKEWNESS: f64 = 5.0;
+
 #[derive(Clone, Copy)]
 struct ArmVariance {
+    rows: f64,
     of_row: f64,
     of_mean: f64,
 }

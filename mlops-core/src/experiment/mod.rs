@@ -46,7 +46,7 @@ mod rate_difference;
 mod roots;
 mod sample_ratio;
 mod settings;
-mod special;
+pub(crate) mod special;
 mod two_arm;
 
 pub use comparison::{Comparison, Running};

@@ -7,7 +7,7 @@ use super::interval::{Alternative, Interval};
 use super::proportion::Proportion;
 use super::roots::solve;
 use super::settings::{check_alpha, check_open};
-use super::special::{ln_rising, x_ln_y};
+use super::special::{deviance, stirling_error};
 use super::two_arm::TwoArm;
 use crate::Result;
 
@@ -90,18 +90,16 @@ impl RateDifference {
             Alternative::Less => estimate >= self.null,
         });
         let Rates { control, treatment } = Rates::of(arms);
-        let supremum = if within_null {
-            log_likelihood(&arms.control, control) + log_likelihood(&arms.treatment, treatment)
+        Ok(if within_null {
+            log_ratio(&arms.control, control) + log_ratio(&arms.treatment, treatment)
         } else {
-            supremum(arms, self.null)
-        };
-        Ok(log_marginal(&arms.control) + log_marginal(&arms.treatment) - supremum)
+            log_ratio_at(arms, self.null)
+        })
     }
 
     fn interval(&self, arms: &TwoArm<Proportion>) -> Result<Interval> {
         let Some(estimate) = estimate(arms) else { return Interval::new(-1.0, 1.0) };
-        let marginal = log_marginal(&arms.control) + log_marginal(&arms.treatment);
-        let excess = |difference: f64| marginal - supremum(arms, difference) + self.alpha.ln();
+        let excess = |difference: f64| log_ratio_at(arms, difference) + self.alpha.ln();
         let end = |limit: f64| if excess(limit) <= 0.0 { limit } else { solve(estimate, limit, excess) };
         let lower = if self.alternative == Alternative::Less { -1.0 } else { end(-1.0) };
         let upper = if self.alternative == Alternative::Greater { 1.0 } else { end(1.0) };
@@ -124,20 +122,32 @@ fn estimate(arms: &TwoArm<Proportion>) -> Option<f64> {
     arms.treatment.rate().zip(arms.control.rate()).map(|(treatment, control)| treatment - control)
 }
 
-/// The log likelihood of one arm mixed over Jeffreys' prior.
-fn log_marginal(counts: &Proportion) -> f64 {
-    ln_rising(0.5, counts.successes() as f64) + ln_rising(0.5, counts.failures() as f64)
-        - ln_rising(1.0, counts.trials() as f64)
+/// The log of the likelihood of one arm mixed over Jeffreys' prior, over the likelihood at a rate.
+///
+/// Written as the deviance of the counts plus small terms, so that nothing cancels at any count.
+fn log_ratio(counts: &Proportion, rate: f64) -> f64 {
+    let total = counts.trials() as f64 + 1.0;
+    let cell = |count: u64, share: f64| {
+        let after = count as f64 + 0.5;
+        // Half of the logarithm of the share is left over; without rows it cancels that of the deviance.
+        let apart = if count > 0 && share == 0.0 {
+            f64::INFINITY
+        } else if count == 0 {
+            0.5 * (0.5 / total).ln() - 0.5 + total * share
+        } else {
+            deviance(after, total * share) + 0.5 * share.ln()
+        };
+        apart + stirling_error(after) - stirling_error(0.5) - 0.5 * after.ln()
+    };
+    cell(counts.successes(), rate) + cell(counts.failures(), 1.0 - rate) - stirling_error(total)
+        + stirling_error(1.0)
+        + 0.5 * total.ln()
 }
 
-fn log_likelihood(counts: &Proportion, rate: f64) -> f64 {
-    x_ln_y(counts.successes() as f64, rate) + x_ln_y(counts.failures() as f64, 1.0 - rate)
-}
-
-/// The largest log likelihood of two rates that differ by `difference`.
-fn supremum(arms: &TwoArm<Proportion>, difference: f64) -> f64 {
+/// The log of the same for both arms, at the likeliest of all pairs of rates that differ by `difference`.
+fn log_ratio_at(arms: &TwoArm<Proportion>, difference: f64) -> f64 {
     let rate = control_rate_at(arms, difference);
-    log_likelihood(&arms.control, rate) + log_likelihood(&arms.treatment, (rate + difference).clamp(0.0, 1.0))
+    log_ratio(&arms.control, rate) + log_ratio(&arms.treatment, (rate + difference).clamp(0.0, 1.0))
 }
 
 /// The likeliest rate of the control if the treatment's is higher by `difference`.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::moments::Moments;
 use super::proportion::Proportion;
+use super::sequence::Sequence;
 use crate::Result;
 use crate::version::Version;
 
@@ -69,8 +70,11 @@ pub(super) mod sealed {
     pub trait Outcomes: Copy {
         fn moments(self) -> Moments;
 
-        /// How many rows an arm needs before its sum is near normal, as far as both arms tell.
-        fn rows_needed(control: Self, treatment: Self) -> f64;
+        /// How skewed the outcomes of one arm are, as far as it and both arms together tell.
+        fn skewness(self, both: [Self; 2]) -> f64;
+
+        /// How many rows an arm needs before its sum is near normal, `a_square` for each square of its skewness.
+        fn rows_needed(self, both: [Self; 2], a_square: f64) -> f64;
     }
 
     impl Outcomes for Moments {
@@ -78,8 +82,13 @@ pub(super) mod sealed {
             self
         }
 
-        fn rows_needed(_control: Self, _treatment: Self) -> f64 {
-            0.0
+        fn skewness(self, [control, treatment]: [Self; 2]) -> f64 {
+            let own = Moments::skewness(&self).unwrap_or(0.0).abs();
+            own.max(control.pooled_skewness(&treatment).unwrap_or(0.0).abs())
+        }
+
+        fn rows_needed(self, both: [Self; 2], a_square: f64) -> f64 {
+            a_square * <Self as Outcomes>::skewness(self, both).powi(2)
         }
     }
 
@@ -88,8 +97,13 @@ pub(super) mod sealed {
             self.into()
         }
 
+        /// The rows that are needed keep counts near enough to normal.
+        fn skewness(self, _both: [Self; 2]) -> f64 {
+            0.0
+        }
+
         /// Ten successes and ten failures, expected at the rate of both arms together.
-        fn rows_needed(control: Self, treatment: Self) -> f64 {
+        fn rows_needed(self, [control, treatment]: [Self; 2], _a_square: f64) -> f64 {
             let successes = control.successes() as f64 + treatment.successes() as f64;
             let failures = control.failures() as f64 + treatment.failures() as f64;
             10.0 * (successes + failures) / successes.min(failures)
@@ -109,6 +123,31 @@ impl<S> TwoArm<S> {
             Arm::Control => &mut self.control,
             Arm::Treatment => &mut self.treatment,
         }
+    }
+}
+
+impl<S: Sequence> TwoArm<S> {
+    /// Takes the value of one unit.
+    ///
+    /// # Errors
+    /// As [`Sequence::push`].
+    #[inline]
+    pub fn record(&mut self, arm: Arm, value: f64) -> Result<()> {
+        self.arm_mut(arm).push(value)
+    }
+}
+
+impl<S: Sequence + Clone> TwoArm<S> {
+    /// Takes the evidence of another shard.
+    ///
+    /// # Errors
+    /// As [`Sequence::merge`]; the state is then unchanged.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        let mut control = self.control.clone();
+        control.merge(&other.control)?;
+        self.treatment.merge(&other.treatment)?;
+        self.control = control;
+        Ok(())
     }
 }
 

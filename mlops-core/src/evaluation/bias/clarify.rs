@@ -178,8 +178,8 @@ pub fn label_divergence(rows_a: &[f64], rows_d: &[f64]) -> Option<LabelDivergenc
 }
 
 fn conditional_disparity(a: &[[u64; 4]], d: &[[u64; 4]], by_label: bool) -> Option<f64> {
-    let accepted = |cell: &[u64; 4]| (if by_label { cell[2] + cell[3] } else { cell[1] + cell[3] }) as f64;
-    let all = |cell: &[u64; 4]| cell.iter().sum::<u64>() as f64;
+    let accepted = |cell: &[u64; 4]| (if by_label { cell[2] } else { cell[1] }) as f64 + cell[3] as f64;
+    let all = |cell: &[u64; 4]| cell.iter().map(|&count| count as f64).sum::<f64>();
     let (mut sum, mut rows, mut accepted_rows) = (Sum::default(), 0.0, 0.0);
     for (a, d) in a.iter().zip(d) {
         let size = all(a) + all(d);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bias, Gaps};
 use crate::evaluation::binary::Confusion;
 use crate::evaluation::error::{MetricError, same_length};
+use crate::version::Version;
 use crate::{Error, Result};
 
 /// Rows counted by facet, group, label and prediction.
@@ -25,6 +26,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Stored")]
 pub struct Contingency {
+    version: Version<1>,
     facets: Vec<String>,
     groups: Vec<String>,
     /// By facet, then by group: rows by label and prediction, in the order 00, 01, 10, 11.
@@ -60,7 +62,7 @@ impl Contingency {
             return Err(MetricError::Setting { what: "size of the table", value: cells as f64, want }.into());
         }
         let cells = vec![[0; 4]; cells];
-        Ok(Self { facets, groups, cells })
+        Ok(Self { version: Version, facets, groups, cells })
     }
 
     /// The table of these rows; facets are found as they come.
@@ -154,7 +156,8 @@ impl Contingency {
             None => return Err(Error::invalid("the table has groups: give the row's")),
         };
         let width = self.groups.len().max(1);
-        self.cells[facet * width + group][usize::from(label) * 2 + usize::from(prediction)] += 1;
+        let count = &mut self.cells[facet * width + group][usize::from(label) * 2 + usize::from(prediction)];
+        *count = count.saturating_add(1);
         Ok(())
     }
 
@@ -252,6 +255,8 @@ impl PartialEq for Contingency {
 /// A table as it was stored, not yet checked.
 #[derive(Deserialize)]
 struct Stored {
+    #[expect(dead_code, reason = "reading it is the check")]
+    version: Version<1>,
     facets: Vec<String>,
     groups: Vec<String>,
     cells: Vec<[u64; 4]>,

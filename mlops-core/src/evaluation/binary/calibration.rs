@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::evaluation::Sum;
-use crate::evaluation::error::MetricError;
+use crate::evaluation::error::{MetricError, WEIGHT_MAX, in_range_at, row_after, stored_size, weight_at};
 
 /// To which bin a probability on an edge belongs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,7 +35,9 @@ pub struct Bin {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Cell {
+    #[serde(deserialize_with = "stored_size")]
     weight: f64,
+    #[serde(deserialize_with = "stored_size")]
     positive: f64,
     predicted: Sum,
 }
@@ -46,8 +48,8 @@ struct Cell {
 /// use mlops_core::evaluation::binary::{BinEdge, CalibrationTable};
 ///
 /// let mut table = CalibrationTable::new(10, BinEdge::LowerClosed)?;
-/// table.add(true, 0.9, 1.0);
-/// table.add(false, 0.1, 1.0);
+/// table.add(true, 0.9, 1.0)?;
+/// table.add(false, 0.1, 1.0)?;
 /// assert!((table.ece().unwrap() - 0.1).abs() < 1e-12);
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
@@ -95,9 +97,24 @@ impl CalibrationTable {
         Ok(Self { edge, edges: inner.to_vec(), uniform: false, cells })
     }
 
-    /// Adds one row. A probability outside 0..=1 counts in the bin nearest to it, NaN in the first.
+    /// Adds one row.
+    ///
+    /// # Errors
+    /// `Data` if the probability is not in 0..=1, or the weight negative, not finite or above 1e20.
     #[inline]
-    pub fn add(&mut self, label: bool, probability: f64, weight: f64) {
+    pub fn add(&mut self, label: bool, probability: f64, weight: f64) -> Result<()> {
+        if !((0.0..=1.0).contains(&probability) && (0.0..=WEIGHT_MAX).contains(&weight)) {
+            let row = row_after(self.cells.iter().map(|cell| cell.weight).sum::<f64>() as u64);
+            in_range_at("probability", row, probability, 0.0, 1.0)?;
+            weight_at(row, weight)?;
+        }
+        self.take(label, probability, weight);
+        Ok(())
+    }
+
+    /// Adds one row that was checked.
+    #[inline]
+    pub(super) fn take(&mut self, label: bool, probability: f64, weight: f64) {
         let bin = self.bin_of(probability);
         let cell = &mut self.cells[bin];
         cell.weight += weight;
@@ -110,7 +127,6 @@ impl CalibrationTable {
     #[inline]
     fn bin_of(&self, probability: f64) -> usize {
         match self.edge {
-            // A float to integer cast saturates, and maps NaN to 0.
             BinEdge::LowerClosed if self.uniform => {
                 ((probability * self.cells.len() as f64) as usize).min(self.cells.len() - 1)
             }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::evaluation::error::{row_after, stored_size, weight_at};
+
 /// The confusion matrix of two classes, as counts or sums of weights.
 ///
 /// Counts are exact up to 2^53 rows, so merging over any sharding gives the same bits. Ratios whose denominator
@@ -18,19 +21,34 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Confusion {
     /// Negative rows that were predicted negative.
+    #[serde(deserialize_with = "stored_size")]
     pub true_negatives: f64,
     /// Negative rows that were predicted positive.
+    #[serde(deserialize_with = "stored_size")]
     pub false_positives: f64,
     /// Positive rows that were predicted negative.
+    #[serde(deserialize_with = "stored_size")]
     pub false_negatives: f64,
     /// Positive rows that were predicted positive.
+    #[serde(deserialize_with = "stored_size")]
     pub true_positives: f64,
 }
 
 impl Confusion {
     /// Adds one row of this weight.
+    ///
+    /// # Errors
+    /// `Data` if the weight is negative, not finite or above 1e20.
     #[inline]
-    pub fn add(&mut self, label: bool, predicted: bool, weight: f64) {
+    pub fn add(&mut self, label: bool, predicted: bool, weight: f64) -> Result<()> {
+        weight_at(row_after(self.total() as u64), weight)?;
+        self.take(label, predicted, weight);
+        Ok(())
+    }
+
+    /// Adds one row that was checked.
+    #[inline]
+    pub(super) fn take(&mut self, label: bool, predicted: bool, weight: f64) {
         match (label, predicted) {
             (false, false) => self.true_negatives += weight,
             (false, true) => self.false_positives += weight,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Confusion;
+use crate::evaluation::error::{in_range_at, stored_size};
+use crate::{Error, Result};
 
 /// The rows that share one score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,8 +12,10 @@ pub struct Run {
     /// The score.
     pub score: f64,
     /// The weight of the positive rows.
+    #[serde(deserialize_with = "stored_size")]
     pub positives: f64,
     /// The weight of the negative rows.
+    #[serde(deserialize_with = "stored_size")]
     pub negatives: f64,
 }
 
@@ -37,6 +41,7 @@ pub struct CurvePoint {
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Run>", into = "Vec<Run>")]
 pub struct Curve {
     runs: Vec<Run>,
     positives: f64,
@@ -105,6 +110,11 @@ impl Curve {
     /// rows of a class. Source: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, "Comparing the areas under
     /// two or more correlated receiver operating characteristic curves", 1988.
     pub fn roc_auc_std_error(&self) -> Option<f64> {
+        self.roc_auc_std_error_of(self.positives, self.negatives)
+    }
+
+    /// The same for weighted rows that know as much as so many rows of equal weight of each class.
+    pub(super) fn roc_auc_std_error_of(&self, positives: f64, negatives: f64) -> Option<f64> {
         let auc = self.roc_auc()?;
         let (mut above, mut below) = (0.0, self.negatives);
         let (mut spread_positive, mut spread_negative) = (0.0, 0.0);
@@ -116,11 +126,11 @@ impl Curve {
             spread_negative += run.negatives * (placement - auc).powi(2);
             above += run.positives;
         }
-        if self.positives <= 1.0 || self.negatives <= 1.0 {
+        if positives <= 1.0 || negatives <= 1.0 {
             return None;
         }
-        let variance = spread_positive / (self.positives - 1.0) / self.positives
-            + spread_negative / (self.negatives - 1.0) / self.negatives;
+        let variance = spread_positive / (positives - 1.0) / self.positives
+            + spread_negative / (negatives - 1.0) / self.negatives;
         Some(variance.sqrt())
     }
 
@@ -241,5 +251,28 @@ impl Curve {
 
     fn both_classes(&self) -> Option<()> {
         (self.positives > 0.0 && self.negatives > 0.0).then_some(())
+    }
+}
+
+impl From<Curve> for Vec<Run> {
+    fn from(curve: Curve) -> Self {
+        curve.runs
+    }
+}
+
+impl TryFrom<Vec<Run>> for Curve {
+    type Error = Error;
+
+    fn try_from(runs: Vec<Run>) -> Result<Self> {
+        for (row, run) in runs.iter().enumerate() {
+            in_range_at("score", row, run.score, f64::MIN, f64::MAX)?;
+            if run.positives + run.negatives <= 0.0 {
+                return Err(Error::data(format!("run {row} of a curve holds no rows: leave it out")));
+            }
+        }
+        if let Some(row) = runs.windows(2).position(|pair| pair[0].score <= pair[1].score) {
+            return Err(Error::data(format!("runs {row} and {} of a curve do not descend", row + 1)));
+        }
+        Ok(Self::new(runs))
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::confusion::ratio;
-use crate::evaluation::error::{MetricError, in_range_at, same_length};
+use crate::evaluation::error::{MetricError, in_range_at, row_after, same_length, stored_size, weight_at};
 use crate::evaluation::{Mean, Sum};
 use crate::{Error, Result};
 
@@ -15,29 +15,55 @@ use crate::{Error, Result};
 /// use mlops_core::evaluation::binary::ProbabilityLosses;
 ///
 /// let mut losses = ProbabilityLosses::default();
-/// losses.add(true, 0.8, 1.0);
-/// losses.add(false, 0.4, 1.0);
+/// losses.add(true, 0.8, 1.0)?;
+/// losses.add(false, 0.4, 1.0)?;
 /// assert!((losses.brier().unwrap() - 0.1).abs() < 1e-12);
+/// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProbabilityLosses {
     log: Mean,
     squared: Mean,
     predicted: Sum,
-    positive: Sum,
+    #[serde(deserialize_with = "stored_size")]
+    positive: f64,
 }
 
 impl ProbabilityLosses {
-    /// Adds one row. The probability has to be in 0..=1, the weight 0 or above: the callers in this module
-    /// check it, and NaN would make every loss NaN.
+    /// Adds one row.
+    ///
+    /// # Errors
+    /// `Data` if the probability is not in 0..=1, or the weight negative, not finite or above 1e20.
     #[inline]
-    pub fn add(&mut self, label: bool, probability: f64, weight: f64) {
-        let of_label = if label { probability } else { 1.0 - probability };
-        self.log.add(-of_label.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln(), weight);
-        self.squared.add((1.0 - of_label).powi(2), weight);
+    pub fn add(&mut self, label: bool, probability: f64, weight: f64) -> Result<()> {
+        let row = row_after(self.log.weight() as u64);
+        in_range_at("probability", row, probability, 0.0, 1.0)?;
+        weight_at(row, weight)?;
+        self.take(label, probability, weight);
+        Ok(())
+    }
+
+    /// Adds one row that was checked.
+    #[inline]
+    pub(super) fn take(&mut self, label: bool, probability: f64, weight: f64) {
+        self.log.add(log_loss_of(label, probability), weight);
+        self.squared.add(squared_error(label, probability), weight);
         self.predicted.add(weight * probability);
-        if label {
-            self.positive.add(weight);
+        self.positive += if label { weight } else { 0.0 };
+    }
+
+    /// Adds rows of weight 1 that were checked, block by block.
+    pub(super) fn extend(&mut self, labels: &[bool], probabilities: &[f64]) {
+        let mut losses = [0.0; BLOCK];
+        for (labels, probabilities) in labels.chunks(BLOCK).zip(probabilities.chunks(BLOCK)) {
+            let losses = &mut losses[..labels.len()];
+            let rows = || labels.iter().zip(probabilities);
+            losses.iter_mut().zip(rows()).for_each(|(loss, (&label, &p))| *loss = log_loss_of(label, p));
+            self.log.extend(losses);
+            losses.iter_mut().zip(rows()).for_each(|(loss, (&label, &p))| *loss = squared_error(label, p));
+            self.squared.extend(losses);
+            self.predicted.add(probabilities.iter().sum());
+            self.positive += labels.iter().filter(|&&label| label).count() as f64;
         }
     }
 
@@ -46,7 +72,7 @@ impl ProbabilityLosses {
         self.log.merge(&other.log);
         self.squared.merge(&other.squared);
         self.predicted.merge(&other.predicted);
-        self.positive.merge(&other.positive);
+        self.positive += other.positive;
     }
 
     /// The mean of -ln(probability given to the true class), in nats: 0 is perfect, ln 2 = 0.693 is a coin.
@@ -79,7 +105,7 @@ impl ProbabilityLosses {
     /// `None` if only one class occurs. Source: X. He and others, "Practical lessons from predicting clicks on
     /// ads at Facebook", 2014.
     pub fn normalized_entropy(&self) -> Option<f64> {
-        let rate = self.positive.value() / self.log.weight();
+        let rate = self.positive / self.log.weight();
         let entropy = -(rate * rate.ln() + (1.0 - rate) * (1.0 - rate).ln());
         if entropy.is_nan() {
             return None;
@@ -89,9 +115,23 @@ impl ProbabilityLosses {
 
     /// Predicted positives over observed ones: above 1 the model promises too much. `None` without positives.
     pub fn calibration_ratio(&self) -> Option<f64> {
-        ratio(self.predicted.value(), self.positive.value())
+        ratio(self.predicted.value(), self.positive)
     }
 }
+
+#[inline]
+fn log_loss_of(label: bool, probability: f64) -> f64 {
+    let of_label = if label { probability } else { 1.0 - probability };
+    -of_label.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
+}
+
+#[inline]
+fn squared_error(label: bool, probability: f64) -> f64 {
+    let error = if label { 1.0 - probability } else { probability };
+    error * error
+}
+
+const BLOCK: usize = 256;
 
 /// Log loss in single precision, as scikit-learn computes it for `float32` input: probabilities are clipped by
 /// the epsilon of f32, so a certain miss costs 15.94 instead of 36.04.

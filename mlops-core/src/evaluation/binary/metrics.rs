@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BinEdge, CalibrationTable, Confusion, Curve, ExactScores, ProbabilityLosses, ScoreHistogram};
-use crate::Result;
-use crate::evaluation::error::{MetricError, in_range_at};
-use crate::evaluation::metric::{MetricState, Metrics, Version, insert};
+use crate::evaluation::error::{MetricError, in_range_at, row_after, weight_at};
+use crate::evaluation::metric::{Metric, MetricState, Metrics, Version, insert, insert_share};
+use crate::evaluation::sum::kish;
+use crate::{Error, Result};
 
 /// What is kept of the scores, for the metrics that need their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,11 +89,14 @@ impl BinaryRow {
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct BinaryMetrics {
     version: Version<1>,
     settings: BinarySettings,
     rows: u64,
     confusion: Confusion,
+    /// The squares of the weights, counted in the same way.
+    squares: Confusion,
     losses: ProbabilityLosses,
     calibration: CalibrationTable,
     scores: Scores,
@@ -131,6 +135,7 @@ impl BinaryMetrics {
             settings,
             rows: 0,
             confusion: Confusion::default(),
+            squares: Confusion::default(),
             losses: ProbabilityLosses::default(),
             calibration,
             scores,
@@ -161,21 +166,71 @@ impl BinaryMetrics {
     }
 }
 
+impl BinaryMetrics {
+    /// The area under the ROC curve. DeLong's standard error is of no use for a perfect order or a handful of
+    /// rows of a class; the variance of any area is at most that of a share of the rarer class (Z. W. Birnbaum,
+    /// O. M. Klose, 1957), so it is then called one.
+    fn area(&self, curve: &Curve) -> Option<Metric> {
+        let positives = kish(self.confusion.positives(), self.squares.positives())?;
+        let negatives = kish(self.confusion.negatives(), self.squares.negatives())?;
+        let std_error = curve.roc_auc_std_error_of(positives, negatives);
+        let metric = Metric::new(curve.roc_auc()?).with_std_error(std_error);
+        let fewer = positives.min(negatives);
+        let usual = fewer >= CLASS_ROWS_MIN && std_error.is_some_and(|error| error > 0.0);
+        Some(if usual { metric } else { metric.with_trials(fewer) })
+    }
+}
+
+/// Below so many rows of a class DeLong's standard error is not trusted.
+const CLASS_ROWS_MIN: f64 = 10.0;
+
+/// Metrics as they were stored, not yet checked.
+#[derive(Deserialize)]
+struct Stored {
+    version: Version<1>,
+    settings: BinarySettings,
+    rows: u64,
+    confusion: Confusion,
+    squares: Confusion,
+    losses: ProbabilityLosses,
+    calibration: CalibrationTable,
+    scores: Scores,
+}
+
+impl TryFrom<Stored> for BinaryMetrics {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { version, settings, rows, confusion, squares, losses, calibration, scores } = stored;
+        let empty = Self::new(settings)?;
+        // Merging is where unequal bins are found.
+        empty.calibration.clone().merge(&calibration)?;
+        match (empty.scores, &scores) {
+            (Scores::Exact(_), Scores::Exact(_)) => {}
+            (Scores::Histogram(mut empty), Scores::Histogram(scores)) => empty.merge(scores)?,
+            _ => return Err(Error::data("the scores are not kept as the settings say")),
+        }
+        Ok(Self { version, settings, rows, confusion, squares, losses, calibration, scores })
+    }
+}
+
 impl MetricState for BinaryMetrics {
     type Row = BinaryRow;
 
     fn push(&mut self, &BinaryRow { label, probability, weight }: &BinaryRow) -> Result<()> {
-        let row = usize::try_from(self.rows).unwrap_or(usize::MAX);
+        let row = row_after(self.rows);
         in_range_at("probability", row, probability, 0.0, 1.0)?;
-        in_range_at("weight", row, weight, 0.0, f64::MAX)?;
+        weight_at(row, weight)?;
         match &mut self.scores {
             Scores::Exact(scores) => scores.add(label, probability, weight)?,
             Scores::Histogram(scores) => scores.add(label, probability, weight)?,
         }
-        self.rows += 1;
-        self.confusion.add(label, probability >= self.settings.threshold, weight);
-        self.losses.add(label, probability, weight);
-        self.calibration.add(label, probability, weight);
+        self.rows = self.rows.saturating_add(1);
+        let predicted = probability >= self.settings.threshold;
+        self.confusion.take(label, predicted, weight);
+        self.squares.take(label, predicted, weight * weight);
+        self.losses.take(label, probability, weight);
+        self.calibration.take(label, probability, weight);
         Ok(())
     }
 
@@ -189,8 +244,9 @@ impl MetricState for BinaryMetrics {
             (Scores::Histogram(scores), Scores::Histogram(other)) => scores.merge(other)?,
             _ => return Err(MetricError::Incompatible { what: "binary metrics" }.into()),
         }
-        self.rows += other.rows;
+        self.rows = self.rows.saturating_add(other.rows);
         self.confusion.merge(&other.confusion);
+        self.squares.merge(&other.squares);
         self.losses.merge(&other.losses);
         Ok(())
     }
@@ -201,21 +257,26 @@ impl MetricState for BinaryMetrics {
 
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new();
-        let matrix = &self.confusion;
-        let mut share = |name, value: Option<f64>, of: f64| {
-            insert(&mut metrics, name, value, value.map(|p| (p * (1.0 - p) / of).sqrt()));
-        };
-        share("accuracy", matrix.accuracy(), matrix.total());
-        share("precision", matrix.precision(), matrix.predicted_positives());
-        share("recall", matrix.recall(), matrix.positives());
-        share("specificity", matrix.specificity(), matrix.negatives());
-        share("prevalence", matrix.prevalence(), matrix.total());
-        share("selection_rate", matrix.selection_rate(), matrix.total());
+        let (matrix, squares) = (&self.confusion, &self.squares);
+        let right = matrix.true_positives + matrix.true_negatives;
+        let (hits, kept) = (matrix.true_positives, matrix.true_negatives);
+        for (name, part, of) in [
+            ("accuracy", right, Confusion::total as fn(&Confusion) -> f64),
+            ("precision", hits, Confusion::predicted_positives),
+            ("recall", hits, Confusion::positives),
+            ("specificity", kept, Confusion::negatives),
+            ("prevalence", matrix.positives(), Confusion::total),
+            ("selection_rate", matrix.predicted_positives(), Confusion::total),
+        ] {
+            insert_share(&mut metrics, name, Metric::share(part, of(matrix), of(squares)));
+        }
         let losses = &self.losses;
         insert(&mut metrics, "log_loss", losses.log_loss(), losses.log_loss_std_error());
         insert(&mut metrics, "brier", losses.brier(), losses.brier_std_error());
         let curve = self.curve();
-        insert(&mut metrics, "roc_auc", curve.roc_auc(), curve.roc_auc_std_error());
+        if let Some(area) = self.area(&curve) {
+            metrics.insert("roc_auc".to_owned(), area);
+        }
         let mut plain = |name, value| insert(&mut metrics, name, value, None);
         plain("balanced_accuracy", matrix.balanced_accuracy());
         plain("f_beta", matrix.f_beta(self.settings.beta));

@@ -42,10 +42,10 @@ impl<'a> Scored<'a> {
     /// The same rows with weights.
     ///
     /// # Errors
-    /// `Invalid` if the lengths differ, `Data` if a weight is negative, NaN or infinite.
+    /// `Invalid` if the lengths differ, `Data` if a weight is negative, not finite or above 1e20.
     pub fn weighted(self, weights: &'a [f64]) -> Result<Self> {
         same_length("weights", weights.len(), self.labels.len())?;
-        in_range("weight", weights, 0.0, f64::MAX)?;
+        crate::evaluation::error::weights(weights)?;
         Ok(Self { weights: Some(weights), ..self })
     }
 
@@ -113,7 +113,7 @@ impl<'a> Scored<'a> {
     /// The decisions at a threshold: a score of at least `threshold` is positive.
     pub fn confusion(&self, threshold: f64) -> Confusion {
         let mut confusion = Confusion::default();
-        self.rows().for_each(|(label, score, weight)| confusion.add(label, score >= threshold, weight));
+        self.rows().for_each(|(label, score, weight)| confusion.take(label, score >= threshold, weight));
         confusion
     }
 
@@ -124,7 +124,10 @@ impl<'a> Scored<'a> {
     pub fn losses(&self) -> Result<ProbabilityLosses> {
         in_range("probability", self.scores, 0.0, 1.0)?;
         let mut losses = ProbabilityLosses::default();
-        self.rows().for_each(|(label, score, weight)| losses.add(label, score, weight));
+        match self.weights {
+            None => losses.extend(self.labels, self.scores),
+            Some(_) => self.rows().for_each(|(label, score, weight)| losses.take(label, score, weight)),
+        }
         Ok(losses)
     }
 
@@ -152,7 +155,7 @@ impl<'a> Scored<'a> {
 
     fn fill(&self, mut table: CalibrationTable) -> Result<CalibrationTable> {
         in_range("probability", self.scores, 0.0, 1.0)?;
-        self.rows().for_each(|(label, score, weight)| table.add(label, score, weight));
+        self.rows().for_each(|(label, score, weight)| table.take(label, score, weight));
         Ok(table)
     }
 

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::scored::run_of;
 use super::{Curve, Run};
 use crate::Result;
-use crate::evaluation::error::{MetricError, in_range, in_range_at, same_length};
+use crate::evaluation::error::{
+    MetricError, WEIGHT_MAX, in_range, in_range_at, row_after, same_length, weight_at,
+};
 
 /// Every distinct score with its rows: exact, 24 bytes a distinct score.
 ///
@@ -33,10 +35,13 @@ impl ExactScores {
     /// Adds one row; a row of weight zero is left out.
     ///
     /// # Errors
-    /// `Data` if the score is not finite or the weight negative or not finite.
+    /// `Data` if the score is not finite or the weight negative, not finite or above 1e20.
     pub fn add(&mut self, label: bool, score: f64, weight: f64) -> Result<()> {
-        in_range_at("score", 0, score, f64::MIN, f64::MAX)?;
-        in_range_at("weight", 0, weight, 0.0, f64::MAX)?;
+        if !(score.is_finite() && (0.0..=WEIGHT_MAX).contains(&weight)) {
+            let row = self.rows();
+            in_range_at("score", row, score, f64::MIN, f64::MAX)?;
+            weight_at(row, weight)?;
+        }
         if weight > 0.0 {
             self.tail.push(run_of(label, score, weight));
             if self.tail.len() >= TAIL_MIN.max(self.runs.len()) {
@@ -56,6 +61,13 @@ impl ExactScores {
     /// The scores in order.
     pub fn curve(&self) -> Curve {
         curve_of_rows(self.runs.iter().chain(&self.tail).copied().collect())
+    }
+
+    /// The number of rows, by their weight.
+    fn rows(&self) -> usize {
+        row_after(
+            self.runs.iter().chain(&self.tail).map(|run| run.positives + run.negatives).sum::<f64>() as u64
+        )
     }
 
     fn compact(&mut self) {
@@ -148,9 +160,10 @@ impl ScoreHistogram {
     /// `Data` if the score is not in the range or the weight is negative or not finite.
     #[inline]
     pub fn add(&mut self, label: bool, score: f64, weight: f64) -> Result<()> {
-        if !(score >= self.low && score <= self.high && (0.0..f64::INFINITY).contains(&weight)) {
-            in_range_at("score", 0, score, self.low, self.high)?;
-            in_range_at("weight", 0, weight, 0.0, f64::MAX)?;
+        if !(score >= self.low && score <= self.high && (0.0..=WEIGHT_MAX).contains(&weight)) {
+            let row = row_after(self.bins.iter().map(|bin| bin[0] + bin[1]).sum::<f64>() as u64);
+            in_range_at("score", row, score, self.low, self.high)?;
+            weight_at(row, weight)?;
         }
         let last = self.bins.len() - 1;
         let bin = (((score - self.low) * self.scale()) as usize).min(last);

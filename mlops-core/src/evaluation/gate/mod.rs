@@ -20,6 +20,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod bounds;
 mod rule;
 mod verdict;
 

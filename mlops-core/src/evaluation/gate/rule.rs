@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Goal;
+use crate::{Error, Result};
 
 /// A condition on one metric, over all rows or on a slice.
 ///
@@ -85,9 +86,18 @@ pub enum Reference {
 
 /// How the uncertainty of the metric enters a rule.
 ///
-/// Bounds are one-sided and normal: value plus or minus z(confidence) standard errors. The standard error of a
-/// difference is the paired one if the gate was given differences on the same rows, else
-/// sqrt(se^2 + se_reference^2), which is careful when both models saw the same rows.
+/// Bounds are one-sided. In this order they come from:
+/// 1. the metric's interval, if its two-sided confidence is the one that fits: 0.9 for a rule at 0.95;
+/// 2. Clopper and Pearson's exact bounds, if the metric is a share of rows ([`Metric::trials`]), or an area under
+///    the ROC curve that is perfect or has fewer than ten rows of a class (then as a share of the rarer class);
+/// 3. the standard error, by Student's law with one degree of freedom less than there are rows.
+///
+/// A standard error of 0 proves nothing and refutes nothing: the rule fails and says so. A difference takes the
+/// paired standard error if the gate was given differences on the same rows; else the bounds of both metrics are
+/// combined, the square root of the sum of the squared reaches, which is careful when both models saw the same
+/// rows. Source: G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures", 2008.
+///
+/// [`Metric::trials`]: crate::evaluation::Metric::trials
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -102,6 +112,13 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    pub(super) fn confidence(self) -> Option<f64> {
+        match self {
+            Self::Point => None,
+            Self::Proven(confidence) | Self::Unrefuted(confidence) => Some(confidence),
+        }
+    }
+
     fn is_point(&self) -> bool {
         *self == Self::Point
     }
@@ -178,6 +195,34 @@ impl Rule {
     pub fn skip_without_reference(mut self) -> Self {
         self.skip_without_reference = true;
         self
+    }
+}
+
+impl Rule {
+    /// Whether the rule can be judged at all.
+    pub(super) fn valid(&self) -> Result<()> {
+        let refused = |what: String| Err(Error::invalid(format!("rule `{self}`: {what}")));
+        match self.check {
+            Check::AtLeast(limit) | Check::AtMost(limit) if limit.is_nan() => {
+                return refused("the limit is NaN: give a number".to_owned());
+            }
+            Check::Between(low, high) if !(low <= high) => {
+                return refused(format!("nothing lies between {low} and {high}: give the lower limit first"));
+            }
+            // A negative margin would turn the rule round.
+            Check::NoWorseThan { margin, .. } | Check::BetterThan { margin, .. } if !(margin >= 0.0) => {
+                return refused(format!("the margin is {margin}: want 0 or above"));
+            }
+            _ => {}
+        }
+        match self.evidence {
+            Evidence::Proven(confidence) | Evidence::Unrefuted(confidence)
+                if !(confidence > 0.5 && confidence < 1.0) =>
+            {
+                refused(format!("the confidence is {confidence}: want above 0.5 and below 1"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,32 +3,47 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::{Check, Evidence, Reference, Rule};
+use super::{Check, Evidence, Reference, Rule, bounds};
 use crate::evaluation::metric::Metric;
 use crate::evaluation::{Evaluation, Goal};
 use crate::{Error, Result};
 
-/// Rules that a model has to pass: all of them. Plain data; without rules everything passes.
+/// Rules that a model has to pass: all of them. Plain data, checked when it is made or read: there is at least
+/// one rule, and every limit, margin and confidence can be judged by.
 ///
-/// A rule that cannot be judged (no such metric, no standard error where evidence is asked for, a limit that is
-/// not a number) fails and says why.
+/// A rule that cannot be judged on an evaluation (no such metric, no standard error where evidence is asked for)
+/// fails and says why.
 ///
 /// ```
 /// use mlops_core::evaluation::{Evaluation, Gate, Metric, Rule};
 ///
-/// let gate = Gate::new([Rule::at_least("roc_auc", 0.9)]);
+/// let gate = Gate::new([Rule::at_least("roc_auc", 0.9)])?;
 /// let verdict = gate.check(&Evaluation::new(100).with("roc_auc", Metric::new(0.88)));
 /// assert!(!verdict.passed());
 /// assert_eq!(verdict.to_string(), "rejected\nfailed: roc_auc at least 0.9: 0.88 is below 0.9");
+/// assert!(Gate::new([]).is_err());
+/// # Ok::<(), mlops_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Gate {
-    /// The rules.
-    pub rules: Vec<Rule>,
+    rules: Vec<Rule>,
+}
+
+/// A gate as it was written, not yet checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    rules: Vec<Rule>,
+}
+
+impl TryFrom<Stored> for Gate {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        Self::new(stored.rules)
+    }
 }
 
 /// A gate with the models to compare with.
@@ -47,8 +62,24 @@ struct Standard<'a> {
 
 impl Gate {
     /// The gate with these rules.
-    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
-        Self { rules: rules.into_iter().collect() }
+    ///
+    /// # Errors
+    /// `Invalid` if there is no rule, which would let any model through, or if a rule has a limit that is NaN, a
+    /// negative margin, or a confidence that is not above 0.5 and below 1.
+    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self> {
+        let rules: Vec<Rule> = rules.into_iter().collect();
+        if rules.is_empty() {
+            return Err(Error::invalid(
+                "a gate without rules lets any model through: give at least one rule",
+            ));
+        }
+        rules.iter().try_for_each(Rule::valid)?;
+        Ok(Self { rules })
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     /// Judges a model that is compared with no other.
@@ -108,11 +139,11 @@ impl<'a> Against<'a> {
 
     fn judge(&self, rule: &Rule, candidate: &Evaluation) -> Result<Finding> {
         let metric = candidate.metric(&rule.metric, rule.slice.as_deref())?;
-        let value = metric.value;
+        let rows = rows(candidate, rule)?;
         let (reference, margin, strict) = match rule.check {
-            Check::AtLeast(limit) => return bounded(rule, metric, Some(limit), None),
-            Check::AtMost(limit) => return bounded(rule, metric, None, Some(limit)),
-            Check::Between(low, high) => return bounded(rule, metric, Some(low), Some(high)),
+            Check::AtLeast(limit) => return bounded(rule, metric, rows, Some(limit), None),
+            Check::AtMost(limit) => return bounded(rule, metric, rows, None, Some(limit)),
+            Check::Between(low, high) => return bounded(rule, metric, rows, Some(low), Some(high)),
             Check::NoWorseThan { reference, margin } => (reference, margin, false),
             Check::BetterThan { reference, margin } => (reference, margin, true),
         };
@@ -129,31 +160,48 @@ impl<'a> Against<'a> {
         })?;
         let other = standard.evaluation.metric(&rule.metric, rule.slice.as_deref());
         let other = other.map_err(|error| error.context(format!("the {reference} cannot be compared")))?;
-        let paired = standard.differences.map(|paired| paired.metric(&rule.metric, rule.slice.as_deref()));
-        let (difference, std_error) = match paired {
-            Some(paired) => {
-                let paired = paired.map_err(|error| error.context("there is no paired difference"))?;
-                (paired.value, paired.std_error)
+        let ([value, theirs], mut difference) = ([metric.value, other.value], metric.value - other.value);
+        let mut bounds = None;
+        if let Some(differences) = standard.differences {
+            let unpaired = |error: Error| error.context("there is no paired difference");
+            let paired = differences.metric(&rule.metric, rule.slice.as_deref()).map_err(unpaired)?;
+            difference = paired.value;
+            if let Some(confidence) = rule.evidence.confidence() {
+                let rows = self::rows(differences, rule)?;
+                bounds = Some(bounds::of_metric(&paired, rows, confidence)?);
             }
-            None => (value - other.value, hypotenuse(metric.std_error, other.std_error)),
-        };
-        let gain = match goal {
-            Goal::Higher => difference,
-            Goal::Lower => -difference,
-        };
-        // A negative or NaN margin would turn the rule round or let nothing be said.
-        if margin.is_nan() || margin < 0.0 {
-            return Err(Error::invalid(format!("the margin is {margin}: want 0 or above")));
+        } else if let Some(confidence) = rule.evidence.confidence() {
+            let their_rows = self::rows(standard.evaluation, rule)?;
+            let ours = (value, bounds::of_metric(&metric, rows, confidence)?);
+            let theirs = (theirs, bounds::of_metric(&other, their_rows, confidence)?);
+            bounds = Some(bounds::of_difference(ours, theirs));
         }
-        let bound = gain + slack(rule.evidence, std_error)?;
-        let passed = if strict { bound > margin } else { bound >= -margin };
+        // From the loss side, bounds turn round with the sign.
+        let (gain, bounds) = match goal {
+            Goal::Higher => (difference, bounds),
+            Goal::Lower => (-difference, bounds.map(|[low, high]| [-high, -low])),
+        };
+        let bound = match (rule.evidence, bounds) {
+            (Evidence::Proven(_), Some([low, _])) => low,
+            (Evidence::Unrefuted(_), Some([_, high])) => high,
+            _ => gain,
+        };
+        // Two values that are exactly the margin apart differ by a little more or less once subtracted.
+        let scale = value.abs().max(theirs.abs()).max(margin);
+        let rounding = if scale.is_finite() { 4.0 * f64::EPSILON * scale } else { 0.0 };
+        let passed = if strict { bound > margin + rounding } else { bound >= -margin - rounding };
         let relation = if gain >= 0.0 { "better" } else { "worse" };
-        let mut reason = format!("{value} against {}: {relation} by {}", other.value, gain.abs());
+        let mut reason = format!("{value} against {theirs}: {relation} by {}", rounded(gain.abs()));
         if rule.evidence != Evidence::Point {
-            reason += &format!(" (bound {bound})");
+            reason += &format!(" (bound {})", rounded(bound));
         }
         Ok(Finding { status: status(passed), metric: Some(metric), reason })
     }
+}
+
+/// How many rows the rule's metric is over.
+fn rows(evaluation: &Evaluation, rule: &Rule) -> Result<u64> {
+    Ok(evaluation.metric("rows", rule.slice.as_deref())?.value as u64)
 }
 
 struct Finding {
@@ -162,47 +210,37 @@ struct Finding {
     reason: String,
 }
 
-fn bounded(rule: &Rule, metric: Metric, low: Option<f64>, high: Option<f64>) -> Result<Finding> {
+fn bounded(rule: &Rule, metric: Metric, rows: u64, low: Option<f64>, high: Option<f64>) -> Result<Finding> {
     let value = metric.value;
-    let slack = slack(rule.evidence, metric.std_error)?;
+    let confidence = rule.evidence.confidence();
+    let bounds = confidence.map(|confidence| bounds::of_metric(&metric, rows, confidence)).transpose()?;
+    // What has to clear a lower and an upper limit.
+    let [for_low, for_high] = match (rule.evidence, bounds) {
+        (Evidence::Proven(_), Some([lower, upper])) => [lower, upper],
+        (Evidence::Unrefuted(_), Some([lower, upper])) => [upper, lower],
+        _ => [value, value],
+    };
+    let bound = |end: f64| bounds.map_or_else(String::new, |_| format!(" (bound {})", rounded(end)));
     let mut reasons = Vec::new();
     let mut passed = true;
-    let bound = |shifted: f64| if slack == 0.0 { String::new() } else { format!(" (bound {shifted})") };
     if let Some(low) = low {
-        let shifted = value + slack;
-        let holds = shifted >= low;
+        let holds = for_low >= low;
         passed &= holds;
         let relation = if holds { "is not below" } else { "is below" };
-        reasons.push(format!("{value}{} {relation} {low}", bound(shifted)));
+        reasons.push(format!("{value}{} {relation} {low}", bound(for_low)));
     }
     if let Some(high) = high {
-        let shifted = value - slack;
-        let holds = shifted <= high;
+        let holds = for_high <= high;
         passed &= holds;
         let relation = if holds { "is not above" } else { "is above" };
-        reasons.push(format!("{value}{} {relation} {high}", bound(shifted)));
+        reasons.push(format!("{value}{} {relation} {high}", bound(for_high)));
     }
     Ok(Finding { status: status(passed), metric: Some(metric), reason: reasons.join(", ") })
 }
 
-/// What to add to a gain before it is held against its limit: less if it has to be proven.
-fn slack(evidence: Evidence, std_error: Option<f64>) -> Result<f64> {
-    let (confidence, sign) = match evidence {
-        Evidence::Point => return Ok(0.0),
-        Evidence::Proven(confidence) => (confidence, -1.0),
-        Evidence::Unrefuted(confidence) => (confidence, 1.0),
-    };
-    if !(confidence > 0.5 && confidence < 1.0) {
-        return Err(Error::invalid(format!("the confidence is {confidence}: want above 0.5 and below 1")));
-    }
-    let std_error = std_error.filter(|error| error.is_finite()).ok_or_else(|| {
-        Error::data("the metric has no standard error: ask for the point, or add one by a bootstrap")
-    })?;
-    Ok(sign * Normal::standard().inverse_cdf(confidence) * std_error)
-}
-
-fn hypotenuse(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    Some(a?.hypot(b?))
+/// Without the digits that subtraction made up.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.11e}").parse().unwrap_or(value)
 }
 
 fn status(passed: bool) -> Status {
@@ -237,7 +275,7 @@ pub struct Outcome {
 }
 
 /// What the gate says, rule by rule. Prints as a line for the whole and one for each rule.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
     /// Every rule with its outcome, in order.
@@ -245,9 +283,9 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether no rule failed.
+    /// Whether there were rules and none failed. Rules that were skipped do not fail.
     pub fn passed(&self) -> bool {
-        self.failures().next().is_none()
+        !self.outcomes.is_empty() && self.failures().next().is_none()
     }
 
     /// The rules that failed.

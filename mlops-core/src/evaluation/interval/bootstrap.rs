@@ -2,13 +2,12 @@
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::confidence_in_range;
 use crate::evaluation::error::MetricError;
-use crate::evaluation::moments::Moments;
 use crate::evaluation::quantile::quantile_of_sorted;
-use crate::evaluation::{Interval, Metric};
+use crate::evaluation::{Interval, Mean, Metric};
+use crate::experiment::special::{normal_quantile, normal_upper_tail};
 use crate::{Error, Result, Seed};
 
 /// How the interval is read off the resamples.
@@ -40,7 +39,7 @@ pub enum BootstrapMethod {
 /// let metric = Bootstrap::new(Seed::new(7)).metric(latency_ms.len(), mean)?;
 /// let interval = metric.interval.unwrap();
 /// assert_eq!(metric.value, 14.4);
-/// assert!(interval.low > 12.5 && interval.high < 16.5);
+/// assert!(interval.lower() > 12.5 && interval.upper() < 16.5);
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,11 +83,12 @@ impl Bootstrap {
     }
 
     /// The statistic of `rows` rows with its standard error and interval. The statistic is handed the places of
-    /// the drawn rows and may be undefined on some draws (one class only, say): those are drawn again.
+    /// the drawn rows and may be undefined or infinite on some draws (one class only, say): those are drawn again.
     ///
     /// # Errors
     /// `Invalid` if there are fewer than two rows or resamples, or the confidence is not above 0 and below 1;
-    /// `Data` if the statistic is undefined on the rows themselves, or on most draws.
+    /// `Data` if the statistic is undefined or infinite on the rows themselves or on most draws, or if BCa has no
+    /// bias to correct by because every draw lies on one side of the statistic.
     pub fn metric(&self, rows: usize, statistic: impl Fn(&[usize]) -> Option<f64>) -> Result<Metric> {
         confidence_in_range(self.confidence)?;
         for (what, value) in [("number of rows", rows), ("number of resamples", self.resamples)] {
@@ -96,7 +96,7 @@ impl Bootstrap {
                 return Err(MetricError::Setting { what, value: value as f64, want: "at least 2" }.into());
             }
         }
-        let statistic = |places: &[usize]| statistic(places).filter(|value| !value.is_nan());
+        let statistic = |places: &[usize]| statistic(places).filter(|value| value.is_finite());
         let mut places: Vec<usize> = (0..rows).collect();
         let estimate = statistic(&places)
             .ok_or_else(|| Error::data("the statistic is undefined on these rows: nothing to resample"))?;
@@ -121,37 +121,44 @@ impl Bootstrap {
             }
         }
         drawn.sort_unstable_by(f64::total_cmp);
-        let mut moments = Moments::default();
-        drawn.iter().for_each(|&value| moments.add(value, 1.0));
-        let std_error = (moments.squares / (self.resamples - 1) as f64).sqrt();
+        let mut spread = Mean::default();
+        spread.extend(&drawn);
+        let std_error = spread.variance().map(f64::sqrt).filter(|error| error.is_finite());
         let tail = (1.0 - self.confidence) / 2.0;
         let at = |q: f64| quantile_of_sorted(&drawn, q.clamp(0.0, 1.0)).unwrap_or(estimate);
         let (low, high) = match self.method {
             BootstrapMethod::Percentile => (at(tail), at(1.0 - tail)),
             BootstrapMethod::Basic => (2.0 * estimate - at(1.0 - tail), 2.0 * estimate - at(tail)),
             BootstrapMethod::Bca => {
-                let shift = |q: f64| shifted(q, bias(&drawn, estimate), skew);
+                let bias = bias(&drawn, estimate)?;
+                let shift = |q: f64| shifted(q, bias, skew);
                 (at(shift(tail)), at(shift(1.0 - tail)))
             }
         };
-        let interval = Interval { low, high, confidence: self.confidence };
-        Ok(Metric::new(estimate).with_std_error(Some(std_error)).with_interval(interval))
+        let interval = Interval::new(low, high)?;
+        Ok(Metric::new(estimate).with_std_error(std_error).with_interval(interval, self.confidence))
     }
 }
 
 /// The share of draws below the estimate, ties counting half, as a normal quantile.
-fn bias(sorted: &[f64], estimate: f64) -> f64 {
+fn bias(sorted: &[f64], estimate: f64) -> Result<f64> {
     let below = sorted.partition_point(|&value| value < estimate);
     let up_to = sorted.partition_point(|&value| value <= estimate);
-    Normal::standard().inverse_cdf((below + up_to) as f64 / 2.0 / sorted.len() as f64)
+    let share = (below + up_to) as f64 / 2.0 / sorted.len() as f64;
+    if share > 0.0 && share < 1.0 {
+        return Ok(-normal_quantile(share));
+    }
+    Err(Error::data(format!(
+        "every one of {} draws lies on one side of the statistic, {estimate}: BCa has no bias to correct by, take \
+         the percentile method if the statistic is meant so",
+        sorted.len()
+    )))
 }
 
-/// The quantile to read instead of `q`. A statistic that does not vary has nothing to shift.
+/// The quantile to read instead of `q`.
 fn shifted(q: f64, bias: f64, skew: f64) -> f64 {
-    let normal = Normal::standard();
-    let z = bias + normal.inverse_cdf(q);
-    let moved = normal.cdf(bias + z / (1.0 - skew * z));
-    if moved.is_nan() { q } else { moved }
+    let z = bias - normal_quantile(q);
+    normal_upper_tail(-(bias + z / (1.0 - skew * z)))
 }
 
 /// The skew of the statistic over the rows, each left out once; rows without which it is undefined are skipped.

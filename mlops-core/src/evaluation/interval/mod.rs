@@ -18,9 +18,8 @@ pub use bootstrap::{Bootstrap, BootstrapMethod};
 pub use poisson::PoissonBootstrap;
 pub use proportion::{ProportionMethod, proportion_interval};
 
-use statrs::distribution::{ContinuousCDF, Normal};
-
 use super::error::MetricError;
+use crate::experiment::special::normal_quantile;
 
 /// Checks a two-sided confidence.
 pub(super) fn confidence_in_range(confidence: f64) -> Result<(), MetricError> {
@@ -32,5 +31,5 @@ pub(super) fn confidence_in_range(confidence: f64) -> Result<(), MetricError> {
 
 /// How many standard errors a two-sided interval of this confidence reaches to each side.
 pub(super) fn normal_reach(confidence: f64) -> f64 {
-    Normal::standard().inverse_cdf(0.5 + confidence / 2.0)
+    normal_quantile(0.5 - confidence / 2.0)
 }

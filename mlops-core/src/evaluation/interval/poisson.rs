@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::confidence_in_range;
-use crate::evaluation::Interval;
 use crate::evaluation::error::MetricError;
-use crate::evaluation::metric::{MetricState, Metrics, Version};
-use crate::evaluation::moments::Moments;
+use crate::evaluation::metric::{Metric, MetricState, Metrics, Version};
 use crate::evaluation::quantile::quantile_of_sorted;
+use crate::evaluation::{Interval, Mean};
 use crate::{Result, Seed};
 
 /// Any metric with a standard error and an interval, in one pass, mergeable.
@@ -31,7 +30,7 @@ use crate::{Result, Seed};
 /// }
 /// let accuracy = bootstrap.metrics(0.9)?["accuracy"];
 /// let interval = accuracy.interval.unwrap();
-/// assert!(interval.low < accuracy.value && accuracy.value < interval.high);
+/// assert!(interval.lower() < accuracy.value && accuracy.value < interval.upper());
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,16 +101,19 @@ impl<S: MetricState> PoissonBootstrap<S> {
             let values = drawn.iter().filter_map(|metrics| Some(metrics.get(name)?.value));
             let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
             values.sort_unstable_by(f64::total_cmp);
-            let mut moments = Moments::default();
-            values.iter().for_each(|&value| moments.add(value, 1.0));
-            metric.std_error = None;
+            let mut spread = Mean::default();
+            spread.extend(&values);
+            // What the replicates say stands in place of what the state knows.
+            *metric = Metric::new(metric.value);
             let tail = (1.0 - confidence) / 2.0;
             if let [_, _, ..] = values[..]
                 && let Some(low) = quantile_of_sorted(&values, tail)
                 && let Some(high) = quantile_of_sorted(&values, 1.0 - tail)
             {
-                metric.std_error = Some((moments.squares / (values.len() - 1) as f64).sqrt());
-                metric.interval = Some(Interval { low, high, confidence });
+                let interval = Interval::new(low, high)?;
+                *metric = metric
+                    .with_std_error(spread.variance().map(f64::sqrt))
+                    .with_interval(interval, confidence);
             }
         }
         Ok(metrics)

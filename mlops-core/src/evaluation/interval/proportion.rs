@@ -1,12 +1,12 @@
 //! Confidence intervals of a share.
 
 use serde::{Deserialize, Serialize};
-use statrs::function::beta::beta_reg;
 
 use super::{confidence_in_range, normal_reach};
 use crate::Result;
 use crate::evaluation::Interval;
 use crate::evaluation::error::MetricError;
+use crate::experiment::special::beta_quantile;
 
 /// How the interval of a share is made. All follow statsmodels 0.15.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub enum ProportionMethod {
 /// use mlops_core::evaluation::interval::{ProportionMethod, proportion_interval};
 ///
 /// let interval = proportion_interval(3, 20, 0.95, ProportionMethod::Wilson)?;
-/// assert!((interval.low - 0.052_368_7).abs() < 1e-6 && (interval.high - 0.360_418_9).abs() < 1e-6);
+/// assert!((interval.lower() - 0.052_368_7).abs() < 1e-6 && (interval.upper() - 0.360_418_9).abs() < 1e-6);
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 pub fn proportion_interval(
@@ -74,21 +74,5 @@ pub fn proportion_interval(
             if successes == trials { 1.0 } else { beta_quantile(1.0 - tail, hits + 1.0, rows - hits) },
         ),
     };
-    Ok(Interval { low: low.max(0.0), high: high.min(1.0), confidence })
-}
-
-/// The quantile of the beta distribution, by halving until neighbouring numbers are reached.
-fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    loop {
-        let middle = (low + high) / 2.0;
-        if middle <= low || middle >= high {
-            return middle;
-        }
-        if beta_reg(a, b, middle) < p {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
+    Interval::new(low.max(0.0), high.min(1.0))
 }

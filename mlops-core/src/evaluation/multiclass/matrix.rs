@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::evaluation::binary::ratio;
-use crate::evaluation::error::{MetricError, in_range_at, same_length};
+use crate::evaluation::error::{MetricError, WEIGHT_MAX, in_range_at, row_after, same_length, weight_at};
 
 /// How the metrics of single classes become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,12 +66,14 @@ impl ConfusionMatrix {
     /// Adds one row of this weight.
     ///
     /// # Errors
-    /// `Data` if a class is too large or the weight negative or not finite.
+    /// `Data` if a class is too large or the weight negative, not finite or above 1e20.
     pub fn add(&mut self, label: usize, predicted: usize, weight: f64) -> Result<()> {
-        let last = (self.classes - 1) as f64;
-        in_range_at("label", 0, label as f64, 0.0, last)?;
-        in_range_at("prediction", 0, predicted as f64, 0.0, last)?;
-        in_range_at("weight", 0, weight, 0.0, f64::MAX)?;
+        if label >= self.classes || predicted >= self.classes || !(0.0..=WEIGHT_MAX).contains(&weight) {
+            let (row, last) = (row_after(self.total() as u64), (self.classes - 1) as f64);
+            in_range_at("label", row, label as f64, 0.0, last)?;
+            in_range_at("prediction", row, predicted as f64, 0.0, last)?;
+            weight_at(row, weight)?;
+        }
         self.counts[label * self.classes + predicted] += weight;
         Ok(())
     }
@@ -153,11 +155,11 @@ impl ConfusionMatrix {
         Some(ratio(together, (labels * predictions).sqrt()).unwrap_or(0.0))
     }
 
-    fn hits(&self) -> f64 {
+    pub(super) fn hits(&self) -> f64 {
         (0..self.classes).map(|class| self.count(class, class)).sum()
     }
 
-    fn total(&self) -> f64 {
+    pub(super) fn total(&self) -> f64 {
         self.counts.iter().sum()
     }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::scored::{log_loss_of, most_probable};
 use super::{Average, ConfusionMatrix};
 use crate::Result;
-use crate::evaluation::error::{in_range_at, same_length};
-use crate::evaluation::metric::{MetricState, Metrics, Version, insert};
+use crate::evaluation::error::{in_range_at, row_after, same_length};
+use crate::evaluation::metric::{Metric, MetricState, Metrics, Version, insert, insert_share};
 use crate::evaluation::{Mean, Sum};
 
 /// One row for [`MulticlassMetrics`]: the label and a probability for each class.
@@ -58,7 +58,7 @@ impl MetricState for MulticlassMetrics {
     type Row = MulticlassRow;
 
     fn push(&mut self, row: &MulticlassRow) -> Result<()> {
-        let place = usize::try_from(self.rows).unwrap_or(usize::MAX);
+        let place = row_after(self.rows);
         same_length("probabilities", row.probabilities.len(), self.matrix.classes())?;
         for &probability in &row.probabilities {
             in_range_at("probability", place, probability, 0.0, 1.0)?;
@@ -67,14 +67,14 @@ impl MetricState for MulticlassMetrics {
         in_range_at("sum of probabilities", place, sum, 1.0 - 1e-5, 1.0 + 1e-5)?;
         self.matrix.add(row.label, most_probable(row.probabilities.iter().copied()), 1.0)?;
         self.log_loss.add(log_loss_of(row.probabilities[row.label]), 1.0);
-        self.rows += 1;
+        self.rows = self.rows.saturating_add(1);
         Ok(())
     }
 
     fn merge(&mut self, other: &Self) -> Result<()> {
         self.matrix.merge(&other.matrix)?;
         self.log_loss.merge(&other.log_loss);
-        self.rows += other.rows;
+        self.rows = self.rows.saturating_add(other.rows);
         Ok(())
     }
 
@@ -86,8 +86,9 @@ impl MetricState for MulticlassMetrics {
         let mut metrics = Metrics::new();
         let average = self.matrix.average(Average::Macro);
         insert(&mut metrics, "log_loss", self.log_loss.value(), self.log_loss.std_error());
+        let total = self.matrix.total();
+        insert_share(&mut metrics, "accuracy", Metric::share(self.matrix.hits(), total, total));
         for (name, value) in [
-            ("accuracy", self.matrix.accuracy()),
             ("precision", average.map(|average| average.precision)),
             ("recall", average.map(|average| average.recall)),
             ("f_beta", average.map(|average| average.f1)),

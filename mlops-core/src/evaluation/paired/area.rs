@@ -1,13 +1,12 @@
 //! The areas under the ROC curves of two models.
 
-use statrs::distribution::{ContinuousCDF, Normal};
-
 use super::{PairedBinary, PairedRow, PairedTest};
 use crate::Result;
 use crate::evaluation::binary::Scored;
 use crate::evaluation::error::same_length;
 use crate::evaluation::metric::MetricState;
 use crate::evaluation::{Evaluation, Mean, Metric};
+use crate::experiment::special::normal_upper_tail;
 
 /// DeLong's test of two areas under the ROC curve on the same rows. O(n log n).
 ///
@@ -42,7 +41,7 @@ pub fn paired_roc_auc(labels: &[bool], candidate: &[f64], champion: &[f64]) -> R
     }
     let std_error = variance.sqrt();
     let p_value = if std_error > 0.0 {
-        2.0 * Normal::standard().cdf(-(difference / std_error).abs())
+        2.0 * normal_upper_tail((difference / std_error).abs())
     } else {
         f64::from(u8::from(difference == 0.0))
     };

@@ -1,14 +1,13 @@
 //! Differences of any loss or score, row by row.
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, StudentsT};
-use statrs::function::beta::beta_reg;
 
 use super::PairedTest;
 use crate::Result;
-use crate::evaluation::error::in_range_at;
+use crate::evaluation::error::{row_after, value_at};
 use crate::evaluation::interval::confidence_in_range;
 use crate::evaluation::{Interval, Mean, Metric};
+use crate::experiment::special::{student_quantile, student_upper_tail};
 
 /// The mean of the differences of any loss or score, row by row. Merges up to rounding.
 ///
@@ -32,9 +31,9 @@ impl PairedMean {
     /// Adds the values of both models on one row.
     ///
     /// # Errors
-    /// `Data` if a value is not finite.
+    /// `Data` if the difference is not finite or above 1e90 in size.
     pub fn add(&mut self, candidate: f64, champion: f64) -> Result<()> {
-        in_range_at("difference", 0, candidate - champion, f64::MIN, f64::MAX)?;
+        value_at("difference", row_after(self.differences.weight() as u64), candidate - champion)?;
         self.differences.add(candidate - champion, 1.0);
         Ok(())
     }
@@ -55,9 +54,7 @@ impl PairedMean {
         let (difference, std_error) = (self.differences.value()?, self.differences.std_error()?);
         let freedom = self.differences.weight() - 1.0;
         let p_value = if std_error > 0.0 {
-            // Two-sided p of Student's t through the incomplete beta function: no cancellation in the tail.
-            let t = difference / std_error;
-            beta_reg(freedom / 2.0, 0.5, freedom / (freedom + t * t))
+            (2.0 * student_upper_tail((difference / std_error).abs(), freedom)).min(1.0)
         } else {
             f64::from(u8::from(difference == 0.0))
         };
@@ -69,8 +66,8 @@ impl PairedMean {
     pub fn interval(&self, confidence: f64) -> Option<Interval> {
         confidence_in_range(confidence).ok()?;
         let test = self.t_test()?;
-        let student = StudentsT::new(0.0, 1.0, self.differences.weight() - 1.0).ok()?;
-        let reach = student.inverse_cdf(0.5 + confidence / 2.0) * test.std_error;
-        Some(Interval { low: test.difference - reach, high: test.difference + reach, confidence })
+        let quantile = student_quantile(0.5 - confidence / 2.0, self.differences.weight() - 1.0);
+        let reach = quantile * test.std_error;
+        Interval::new(test.difference - reach, test.difference + reach).ok()
     }
 }

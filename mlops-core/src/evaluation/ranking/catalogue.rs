@@ -25,6 +25,7 @@ use crate::{Error, Result};
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Catalogue {
     version: Version<1>,
     users: f64,
@@ -89,10 +90,10 @@ impl Catalogue {
 
     /// Shannon's entropy of the counts, in nats: ln(items) if all are recommended equally often.
     pub fn entropy(&self) -> Option<f64> {
-        let total: u64 = self.counts().sum();
+        let total: f64 = self.counts().map(|count| count as f64).sum();
         let used = self.counts().filter(|&count| count > 0);
-        let terms = used.map(|count| count as f64 / total as f64).map(|share| -share * share.ln());
-        (total > 0).then(|| terms.sum())
+        let terms = used.map(|count| count as f64 / total).map(|share| -share * share.ln());
+        (total > 0.0).then(|| terms.sum())
     }
 
     /// The mean self-information of the recommended items: -log2(popularity / users), in bits; the mean over
@@ -134,6 +135,33 @@ impl Catalogue {
     }
 }
 
+/// A catalogue as it was stored, not yet checked.
+#[derive(Deserialize)]
+struct Stored {
+    version: Version<1>,
+    users: f64,
+    lists: u64,
+    items: Vec<Item>,
+    novelty: Mean,
+    unpopularity: Mean,
+    chosen: Mean,
+}
+
+impl TryFrom<Stored> for Catalogue {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { version, users, lists, items, novelty, unpopularity, chosen } = stored;
+        let popularity: Vec<f64> = items.iter().map(|item| item.popularity).collect();
+        Self::new(&popularity, users)?;
+        let most = lists as f64;
+        if items.iter().any(|item| item.count > lists || !(0.0..=most).contains(&item.share.value())) {
+            return Err(Error::data(format!("an item is in more than all {lists} lists: the state is torn")));
+        }
+        Ok(Self { version, users, lists, items, novelty, unpopularity, chosen })
+    }
+}
+
 impl MetricState for Catalogue {
     /// The numbers of the recommended items.
     type Row = Vec<usize>;
@@ -160,10 +188,10 @@ impl MetricState for Catalogue {
             bits -= (item.popularity.max(0.5) / self.users).log2();
             rare += 1.0 - item.popularity / self.users;
             chosen += item.popularity;
-            item.count += 1;
+            item.count = item.count.saturating_add(1);
             item.share.add(1.0 / length.sqrt());
         }
-        self.lists += 1;
+        self.lists = self.lists.saturating_add(1);
         self.novelty.add(bits / length, 1.0);
         self.unpopularity.add(rare / length, 1.0);
         self.chosen.add(chosen / length, 1.0);
@@ -176,9 +204,9 @@ impl MetricState for Catalogue {
         if popularity(self) != popularity(other) || self.users != other.users {
             return Err(MetricError::Incompatible { what: "catalogues" }.into());
         }
-        self.lists += other.lists;
+        self.lists = self.lists.saturating_add(other.lists);
         for (item, other) in self.items.iter_mut().zip(&other.items) {
-            item.count += other.count;
+            item.count = item.count.saturating_add(other.count);
             item.share.merge(&other.share);
         }
         self.novelty.merge(&other.novelty);
@@ -274,7 +302,8 @@ pub fn serendipity(useful: &[bool], expected: &[bool]) -> Result<Option<f64>> {
 
 fn gini(mut counts: Vec<u64>) -> Option<f64> {
     counts.sort_unstable();
-    let (items, total) = (counts.len() as f64, counts.iter().sum::<u64>() as f64);
+    let items = counts.len() as f64;
+    let total: f64 = counts.iter().map(|&count| count as f64).sum();
     let ranked = counts
         .iter()
         .enumerate()

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use ndarray::{ArrayView1, ArrayView2};
 
 use super::conventions::{Conventions, Ties};
-use super::query::{discount, gain};
+use super::query::{discount, gain, relevance_max};
 use crate::Result;
 use crate::evaluation::error::{MetricError, finite, in_range, same_length};
 
@@ -45,7 +45,7 @@ pub fn ndcg_rows(
     let mut ndcg = Vec::with_capacity(scores.nrows());
     for (relevance, scores) in relevance.rows().into_iter().zip(scores.rows()) {
         let (relevance, scores) = (slice(&relevance), slice(&scores));
-        in_range("relevance", &relevance, 0.0, f64::MAX)?;
+        in_range("relevance", &relevance, 0.0, relevance_max(conventions.gain))?;
         finite("score", &scores)?;
         let ideal = best.ideal(&relevance, &discounts, conventions);
         if ideal <= 0.0 {

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::evaluation::Mean;
 use crate::evaluation::binary::Scored;
 use crate::evaluation::error::same_length;
-use crate::evaluation::metric::{MetricState, Metrics, insert};
+use crate::evaluation::metric::{MetricState, Metrics, Version, insert};
 
 /// Group AUC: the mean over users of the area within the user, each weighted by the number of its rows.
 ///
@@ -26,6 +26,7 @@ use crate::evaluation::metric::{MetricState, Metrics, insert};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gauc {
+    version: Version<1>,
     users: u64,
     mean: Mean,
 }
@@ -61,7 +62,7 @@ impl MetricState for Gauc {
     fn push(&mut self, user: &Self::Row) -> Result<()> {
         let (labels, scores): (Vec<bool>, Vec<f64>) = user.iter().copied().unzip();
         let area = Scored::new(&labels, &scores)?.roc_auc();
-        self.users += 1;
+        self.users = self.users.saturating_add(1);
         if let Some(area) = area {
             self.mean.add(area, user.len() as f64);
         }
@@ -69,7 +70,7 @@ impl MetricState for Gauc {
     }
 
     fn merge(&mut self, other: &Self) -> Result<()> {
-        self.users += other.users;
+        self.users = self.users.saturating_add(other.users);
         self.mean.merge(&other.mean);
         Ok(())
     }

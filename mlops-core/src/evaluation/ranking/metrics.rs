@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::conventions::{Conventions, NoRelevant};
 use super::query::Ranking;
-use crate::Result;
 use crate::evaluation::Mean;
 use crate::evaluation::error::MetricError;
-use crate::evaluation::metric::{MetricState, Metrics, Version, insert};
+use crate::evaluation::metric::{Metric, MetricState, Metrics, Version, insert, insert_share};
+use crate::{Error, Result};
 
 /// How [`RankingMetrics`] measures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,7 @@ impl Default for RankingSettings {
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct RankingMetrics {
     version: Version<1>,
     settings: RankingSettings,
@@ -63,6 +64,30 @@ impl RankingMetrics {
     }
 }
 
+/// Metrics as they were stored, not yet checked.
+#[derive(Deserialize)]
+struct Stored {
+    version: Version<1>,
+    settings: RankingSettings,
+    rows: u64,
+    at: Vec<[Mean; 6]>,
+    whole: [Mean; 2],
+}
+
+impl TryFrom<Stored> for RankingMetrics {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { version, settings, rows, at, whole } = stored;
+        let cutoffs = Self::new(settings.clone())?.at.len();
+        if at.len() != cutoffs {
+            let given = at.len();
+            return Err(Error::data(format!("metrics at {given} cutoffs for settings of {cutoffs}")));
+        }
+        Ok(Self { version, settings, rows, at, whole })
+    }
+}
+
 impl MetricState for RankingMetrics {
     type Row = Ranking;
 
@@ -72,7 +97,7 @@ impl MetricState for RankingMetrics {
         if query.conventions() != self.settings.conventions {
             return Err(MetricError::Incompatible { what: "a ranking into metrics" }.into());
         }
-        self.rows += 1;
+        self.rows = self.rows.saturating_add(1);
         if query.relevant() == 0 && self.settings.conventions.no_relevant == NoRelevant::Skip {
             return Ok(());
         }
@@ -97,7 +122,7 @@ impl MetricState for RankingMetrics {
         if self.settings != other.settings || self.at.len() != other.at.len() {
             return Err(MetricError::Incompatible { what: "ranking metrics" }.into());
         }
-        self.rows += other.rows;
+        self.rows = self.rows.saturating_add(other.rows);
         let means = self.at.iter_mut().flatten().chain(&mut self.whole);
         means.zip(other.at.iter().flatten().chain(&other.whole)).for_each(|(mean, other)| mean.merge(other));
         Ok(())
@@ -111,7 +136,13 @@ impl MetricState for RankingMetrics {
         let mut metrics = Metrics::new();
         for (means, k) in self.at.iter().zip(&self.settings.cutoffs) {
             for (mean, name) in means.iter().zip(NAMES) {
-                insert(&mut metrics, &format!("{name}@{k}"), mean.value(), mean.std_error());
+                let name = format!("{name}@{k}");
+                if name.starts_with("hit_rate") {
+                    let lists = mean.weight();
+                    insert_share(&mut metrics, &name, Metric::share(mean.total(), lists, lists));
+                } else {
+                    insert(&mut metrics, &name, mean.value(), mean.std_error());
+                }
             }
         }
         for (mean, name) in self.whole.iter().zip(["map", "mrr"]) {

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::conventions::{ApDenominator, Conventions, Gain, Ties};
-use crate::Result;
 use crate::evaluation::error::{finite, in_range, same_length};
+use crate::experiment::VALUE_MAX;
+use crate::{Error, Result};
 
 /// A ranked list with the relevance of its items, and the relevance of all items that were judged.
 ///
@@ -39,10 +40,11 @@ impl Ranking {
     /// Without names [`Ties::NameAscending`] and [`Ties::NameDescending`] take the place as the name.
     ///
     /// # Errors
-    /// `Invalid` if the lengths differ, `Data` if a relevance is negative or a number is not finite.
+    /// `Invalid` if the lengths differ, `Data` if a relevance is negative or too large (1000 with exponential gain,
+    /// else 1e90) or a number is not finite.
     pub fn from_scores(relevance: &[f64], scores: &[f64], conventions: Conventions) -> Result<Self> {
         same_length("scores", scores.len(), relevance.len())?;
-        in_range("relevance", relevance, 0.0, f64::MAX)?;
+        in_range("relevance", relevance, 0.0, relevance_max(conventions.gain))?;
         let names: Vec<usize> = (0..scores.len()).collect();
         let order = order(scores, &names, conventions.ties)?;
         let ranked = order.iter().map(|&place| relevance[place]).collect();
@@ -54,17 +56,22 @@ impl Ranking {
     /// An item that is retrieved twice is credited at its better rank alone.
     ///
     /// # Errors
-    /// `Data` if a relevance is negative or a number is not finite.
+    /// `Data` if a relevance is negative or too large, a number is not finite, or an item is judged twice.
     pub fn from_names(
         judged: &[(&str, f64)],
         retrieved: &[(&str, f64)],
         conventions: Conventions,
     ) -> Result<Self> {
         let relevance: Vec<f64> = judged.iter().map(|item| item.1).collect();
-        in_range("relevance", &relevance, 0.0, f64::MAX)?;
+        in_range("relevance", &relevance, 0.0, relevance_max(conventions.gain))?;
         let (names, scores): (Vec<&str>, Vec<f64>) = retrieved.iter().copied().unzip();
         let order = order(&scores, &names, conventions.ties)?;
-        let mut of_name: HashMap<&str, f64> = judged.iter().copied().collect();
+        let mut of_name: HashMap<&str, f64> = HashMap::with_capacity(judged.len());
+        for &(name, relevance) in judged {
+            if of_name.insert(name, relevance).is_some() {
+                return Err(Error::data(format!("item `{name}` is judged twice: keep one judgement")));
+            }
+        }
         let ranked = order.iter().map(|&place| of_name.remove(names[place]).unwrap_or(0.0)).collect();
         Ok(Self::new(ranked, tie_ends(&scores, &order, conventions.ties), &relevance, conventions))
     }
@@ -238,6 +245,14 @@ pub(super) fn gain(gain: Gain, relevance: f64) -> f64 {
     match gain {
         Gain::Linear => relevance,
         Gain::Exponential => relevance.exp2() - 1.0,
+    }
+}
+
+/// The largest relevance whose gains add up without overflow.
+pub(super) fn relevance_max(gain: Gain) -> f64 {
+    match gain {
+        Gain::Linear => VALUE_MAX,
+        Gain::Exponential => 1000.0,
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::metrics::explained;
 use super::{RegressionMetrics, RegressionRow};
 use crate::Result;
-use crate::evaluation::error::{finite, in_range, same_length};
+use crate::evaluation::error::{self, same_length, values};
 use crate::evaluation::metric::MetricState;
 use crate::evaluation::quantile::{quantile_of_sorted, weighted_quantile};
 
@@ -46,21 +46,21 @@ impl<'a> Predicted<'a> {
     /// The rows with these truths and predictions.
     ///
     /// # Errors
-    /// `Invalid` if the lengths differ, `Data` if a value is NaN or infinite.
+    /// `Invalid` if the lengths differ, `Data` if a value is not finite or above 1e90 in size.
     pub fn new(truth: &'a [f64], predicted: &'a [f64]) -> Result<Self> {
         same_length("predictions", predicted.len(), truth.len())?;
-        finite("truth", truth)?;
-        finite("prediction", predicted)?;
+        values("truth", truth)?;
+        values("prediction", predicted)?;
         Ok(Self { truth, predicted, weights: None })
     }
 
     /// The same rows with weights.
     ///
     /// # Errors
-    /// `Invalid` if the lengths differ, `Data` if a weight is negative, NaN or infinite.
+    /// `Invalid` if the lengths differ, `Data` if a weight is negative, not finite or above 1e20.
     pub fn weighted(self, weights: &'a [f64]) -> Result<Self> {
         same_length("weights", weights.len(), self.truth.len())?;
-        in_range("weight", weights, 0.0, f64::MAX)?;
+        error::weights(weights)?;
         Ok(Self { weights: Some(weights), ..self })
     }
 

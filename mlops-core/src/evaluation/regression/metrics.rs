@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::evaluation::binary::ratio;
-use crate::evaluation::error::{MetricError, in_range_at};
+use crate::evaluation::error::{MetricError, row_after, stored_size, value_at, weight_at};
 use crate::evaluation::metric::{MetricState, Metrics, Version, insert};
-use crate::evaluation::moments::Moments;
 use crate::evaluation::{Mean, Sum};
+use crate::{Error, Result};
 
 /// One row: what came true, what was predicted, how much it counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +30,8 @@ impl RegressionRow {
 ///
 /// Gives, where defined: `mse`, `rmse`, `mae`, `max_error`, `mape`, `smape`, `wape`, `msle`, `r2`,
 /// `explained_variance`, `pinball_loss`, `mean_residual`, `residual_std`; standard errors for the means. Merging
-/// agrees up to rounding. Every metric is `None` without rows of weight.
+/// agrees up to rounding. Every metric is `None` without rows of weight. Values are at most 1e90 in size, so that
+/// no square overflows.
 ///
 /// ```
 /// use mlops_core::evaluation::MetricState;
@@ -46,6 +46,7 @@ impl RegressionRow {
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct RegressionMetrics {
     version: Version<1>,
     quantile: f64,
@@ -59,8 +60,8 @@ pub struct RegressionMetrics {
     log_squared: Option<Mean>,
     magnitude: Sum,
     largest: f64,
-    truth: Moments,
-    residual: Moments,
+    truth: Mean,
+    residual: Mean,
 }
 
 impl RegressionMetrics {
@@ -84,8 +85,8 @@ impl RegressionMetrics {
             log_squared: Some(Mean::default()),
             magnitude: Sum::default(),
             largest: 0.0,
-            truth: Moments::default(),
-            residual: Moments::default(),
+            truth: Mean::default(),
+            residual: Mean::default(),
         })
     }
 
@@ -138,12 +139,12 @@ impl RegressionMetrics {
         if self.rows < 2 {
             return None;
         }
-        self.mse().map(|_| explained(self.squared.total(), self.truth.squares))
+        self.mse().map(|_| explained(self.squared.total(), self.truth.squares()))
     }
 
     /// As [`r2`](Self::r2), but a constant error costs nothing: 1 - var(residual) / var(truth).
     pub fn explained_variance(&self) -> Option<f64> {
-        self.mse().map(|_| explained(self.residual.squares, self.truth.squares))
+        self.mse().map(|_| explained(self.residual.squares(), self.truth.squares()))
     }
 
     /// The mean quantile loss: quantile times what was missing, 1 - quantile times what was too much.
@@ -155,12 +156,64 @@ impl RegressionMetrics {
 
     /// The mean of truth minus prediction: above 0 the model predicts too low.
     pub fn mean_residual(&self) -> Option<f64> {
-        self.residual.variance().map(|_| self.residual.mean)
+        self.residual.value()
     }
 
     /// The standard deviation of the residuals around their mean.
     pub fn residual_std(&self) -> Option<f64> {
-        self.residual.variance().map(f64::sqrt)
+        self.residual.value().map(|_| (self.residual.squares() / self.residual.weight()).sqrt())
+    }
+}
+
+/// Metrics as they were stored, not yet checked.
+#[derive(Deserialize)]
+struct Stored {
+    version: Version<1>,
+    quantile: f64,
+    rows: u64,
+    absolute: Mean,
+    squared: Mean,
+    relative: Mean,
+    symmetric: Mean,
+    pinball: Mean,
+    log_squared: Option<Mean>,
+    magnitude: Sum,
+    #[serde(deserialize_with = "stored_size")]
+    largest: f64,
+    truth: Mean,
+    residual: Mean,
+}
+
+impl TryFrom<Stored> for RegressionMetrics {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { version, quantile, rows, magnitude, largest, log_squared, truth, residual, .. } = stored;
+        let Stored { absolute, squared, relative, symmetric, pinball, .. } = stored;
+        Self::new(quantile)?;
+        let weight = truth.weight();
+        let means = [&absolute, &squared, &relative, &symmetric, &pinball, &residual];
+        let torn = means.iter().any(|mean| mean.weight() != weight) || !magnitude.value().is_finite();
+        if torn || (rows == 0 && weight > 0.0) {
+            return Err(Error::data(format!(
+                "the sums of {rows} rows do not fit together: the state is torn"
+            )));
+        }
+        Ok(Self {
+            version,
+            quantile,
+            rows,
+            absolute,
+            squared,
+            relative,
+            symmetric,
+            pinball,
+            log_squared,
+            magnitude,
+            largest,
+            truth,
+            residual,
+        })
     }
 }
 
@@ -168,11 +221,11 @@ impl MetricState for RegressionMetrics {
     type Row = RegressionRow;
 
     fn push(&mut self, &RegressionRow { truth, predicted, weight }: &RegressionRow) -> Result<()> {
-        let row = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        in_range_at("truth", row, truth, f64::MIN, f64::MAX)?;
-        in_range_at("prediction", row, predicted, f64::MIN, f64::MAX)?;
-        in_range_at("weight", row, weight, 0.0, f64::MAX)?;
-        self.rows += 1;
+        let row = row_after(self.rows);
+        value_at("truth", row, truth)?;
+        value_at("prediction", row, predicted)?;
+        weight_at(row, weight)?;
+        self.rows = self.rows.saturating_add(1);
         if weight == 0.0 {
             return Ok(());
         }
@@ -201,7 +254,7 @@ impl MetricState for RegressionMetrics {
         if self.quantile != other.quantile {
             return Err(MetricError::Incompatible { what: "regression metrics" }.into());
         }
-        self.rows += other.rows;
+        self.rows = self.rows.saturating_add(other.rows);
         self.absolute.merge(&other.absolute);
         self.squared.merge(&other.squared);
         self.relative.merge(&other.relative);
@@ -233,17 +286,19 @@ impl MetricState for RegressionMetrics {
             ("mape", &self.relative),
             ("smape", &self.symmetric),
             ("pinball_loss", &self.pinball),
+            ("mean_residual", &self.residual),
         ] {
             insert(&mut metrics, name, mean.value(), mean.std_error());
         }
+        // The delta method: a root moves half as much as what is under it, relative to its size.
+        let of_root = self.rmse().zip(self.squared.std_error()).map(|(root, error)| error / (2.0 * root));
+        insert(&mut metrics, "rmse", self.rmse(), of_root);
         for (name, value) in [
-            ("rmse", self.rmse()),
             ("max_error", self.max_error()),
             ("wape", self.wape()),
             ("msle", self.msle()),
             ("r2", self.r2()),
             ("explained_variance", self.explained_variance()),
-            ("mean_residual", self.mean_residual()),
             ("residual_std", self.residual_std()),
         ] {
             insert(&mut metrics, name, value, None);

@@ -117,7 +117,7 @@ impl TwoRates {
         let reach = |arm: &Proportion| {
             let rate = arm.rate().unwrap_or(0.5);
             proportion_interval(arm.successes(), arm.trials(), confidence, ProportionMethod::Wilson)
-                .map(|wilson| (rate - wilson.low, wilson.high - rate))
+                .map(|wilson| (rate - wilson.lower(), wilson.upper() - rate))
         };
         let (control, treatment) = (reach(&arms.control)?, reach(&arms.treatment)?);
         Ok((estimate - treatment.0.hypot(control.1), estimate + treatment.1.hypot(control.0)))

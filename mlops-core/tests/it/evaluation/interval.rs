@@ -35,8 +35,8 @@ fn shares_agree_with_statsmodels() {
             str::to_owned,
         );
         let interval = proportion_interval(count("x"), count("n"), 1.0 - alpha, method(&name)).unwrap();
-        agree(&case.name, Some(interval.low), &case.expected[0]);
-        agree(&case.name, Some(interval.high), &case.expected[1]);
+        agree(&case.name, Some(interval.lower()), &case.expected[0]);
+        agree(&case.name, Some(interval.upper()), &case.expected[1]);
     }
 }
 
@@ -56,8 +56,8 @@ fn the_bootstrap_agrees_with_scipy_up_to_its_own_noise() {
             let (interval, std_error) = (metric.interval.unwrap(), metric.std_error.unwrap());
             let expected = |index: usize| case.expected[field][index].as_f64().unwrap();
             // A quantile of 2000 draws at .025 is known to about .06 standard errors, in each of the two runs.
-            assert!((interval.low - expected(0)).abs() < 0.25 * expected(2), "{field} {interval:?}");
-            assert!((interval.high - expected(1)).abs() < 0.25 * expected(2), "{field} {interval:?}");
+            assert!((interval.lower() - expected(0)).abs() < 0.25 * expected(2), "{field} {interval:?}");
+            assert!((interval.upper() - expected(1)).abs() < 0.25 * expected(2), "{field} {interval:?}");
             assert!((std_error / expected(2) - 1.0).abs() < 0.08, "{field} {std_error}");
             assert_eq!(bootstrap.metric(values.len(), mean).unwrap(), metric);
         }
@@ -77,7 +77,7 @@ fn the_bootstrap_covers_what_it_promises() {
             |rows: &[usize]| Some(rows.iter().map(|&row| values[row]).sum::<f64>() / rows.len() as f64);
         let bootstrap = Bootstrap::new(seed.derive(&format!("{run}"))).resamples(200).confidence(0.9);
         let interval = bootstrap.metric(rows, mean).unwrap().interval.unwrap();
-        covered += u32::from(interval.low <= 1.0 && 1.0 <= interval.high);
+        covered += u32::from(interval.lower() <= 1.0 && 1.0 <= interval.upper());
     }
     // The nominal 270 of 300 less four standard deviations; small samples of skewed data fall a little short.
     assert!((249..=291).contains(&covered), "{covered}");
@@ -97,7 +97,7 @@ fn the_poisson_bootstrap_finds_the_standard_error() {
     // The standard deviation of 400 draws is known to 1 / sqrt(800) = 3.5 %.
     assert!((found / known - 1.0).abs() < 0.15, "{found} {known}");
     let interval = metric.interval.unwrap();
-    assert!(((interval.high - interval.low) / (2.0 * 1.96 * known) - 1.0).abs() < 0.2);
+    assert!(((interval.upper() - interval.lower()) / (2.0 * 1.96 * known) - 1.0).abs() < 0.2);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn bad_settings_are_refused() {
     assert_eq!(rarely.err().map(|error| error.kind()), Some(ErrorKind::Data));
     let constant = bootstrap.metric(9, |_| Some(4.0)).unwrap();
     assert_eq!(
-        (constant.std_error, constant.interval.map(|i| (i.low, i.high))),
+        (constant.std_error, constant.interval.map(|i| (i.lower(), i.upper()))),
         (Some(0.0), Some((4.0, 4.0)))
     );
 

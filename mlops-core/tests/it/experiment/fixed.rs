@@ -16,7 +16,7 @@ proptest! {
     #[test]
     fn welch_is_dual_and_blind_to_the_unit(
         a in prop::collection::vec(-10.0..10.0, 3..40), b in prop::collection::vec(-10.0..10.0, 3..40),
-        alpha in 0.001..0.9, null in -5.0..5.0, exponent in -100_i32..100,
+        alpha in 0.001..0.9, null in -5.0..5.0, exponent in -80_i32..80,
     ) {
         let unit = 10_f64.powi(exponent);
         let arms = |unit: f64| {

@@ -41,6 +41,8 @@ fn mixture_ratio_matches_the_formula() {
     let test = MeanDifference {
         allocation: Allocation::Fixed,
         scale: Scale::Effect(case["input"]["tau2"].as_f64().unwrap().sqrt()),
+        warm_up_rows: 2,
+        skewness_guard: false,
         ..Default::default()
     };
     let answer = test.compare(&TwoArm::new(moments("a"), moments("b"))).unwrap();
@@ -124,7 +126,13 @@ fn asymptotic_sequence_matches_the_formula() {
     let case = fixed_case("asymptotic_confidence_sequence");
     let number = |name: &str| case["input"][name].as_f64().unwrap();
     let moments = Moments::of(numbers(&case["input"]["x"])).unwrap();
-    let test = AsymptoticMean { alpha: number("alpha"), rho: number("rho"), ..Default::default() };
+    let test = AsymptoticMean {
+        alpha: number("alpha"),
+        rho: number("rho"),
+        warm_up_rows: 2,
+        skewness_guard: false,
+        ..Default::default()
+    };
     let answer = test.compare(&moments).unwrap();
     close(answer.estimate.unwrap(), case["expected"]["mean"].as_f64().unwrap(), 1e-12);
     close(0.5 * answer.interval.width(), case["expected"]["radius"].as_f64().unwrap(), 1e-12);

@@ -1,15 +1,19 @@
 //! Special functions: statrs where it is accurate to 1e-13, libm where it is not (its `erfc` has 5e-11 at 7).
 
-use libm::{erfc, lgamma as ln_gamma};
-use statrs::function::beta::beta_reg;
+mod beta;
+mod gamma;
+
+pub(crate) use beta::{beta_quantile, beta_reg};
+pub(crate) use gamma::{deviance, ln_incomplete_gamma_scaled, stirling_error};
+
+use libm::erfc;
 use statrs::function::erf::erfc_inv;
-use statrs::function::gamma::gamma_lr;
 
 use super::roots::solve;
 use std::f64::consts::{FRAC_1_SQRT_2, PI, SQRT_2};
 
 /// `ln Phi(x)`, accurate in both tails.
-pub(super) fn ln_normal_cdf(x: f64) -> f64 {
+pub(crate) fn ln_normal_cdf(x: f64) -> f64 {
     if x > 0.0 {
         (-0.5 * erfc(x * FRAC_1_SQRT_2)).ln_1p()
     } else if x > -30.0 {
@@ -23,17 +27,17 @@ pub(super) fn ln_normal_cdf(x: f64) -> f64 {
 }
 
 /// `phi(x) / Phi(x)`.
-pub(super) fn normal_pdf_over_cdf(x: f64) -> f64 {
+pub(crate) fn normal_pdf_over_cdf(x: f64) -> f64 {
     (-0.5 * x * x - 0.5 * (2.0 * PI).ln() - ln_normal_cdf(x)).exp()
 }
 
 /// `P(Z > z)` of the standard normal law.
-pub(super) fn normal_upper_tail(z: f64) -> f64 {
+pub(crate) fn normal_upper_tail(z: f64) -> f64 {
     0.5 * erfc(z * FRAC_1_SQRT_2)
 }
 
 /// The `z` with `P(Z > z) = tail`, for a tail within (0, 1).
-pub(super) fn normal_quantile(tail: f64) -> f64 {
+pub(crate) fn normal_quantile(tail: f64) -> f64 {
     let mut z = SQRT_2 * erfc_inv(2.0 * tail);
     // Two of Newton's steps take statrs' 1e-10 to full precision.
     for _ in 0..2 {
@@ -44,13 +48,35 @@ pub(super) fn normal_quantile(tail: f64) -> f64 {
 }
 
 /// `P(T > t)` of Student's law.
-pub(super) fn student_upper_tail(t: f64, degrees: f64) -> f64 {
-    let outside = beta_reg(0.5 * degrees, 0.5, degrees / (degrees + t * t));
-    if t >= 0.0 { 0.5 * outside } else { 1.0 - 0.5 * outside }
+pub(crate) fn student_upper_tail(t: f64, degrees: f64) -> f64 {
+    if t < 0.0 {
+        return 1.0 - student_upper_tail(-t, degrees);
+    }
+    if degrees >= 1e3 {
+        return normal_upper_tail(student_as_normal(t, degrees));
+    }
+    let square = t * t;
+    if square.is_infinite() {
+        return 0.0;
+    }
+    0.5 * beta_reg(0.5 * degrees, 0.5, degrees / (degrees + square), square / (degrees + square))
+}
+
+/// The normal deviate with the tail of a Student deviate `t >= 0`, for a thousand degrees and above.
+///
+/// Source: G. W. Hill, "Student's t-distribution", algorithm 395, 1970.
+fn student_as_normal(t: f64, degrees: f64) -> f64 {
+    let a = degrees - 0.5;
+    let b = 48.0 * a * a;
+    let square = a * (t * (t / degrees)).ln_1p();
+    let z = square.sqrt();
+    let second =
+        (((-0.4 * square - 3.3) * square - 24.0) * square - 85.5) / (0.8 * square * square + 100.0 + b);
+    ((second + square + 3.0) / b + 1.0) * z
 }
 
 /// The `t` with `P(T > t) = tail`, for a tail within (0, 1).
-pub(super) fn student_quantile(tail: f64, degrees: f64) -> f64 {
+pub(crate) fn student_quantile(tail: f64, degrees: f64) -> f64 {
     if tail > 0.5 {
         return -student_quantile(1.0 - tail, degrees);
     }
@@ -62,33 +88,8 @@ pub(super) fn student_quantile(tail: f64, degrees: f64) -> f64 {
     solve(0.0, high, excess)
 }
 
-/// `x ln y` with `0 ln 0 = 0`.
-pub(super) fn x_ln_y(x: f64, y: f64) -> f64 {
-    if x == 0.0 { 0.0 } else { x * y.ln() }
-}
-
-/// The log of the rising factorial `a (a + 1) ... (a + n - 1) = Gamma(a + n) / Gamma(a)`.
-pub(super) fn ln_rising(a: f64, n: f64) -> f64 {
-    if n == 0.0 { 0.0 } else { ln_gamma(a + n) - ln_gamma(a) }
-}
-
-/// `ln(gamma(a, x) / x^a)`, the lower incomplete gamma function without its steep factor, for `a, x > 0`.
-pub(super) fn ln_incomplete_gamma_scaled(a: f64, x: f64) -> f64 {
-    if x >= a + 1.0 {
-        // P is at least a third here, so that its logarithm is harmless.
-        return ln_gamma(a) + gamma_lr(a, x).ln() - a * x.ln();
-    }
-    let (mut term, mut sum, mut k) = (1.0 / a, 1.0 / a, 0.0);
-    while term > 1e-17 * sum {
-        k += 1.0;
-        term *= x / (a + k);
-        sum += term;
-    }
-    sum.ln() - x
-}
-
 /// Riemann's zeta function for `s > 1`, by the Euler-Maclaurin sum.
-pub(super) fn zeta(s: f64) -> f64 {
+pub(crate) fn zeta(s: f64) -> f64 {
     const N: f64 = 16.0;
     let head: f64 = (1..16).map(|n| f64::from(n).powf(-s)).sum();
     // B_2k / (2k)!
