@@ -206,11 +206,13 @@ impl Rule {
             Check::AtLeast(limit) | Check::AtMost(limit) if limit.is_nan() => {
                 return refused("the limit is NaN: give a number".to_owned());
             }
-            Check::Between(low, high) if !(low <= high) => {
+            Check::Between(low, high) if low > high || low.is_nan() || high.is_nan() => {
                 return refused(format!("nothing lies between {low} and {high}: give the lower limit first"));
             }
             // A negative margin would turn the rule round.
-            Check::NoWorseThan { margin, .. } | Check::BetterThan { margin, .. } if !(margin >= 0.0) => {
+            Check::NoWorseThan { margin, .. } | Check::BetterThan { margin, .. }
+                if margin < 0.0 || margin.is_nan() =>
+            {
                 return refused(format!("the margin is {margin}: want 0 or above"));
             }
             _ => {}
