@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, UInt64Array, new_null_array};
-use arrow_cast::display::array_value_to_string;
-use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::DataType;
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
+use arrow_schema::ArrowError;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use super::{Cells, Column, ColumnKind, Fingerprint, TableSchema, Value};
+use super::conform::conform;
+use super::{Cells, Fingerprint, TableSchema, Value};
 use crate::{Digest, Error, Result};
 
 /// Arrow batches that fit a [`TableSchema`]: the right columns, of the right kinds, in its order.
 ///
-/// Cheap to clone: batches are shared, not copied. Equal data sets have equal batches; whether two have the same rows,
-/// however they are cut, their [fingerprints](Self::fingerprint) tell.
+/// Cheap to clone: batches are shared, not copied. `==` compares the batches one by one: the same rows cut into other
+/// batches are not equal. Compare [`fingerprint`](Self::fingerprint)s for that.
 ///
 /// ```
 /// use mlops_core::data::{Column, ColumnKind, Dataset, TableSchema};
@@ -41,12 +38,11 @@ pub struct Dataset {
 impl Dataset {
     /// The batches, each brought to the schema: columns are found by name, put into order and cast. A cast that
     /// would cut a fraction or turn a number into another truth value is refused; whole numbers beyond 2^53 are
-    /// rounded in columns of floats, and times to microseconds. A time in a column of integers is its
-    /// microseconds. Columns that the schema does not name are
-    /// dropped.
+    /// rounded in columns of floats, and times to microseconds. Times as numbers, and numbers as times, are
+    /// microseconds since 1970. Columns that the schema does not name are dropped.
     ///
     /// # Errors
-    /// `Data` if a column is missing or there twice, a value cannot be cast, or a required cell is missing.
+    /// `Data` if a column is missing or comes twice, a value cannot be cast, or a required cell is missing.
     pub fn new(
         schema: impl Into<Arc<TableSchema>>,
         batches: impl IntoIterator<Item = RecordBatch>,
@@ -88,14 +84,14 @@ impl Dataset {
     /// One column as one array; copies only if there is more than one batch.
     ///
     /// # Errors
-    /// `NotFound` if the schema has no such column.
+    /// `NotFound` if the schema has no such column, `Unsupported` if its texts are longer than 2 GiB in all.
     pub fn column(&self, name: &str) -> Result<ArrayRef> {
         let index = self.schema.index_of(name)?;
         let pieces: Vec<&dyn Array> = self.batches.iter().map(|batch| batch.column(index).as_ref()).collect();
         match &pieces[..] {
             [] => Ok(arrow_array::new_empty_array(&self.schema.columns()[index].kind.data_type())),
             [_] => Ok(Arc::clone(self.batches[0].column(index))),
-            _ => Ok(concat(&pieces)?),
+            _ => concat(&pieces).map_err(|error| too_long(name, error)),
         }
     }
 
@@ -144,7 +140,8 @@ impl Dataset {
     /// The rows at these places, in this order; a place may occur more than once.
     ///
     /// # Errors
-    /// `Invalid` if a place is not below [`rows`](Self::rows).
+    /// `Invalid` if a place is not below [`rows`](Self::rows), `Unsupported` if the texts of a column are longer than
+    /// 2 GiB in all.
     pub fn take(&self, places: &[usize]) -> Result<Self> {
         let rows = self.rows();
         if let Some(place) = places.iter().find(|place| **place >= rows) {
@@ -155,11 +152,14 @@ impl Dataset {
         }
         let places: UInt64Array = places.iter().map(|place| *place as u64).collect();
         let names = self.schema.columns().iter().map(|column| &column.name);
-        let columns = names
-            .map(|name| Ok(take(self.column(name)?.as_ref(), &places, None)?))
-            .collect::<Result<Vec<_>>>()?;
+        let columns = names.map(|name| self.taken(name, &places)).collect::<Result<Vec<_>>>()?;
         let batch = RecordBatch::try_new(self.schema.to_arrow(), columns)?;
         Ok(Self { schema: Arc::clone(&self.schema), batches: vec![batch] })
+    }
+
+    /// The cells of one column at these places; missing where the place is.
+    pub(super) fn taken(&self, name: &str, places: &UInt64Array) -> Result<ArrayRef> {
+        take(self.column(name)?.as_ref(), places, None).map_err(|error| too_long(name, error))
     }
 
     /// The rows for which `keep` is true; it sees the cells in the order of the schema.
@@ -202,6 +202,9 @@ impl Dataset {
 
     /// The version of the data: the same rows give the same digest, however they are cut into batches,
     /// files or formats. See [`Fingerprint`].
+    ///
+    /// The digest of the data set as an artifact of a pipeline is another number: it covers roles, ranges and
+    /// categories of the schema too.
     pub fn fingerprint(&self) -> Digest {
         let mut fingerprint = Fingerprint::new(&self.schema);
         for batch in &self.batches {
@@ -211,82 +214,15 @@ impl Dataset {
     }
 }
 
-/// Brings one batch to the schema. `first_row` is where it starts in the table, for messages.
-pub(super) fn conform(schema: &TableSchema, batch: &RecordBatch, first_row: usize) -> Result<RecordBatch> {
-    let columns = schema.columns().iter().map(|column| {
-        let name = &column.name;
-        let Some(array) = batch.column_by_name(name) else {
-            let have: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-            return Err(Error::data(format!("column `{name}` is missing: the data has {}", have.join(", "))));
-        };
-        if batch.schema_ref().fields().iter().filter(|field| field.name() == name).count() > 1 {
-            return Err(Error::data(format!("the data has two columns `{name}`: rename one")));
-        }
-        let want = column.kind.data_type();
-        let array =
-            if *array.data_type() == want { Arc::clone(array) } else { cast(column, array, first_row)? };
-        if !column.nullable
-            && let Some(nulls) = array.nulls()
-            && let Some(row) = nulls.iter().position(|valid| !valid)
-        {
-            let row = first_row + row;
-            return Err(Error::data(format!(
-                "column `{name}` is required, its cell in row {row} is missing"
-            )));
-        }
-        Ok(array)
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(schema.to_arrow(), columns)?)
-}
-
-/// Casts a column to its kind, or names the first cell that does not fit.
-fn cast(column: &Column, array: &ArrayRef, first_row: usize) -> Result<ArrayRef> {
-    let Column { name, kind, .. } = column;
-    let found = array.data_type();
-    let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let unlike = |error| {
-        Error::data(format!("column `{name}` should be {kind}, the data has {found}")).with_source(error)
-    };
-    let array = &match found {
-        DataType::Null => return Ok(new_null_array(&kind.data_type(), array.len())),
-        DataType::Dictionary(_, values) => arrow_cast::cast(array, values).map_err(unlike)?,
-        // Every time is in microseconds here, as a number too.
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 if *kind == ColumnKind::Integer => {
-            arrow_cast::cast(array, &ColumnKind::Timestamp.data_type()).map_err(unlike)?
-        }
-        _ => Arc::clone(array),
-    };
-    let cast = cast_with_options(array, &kind.data_type(), &lenient).map_err(unlike)?;
-    let rounded = Rounded::new(array, &cast)?;
-    let fits = |row: &usize| array.is_null(*row) || (cast.is_valid(*row) && !rounded.at(*row));
-    match (0..array.len()).find(|row| !fits(row)) {
-        None => Ok(cast),
-        Some(row) => {
-            let value = array_value_to_string(array, row)?;
-            let row = first_row + row;
-            Err(Error::data(format!("column `{name}` should be {kind}, its cell in row {row} is `{value}`")))
-        }
-    }
-}
-
-/// Finds the cells whose number a cast changed: 1.5 to an integer, 2 to a truth value.
-struct Rounded(Option<(Float64Array, Float64Array)>);
-
-impl Rounded {
-    fn new(before: &ArrayRef, after: &ArrayRef) -> Result<Self> {
-        let narrows =
-            matches!(after.data_type(), DataType::Int64 | DataType::Boolean | DataType::Timestamp(..));
-        if !(narrows && before.data_type().is_numeric()) {
-            return Ok(Self(None));
-        }
-        let floats = |array| -> Result<Float64Array> {
-            Ok(arrow_cast::cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
-        };
-        Ok(Self(Some((floats(before)?, floats(after)?))))
-    }
-
-    fn at(&self, row: usize) -> bool {
-        self.0.as_ref().is_some_and(|(before, after)| before.value(row) != after.value(row))
+/// Says which column is too long for one array.
+#[cold]
+fn too_long(name: &str, error: ArrowError) -> Error {
+    match error {
+        ArrowError::OffsetOverflowError(_) => Error::unsupported(format!(
+            "the texts of column `{name}` are longer than 2 GiB in all, which one Arrow array cannot hold: take fewer \
+             rows, or go through `batches`"
+        ))
+        .with_source(error),
+        error => error.into(),
     }
 }

@@ -2,7 +2,7 @@
 
 use arrow_array::{Array, RecordBatch};
 
-use super::dataset::conform;
+use super::conform::conform;
 use super::{Cells, TableSchema, Value};
 use crate::{Digest, Digester, Result};
 

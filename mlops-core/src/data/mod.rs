@@ -9,6 +9,7 @@
 //! - [`Value`] and [`Cells`]: single cells, for requests and row-wise code.
 
 mod cells;
+mod conform;
 mod dataset;
 mod file;
 mod fingerprint;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{RecordBatch, UInt64Array};
-use arrow_select::take::take;
 
 use super::{Dataset, TableSchema, Value};
 use crate::{Error, Result, Timestamp};
@@ -102,8 +101,8 @@ impl PointInTime {
     /// `age_max`; missing where there are none.
     ///
     /// # Errors
-    /// `NotFound` if a column is missing, `Invalid` if a key or time column has the wrong kind or an added column
-    /// the name of one of the spine, `Data` if a time is missing.
+    /// `NotFound` if a column is missing, `Invalid` if a key or time column has the wrong kind or not that of the
+    /// other table, or an added column has the name of one of the spine, `Data` if a time is missing.
     pub fn features(
         &self,
         spine: &Dataset,
@@ -250,7 +249,7 @@ impl PointInTime {
         let mut arrays =
             columns.iter().map(|column| spine.column(&column.name)).collect::<Result<Vec<_>>>()?;
         for column in added {
-            arrays.push(take(other.column(&column.name)?.as_ref(), places, None)?);
+            arrays.push(other.taken(&column.name, places)?);
             let mut column = column.clone();
             column.name = format!("{}{}", self.prefix, column.name);
             column.nullable = true;

@@ -100,7 +100,7 @@ pub struct Column {
     pub role: Role,
     /// Whether cells may be missing.
     pub nullable: bool,
-    /// The smallest and largest number allowed, both included.
+    /// The smallest and largest number allowed, both included; of a time, its microseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "range")]
     pub range: Option<(f64, f64)>,
     /// The only texts allowed, if they are known.

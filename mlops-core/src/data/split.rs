@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rand::RngExt as _;
 use rand::seq::SliceRandom;
 
 use super::{Dataset, Value};
@@ -14,12 +13,12 @@ use crate::{Digester, Error, Result, Seed};
 pub enum Split<'a> {
     /// By chance alone.
     Random,
-    /// By chance within each value of a column, so that every part has its share of each class. The rows of a class
-    /// that do not come out even are dealt by chance: of many small classes each part has its share on average.
+    /// By chance within each value of a column, so that every part has its share of each class, to less than a row
+    /// each way; missing is a class too.
     Stratified(&'a str),
     /// All rows with one value of a column go together, by a hash of that value: a user is never in two
-    /// parts, and stays in its part when rows are added. Rows without a value are one group: drop or fill them
-    /// first if they do not belong together.
+    /// parts, and stays in its part when rows are added. A row without a value is a group of its own, by a hash of
+    /// its place.
     Group(&'a str),
     /// By the order of a column: the oldest rows first. Equal times stay together, in the earlier part.
     Time(&'a str),
@@ -29,7 +28,7 @@ impl Dataset {
     /// Cuts the rows into parts of these fractions. The rows of each part keep their order.
     ///
     /// The same rows, fractions and seed give the same parts. `Random` and `Stratified` are within a row of the
-    /// fractions, the latter in each class; `Group` meets fractions on average over many groups; `Time` takes no notice of the seed.
+    /// fractions, the latter in each class, and a few rows in all; `Group` meets fractions on average over many groups; `Time` takes no notice of the seed.
     ///
     /// ```
     /// use mlops_core::data::{Column, ColumnKind, Dataset, Split, TableSchema};
@@ -50,10 +49,10 @@ impl Dataset {
     pub fn split<const N: usize>(&self, by: Split<'_>, fractions: [f64; N], seed: Seed) -> Result<[Self; N]> {
         check(&fractions)?;
         let part_of_row = match by {
-            Split::Random => deal(&[(0..self.rows()).collect()], self.rows(), &fractions, seed),
+            Split::Random => deal(vec![(0..self.rows()).collect()], self.rows(), &fractions, seed),
             Split::Stratified(column) => {
-                let strata: Vec<_> = self.rows_by_value(column)?.into_values().collect();
-                deal(&strata, self.rows(), &fractions, seed)
+                let strata = self.rows_by_value(column)?.into_values().collect();
+                deal(strata, self.rows(), &fractions, seed)
             }
             Split::Group(column) => self.parts_by_group(column, &fractions, seed)?,
             Split::Time(column) => self.parts_by_time(column, &fractions)?,
@@ -80,16 +79,25 @@ impl Dataset {
     }
 
     fn parts_by_group(&self, column: &str, fractions: &[f64], seed: Seed) -> Result<Vec<usize>> {
-        let mut part_of_row = vec![0; self.rows()];
-        for (key, rows) in self.rows_by_value(column)? {
+        let part = |key: &[u8]| {
             let mut digester = Digester::new();
             digester.update(seed.value().to_le_bytes());
-            digester.update(&key);
+            digester.update(key);
             let mut head = [0; 8];
             head.copy_from_slice(&digester.finish().as_bytes()[..8]);
             let uniform = (u64::from_le_bytes(head) >> 11) as f64 / (1_u64 << 53) as f64;
-            let part = part_at(fractions, uniform);
-            rows.into_iter().for_each(|row| part_of_row[row] = part);
+            part_at(fractions, uniform)
+        };
+        let mut part_of_row = vec![0; self.rows()];
+        for (group, rows) in self.rows_by_value(column)? {
+            if group == key(Value::Missing) {
+                for row in rows {
+                    part_of_row[row] = part(&[&group, &(row as u64).to_le_bytes()[..]].concat());
+                }
+            } else {
+                let part = part(&group);
+                rows.into_iter().for_each(|row| part_of_row[row] = part);
+            }
         }
         Ok(part_of_row)
     }
@@ -123,18 +131,33 @@ fn check(fractions: &[f64]) -> Result<()> {
     Err(Error::invalid(format!("the fractions {fractions:?} of a split must be positive and add up to 1")))
 }
 
-/// Shuffles each stratum and cuts it at the fractions. Where that does not come out even, chance decides for each
-/// stratum, so that many small ones do not all round to one side.
-fn deal(strata: &[Vec<usize>], rows: usize, fractions: &[f64], seed: Seed) -> Vec<usize> {
+/// Shuffles each stratum and cuts it at the fractions. Rows that are left over when each part has its whole ones go
+/// to the parts that have had least so far: so parts have their size also over many small strata.
+fn deal(mut strata: Vec<Vec<usize>>, rows: usize, fractions: &[f64], seed: Seed) -> Vec<usize> {
+    /// More than `rows * fraction` is off by rounding, less than anybody asks for.
+    const ROUNDING: f64 = 1e-6;
     let mut rng = seed.rng();
+    // Else the first values of the column would always go to the largest part.
+    strata.shuffle(&mut rng);
     let mut part_of_row = vec![0; rows];
-    for stratum in strata {
-        let mut shuffled = stratum.clone();
-        shuffled.shuffle(&mut rng);
-        let offset = if strata.len() == 1 { 0.5 } else { rng.random::<f64>() };
-        for (rank, row) in shuffled.into_iter().enumerate() {
-            part_of_row[row] = part_at(fractions, (rank as f64 + offset) / stratum.len() as f64);
+    let mut owed = vec![0.0; fractions.len()];
+    for mut stratum in strata {
+        stratum.shuffle(&mut rng);
+        let shares: Vec<f64> = fractions.iter().map(|fraction| fraction * stratum.len() as f64).collect();
+        let mut sizes: Vec<usize> = shares.iter().map(|share| (share + ROUNDING) as usize).collect();
+        owed.iter_mut()
+            .zip(&shares)
+            .zip(&sizes)
+            .for_each(|((owed, share), size)| *owed += share - *size as f64);
+        let mut neediest: Vec<usize> = (0..fractions.len()).collect();
+        neediest.sort_by(|a, b| owed[*b].total_cmp(&owed[*a]));
+        let left = stratum.len().saturating_sub(sizes.iter().sum());
+        for part in neediest.into_iter().take(left) {
+            sizes[part] += 1;
+            owed[part] -= 1.0;
         }
+        let parts = sizes.iter().enumerate().flat_map(|(part, size)| std::iter::repeat_n(part, *size));
+        stratum.into_iter().zip(parts).for_each(|(row, part)| part_of_row[row] = part);
     }
     part_of_row
 }

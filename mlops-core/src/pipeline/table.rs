@@ -22,8 +22,8 @@ use crate::{Error, Result};
 /// An Arrow batch as an artifact: written as an Arrow IPC stream. A table with a schema that says what its
 /// columns mean is a [`Dataset`], which is an artifact itself.
 ///
-/// Two tables with the same rows, types and names have the same digest; what lies under missing cells
-/// counts too.
+/// Two tables with the same buffers, types and names have the same digest: what lies under missing cells and past
+/// the end of a bitmap counts too. Take a [`Dataset`] where the same rows must have the same digest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table(pub RecordBatch);
 

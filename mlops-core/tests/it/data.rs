@@ -1,7 +1,12 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
+use arrow_array::types::Int8Type;
+use arrow_array::{
+    Array, ArrayRef, Date32Array, DictionaryArray, DurationMillisecondArray, Float64Array, Int32Array,
+    NullArray, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, TimestampSecondArray,
+};
 use mlops_core::data::{Column, ColumnKind, Dataset, Role, Rule, Scan, Split, TableSchema};
 use mlops_core::{ErrorKind, Seed};
 use proptest::prelude::*;
@@ -46,8 +51,12 @@ fn bad_tables_are_named_by_column_row_and_value() {
         assert!(format!("{error:#}").contains(message), "{error:#}");
     };
     let header = "user,amount,clicks,time,bought\n";
-    check("", ErrorKind::Data, "column `user` is missing");
-    check("user,amount\nann,1\n", ErrorKind::Data, "column `clicks` is missing: the data has user, amount");
+    check("", ErrorKind::Data, "`time`, `bought` are missing: the data has none");
+    check(
+        "user,amount,time,bought\nann,1\n",
+        ErrorKind::Data,
+        "column `clicks` is missing: the data has user,",
+    );
     check(&format!("{header}ann,1,1,,1\nann,lots,1,,1\n"), ErrorKind::Data, "its cell in row 1 is `lots`");
     check(&format!("{header}ann,1,1.5,,1\n"), ErrorKind::Data, "column `clicks` should be integer");
     check(&format!("{header}ann,1,1,,\n"), ErrorKind::Data, "column `bought` is required, its cell in row 0");
@@ -70,50 +79,82 @@ fn casts_that_would_change_a_number_are_refused() {
     assert!(two.unwrap_err().to_string().contains("row 2 is `2`"));
 }
 
-/// What other tools write: categories of numbers, columns without any value, times in other units.
+/// One column `x`, brought to a kind: its cells as text, or the message.
+fn brought(kind: ColumnKind, array: ArrayRef) -> Result<Vec<String>, String> {
+    let schema = TableSchema::new([Column::new("x", kind)]).unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable([("x", array, true)]).unwrap();
+    let data = Dataset::new(schema, [batch]).map_err(|error| format!("{error:#}"))?;
+    let mut cells = Vec::new();
+    data.for_each_row(|_, row| {
+        cells.push(row[0].to_string());
+        Ok(())
+    })
+    .unwrap();
+    Ok(cells)
+}
+
 #[test]
-fn encodings_of_other_tools_are_read_as_what_they_mean() {
-    use arrow_array::{
-        DictionaryArray, Int8Array, Int64Array, NullArray, TimestampMillisecondArray,
-        TimestampNanosecondArray,
+fn each_kind_takes_what_is_its_own() {
+    use ColumnKind::{Boolean, Float, Integer, Text, Timestamp};
+    let floats = |cells: &[f64]| -> ArrayRef { Arc::new(Float64Array::from(cells.to_vec())) };
+    let dictionary = |places: Vec<Option<i8>>, values: ArrayRef| -> ArrayRef {
+        Arc::new(DictionaryArray::<Int8Type>::try_new(places.into(), values).unwrap())
     };
-    let read = |kind, array: ArrayRef| {
-        let schema = TableSchema::new([Column::new("x", kind)]).unwrap();
-        Dataset::new(schema, [RecordBatch::try_from_iter_with_nullable([("x", array, true)]).unwrap()])
+    let refused = |kind, array, message: &str| {
+        let error = brought(kind, array).unwrap_err();
+        assert!(error.contains(message), "{error}");
     };
-    let coded = |values: ArrayRef| -> ArrayRef {
-        let keys = Int8Array::from(vec![Some(0), Some(1), None, Some(0)]);
-        Arc::new(DictionaryArray::try_new(keys, values).unwrap())
-    };
-    let floats = coded(Arc::new(Float64Array::from(vec![Some(2.0), Some(1.5)])));
-    let error = read(ColumnKind::Integer, floats.clone()).unwrap_err();
-    assert!(error.to_string().contains("row 1 is `1.5`"), "{error}");
-    assert!(read(ColumnKind::Boolean, floats.clone()).is_err());
-    assert_eq!(read(ColumnKind::Float, floats).unwrap().numbers("x").unwrap()[..2], [2.0, 1.5]);
-    let with_null = coded(Arc::new(Int64Array::from(vec![None, Some(4)])));
-    let numbers = read(ColumnKind::Integer, with_null).unwrap().numbers("x").unwrap();
-    assert!(numbers[0].is_nan() && numbers[1] == 4.0 && numbers[2].is_nan());
-    for kind in [ColumnKind::Float, ColumnKind::Text, ColumnKind::Timestamp] {
-        let data = read(kind, Arc::new(NullArray::new(3))).unwrap();
-        assert_eq!(data.column("x").unwrap().null_count(), 3);
+    refused(Timestamp, floats(&[1.0, 1.7]), "should be timestamp, its cell in row 1 is `1.7`");
+    assert_eq!(brought(Timestamp, floats(&[1.0, -2.0])).unwrap(), ["1", "-2"]);
+
+    let half = || dictionary(vec![Some(0), Some(1), None], floats(&[1.0, 1.5]));
+    refused(Integer, half(), "row 1 is `1.5`");
+    refused(Timestamp, half(), "row 1 is `1.5`");
+    refused(Boolean, dictionary(vec![Some(1)], floats(&[1.0, 2.0])), "row 0 is `2.0`");
+    assert_eq!(brought(Float, half()).unwrap(), ["1", "1.5", "missing"]);
+    let unused = dictionary(vec![Some(0), Some(0)], floats(&[1.0, 1.5]));
+    assert_eq!(brought(Integer, unused).unwrap(), ["1", "1"]);
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("3"), None]));
+    for kind in [Integer, Text] {
+        let cells = brought(kind, dictionary(vec![Some(0), Some(1)], Arc::clone(&texts))).unwrap();
+        assert_eq!(cells[1], "missing", "a missing value of a dictionary");
     }
-    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_700_000_000_000_000_000]));
-    let millis: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![1_700_000_000_000]));
-    for times in [nanos, millis] {
-        for kind in [ColumnKind::Integer, ColumnKind::Timestamp] {
-            assert_eq!(read(kind, times.clone()).unwrap().numbers("x").unwrap(), [1.7e15]);
+    for kind in [Integer, Text, Boolean, Timestamp, Float] {
+        assert_eq!(brought(kind, Arc::new(NullArray::new(2))).unwrap(), ["missing", "missing"], "{kind}");
+    }
+
+    for array in [
+        Arc::new(TimestampNanosecondArray::from(vec![3_000_000_000])) as ArrayRef,
+        Arc::new(TimestampMillisecondArray::from(vec![3_000])),
+        Arc::new(TimestampMicrosecondArray::from(vec![3_000_000]).with_timezone("+02:00")),
+        Arc::new(TimestampSecondArray::from(vec![3]).with_timezone("+02:00")),
+        dictionary(vec![Some(0)], Arc::new(TimestampSecondArray::from(vec![3]))),
+        Arc::new(DurationMillisecondArray::from(vec![3000])),
+    ] {
+        for kind in [Integer, Float] {
+            let found = array.data_type().clone();
+            assert_eq!(brought(kind, Arc::clone(&array)).unwrap(), ["3000000"], "{found} to {kind}");
         }
     }
-    let error = read(ColumnKind::Timestamp, Arc::new(Float64Array::from(vec![1.7]))).unwrap_err();
-    assert!(error.to_string().contains("row 0 is `1.7`"), "{error}");
+    let day = Arc::new(Date32Array::from(vec![1]));
+    assert_eq!(brought(Integer, day.clone()).unwrap(), brought(Timestamp, day).unwrap());
+}
 
-    let two = |name| arrow_schema::Field::new(name, arrow_schema::DataType::Int64, true);
-    let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-    let twice = arrow_schema::Schema::new(vec![two("x"), two("x")]);
-    let twice = RecordBatch::try_new(Arc::new(twice), vec![one.clone(), one]).unwrap();
-    let schema = TableSchema::new([Column::new("x", ColumnKind::Integer)]).unwrap();
-    let error = Dataset::new(schema, [twice]).unwrap_err();
-    assert!(error.to_string().contains("two columns `x`"), "{error}");
+#[test]
+fn all_missing_columns_are_named_and_twins_refused() {
+    let batch = |names: &[&'static str]| {
+        let arrays = names.iter().map(|name| (*name, Arc::new(Int32Array::from(vec![1])) as ArrayRef));
+        RecordBatch::try_from_iter(arrays).unwrap()
+    };
+    let message = |names: &[&'static str]| {
+        let schema =
+            TableSchema::new(["a", "b", "c"].map(|name| Column::new(name, ColumnKind::Integer))).unwrap();
+        Dataset::new(schema, [batch(names)]).unwrap_err().to_string()
+    };
+    assert_eq!(message(&["b", "z"]), "columns `a`, `c` are missing: the data has b, z");
+    assert_eq!(message(&["a", "b", "c", "b"]), "the data has two columns `b`: rename one");
+    let schema = TableSchema::new([Column::new("a", ColumnKind::Integer)]).unwrap();
+    assert!(Dataset::new(schema, [batch(&["a", "z", "z"])]).is_ok(), "nobody asks for `z`");
 }
 
 #[test]
@@ -128,19 +169,13 @@ fn limits_that_do_not_fit_the_kind_are_refused() {
 }
 
 #[test]
-fn many_small_classes_reach_every_part() {
-    let schema = || TableSchema::new([Column::new("class", ColumnKind::Integer)]).unwrap();
-    for (classes, each) in [(1000, 2), (2000, 1)] {
-        let rows = (0..classes * each).map(|row| format!("{}\n", row % classes));
-        let data =
-            Dataset::from_csv(format!("class\n{}", rows.collect::<String>()).as_bytes(), schema()).unwrap();
-        let parts = data.split(Split::Stratified("class"), [0.5, 0.3, 0.2], Seed::new(3)).unwrap();
-        for (part, share) in parts.iter().zip([0.5, 0.3, 0.2]) {
-            let off = part.rows() as f64 - share * 2000.0;
-            // Five standard deviations of 2000 independent rows, more than there is.
-            assert!(off.abs() < 112.0, "{}: {off}", part.rows());
-        }
-    }
+fn texts_too_long_for_one_array_are_named() {
+    let schema = TableSchema::new([Column::new("page", ColumnKind::Text)]).unwrap();
+    let page: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1 << 20)]));
+    let data = Dataset::new(schema, [RecordBatch::try_from_iter([("page", page)]).unwrap()]).unwrap();
+    let error = data.take(&[0; 2048]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("texts of column `page` are longer than 2 GiB"), "{error}");
 }
 
 #[test]
@@ -300,6 +335,62 @@ fn splits_refuse_bad_fractions() {
     for fractions in [[0.5, 0.6], [1.0, 0.0], [f64::NAN, 0.5], [-0.5, 1.5]] {
         let error = data().split(Split::Random, fractions, Seed::new(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{fractions:?}");
+    }
+}
+
+/// Rows `key, row` with so many rows of each of the keys 0, 1, ...; a key of `None` is missing.
+fn keyed(sizes: impl IntoIterator<Item = (Option<usize>, usize)>) -> Dataset {
+    let columns = [Column::new("key", ColumnKind::Integer), Column::new("row", ColumnKind::Integer)];
+    let lines = sizes.into_iter().flat_map(|(key, rows)| std::iter::repeat_n(key, rows)).enumerate();
+    let lines =
+        lines.map(|(row, key)| format!("{},{row}\n", key.map_or(String::new(), |key| key.to_string())));
+    let csv = format!("key,row\n{}", lines.collect::<String>());
+    Dataset::from_csv(csv.as_bytes(), TableSchema::new(columns).unwrap()).unwrap()
+}
+
+#[test]
+fn stratified_parts_have_their_size_over_many_small_strata() {
+    for (rows, fractions) in
+        [(1, [0.5, 0.3, 0.2]), (2, [0.7, 0.1, 0.2]), (3, [0.34, 0.33, 0.33]), (10, [0.7, 0.1, 0.2])]
+    {
+        let data = keyed((0..1000).map(|key| (Some(key), rows)));
+        let parts = data.split(Split::Stratified("key"), fractions, Seed::new(3)).unwrap();
+        for (part, fraction) in parts.iter().zip(fractions) {
+            let wanted = fraction * data.rows() as f64;
+            assert!((part.rows() as f64 - wanted).abs() <= 3.0, "{rows} {fraction}: {}", part.rows());
+            let mut counts = [0; 1000];
+            part.numbers("key").unwrap().iter().for_each(|key| counts[*key as usize] += 1);
+            for count in counts {
+                assert!(
+                    (f64::from(count) - fraction * rows as f64).abs() < 1.0,
+                    "{rows} {fraction}: {count}"
+                );
+            }
+        }
+    }
+    // Chance, not the order of the values, says which class goes where.
+    let data = keyed((0..10).map(|key| (Some(key), 1)));
+    let mut tested = [0; 10];
+    for seed in 0..1000 {
+        let [_, test] = data.split(Split::Stratified("key"), [0.8, 0.2], Seed::new(seed)).unwrap();
+        test.numbers("key").unwrap().iter().for_each(|key| tested[*key as usize] += 1);
+    }
+    // Each is binomial (1000, 1/5), standard deviation 13: five of them.
+    assert!(tested.iter().all(|count| (135..=265).contains(count)), "{tested:?}");
+}
+
+#[test]
+fn rows_without_a_group_are_no_group() {
+    let data = keyed([(None, 1000), (Some(1), 500), (Some(2), 500)]);
+    let parts = data.split(Split::Group("key"), [0.5, 0.5], Seed::new(3)).unwrap();
+    for part in &parts {
+        let keys = part.numbers("key").unwrap();
+        let missing = keys.iter().filter(|key| key.is_nan()).count();
+        assert!((400..=600).contains(&missing), "{missing}");
+        for key in [1.0, 2.0] {
+            let rows = keys.iter().filter(|found| **found == key).count();
+            assert!(rows == 0 || rows == 500, "{rows} rows of {key}");
+        }
     }
 }
 

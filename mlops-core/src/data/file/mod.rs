@@ -30,7 +30,7 @@ pub(super) const BATCH_ROWS: usize = 8192;
 #[cfg(any(feature = "csv", feature = "ipc", feature = "parquet"))]
 pub(super) fn check_columns(schema: &super::TableSchema, file: &arrow_schema::Schema) -> crate::Result<()> {
     let empty = arrow_array::RecordBatch::new_empty(std::sync::Arc::new(file.clone()));
-    super::dataset::conform(schema, &empty, 0).map(drop)
+    super::conform::conform(schema, &empty, 0).map(drop)
 }
 
 /// An error of a writer: a full disk, a lost connection.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 
-use crate::data::dataset::conform;
+use crate::data::conform::conform;
 use crate::data::{Dataset, TableSchema};
 use crate::{Error, Result};
 
