@@ -3,7 +3,7 @@
 //! - [`TableSchema`]: names, kinds, roles, ranges and categories of the columns.
 //! - [`Dataset`]: a table in memory; [`Scan`]: a table that streams from a file, a folder or,
 //!   with the feature `object-store`, an object store (`StoredTable`).
-//! - [`Fingerprint`]: the version of the data; [`Split`]: reproducible parts of it.
+//! - [`Fingerprint`]: the version of the data; [`Split`]: reproducible parts and folds of it.
 //! - [`PointInTime`]: joins of features and late labels that see no future; [`Reservoir`], [`Draw`]: samples.
 //! - [`ValidationReport`]: what breaks the schema, where and how often.
 //! - [`Value`] and [`Cells`]: single cells, for requests and row-wise code.
@@ -13,6 +13,7 @@ mod conform;
 mod dataset;
 mod file;
 mod fingerprint;
+mod fold;
 #[cfg(feature = "object-store")]
 #[cfg_attr(
     not(all(feature = "csv", feature = "ipc", feature = "parquet")),

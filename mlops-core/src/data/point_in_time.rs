@@ -52,6 +52,7 @@ pub struct PointInTime {
     other_time: Option<String>,
     known_at: Option<String>,
     strictly_before: bool,
+    delay: Duration,
     prefix: String,
 }
 
@@ -64,6 +65,7 @@ impl PointInTime {
             other_time: None,
             known_at: None,
             strictly_before: false,
+            delay: Duration::ZERO,
             prefix: String::new(),
         }
     }
@@ -87,6 +89,14 @@ impl PointInTime {
     #[must_use]
     pub fn strictly_before(mut self) -> Self {
         self.strictly_before = true;
+        self
+    }
+
+    /// How long after they happened outcomes are all known: [`labels`](Self::labels) waits so much longer. Without it,
+    /// a row whose horizon has just ended counts as one without an outcome, though its outcome is on the way.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
         self
     }
 
@@ -130,7 +140,7 @@ impl PointInTime {
     /// The rows of the spine that are old enough to judge, each with the first outcome of its entity from its
     /// time to `horizon` later that was known at `as_of`; missing where there was none.
     ///
-    /// A row is old enough if its horizon ended by `as_of`. Younger rows are left out *even if they have an
+    /// A row is old enough if its horizon, and the [`delay`](Self::delay) of outcomes, ended by `as_of`. Younger rows are left out *even if they have an
     /// outcome already*: outcomes that come early are the positive ones, and keeping them alone would bias the
     /// training set. An outcome at the very time of the row counts, unless
     /// [`strictly_before`](Self::strictly_before).
@@ -148,7 +158,8 @@ impl PointInTime {
         let index = self.index(labels)?;
         let (horizon, as_of) = (micros(horizon), as_of.as_micros());
         let rows = self.rows(spine, &self.time, None)?;
-        let due = |row: &&Row| row.time.saturating_add(horizon) <= as_of;
+        let delay = micros(self.delay);
+        let due = |row: &&Row| row.time.saturating_add(horizon).saturating_add(delay) <= as_of;
         let places: Vec<usize> = rows.iter().filter(due).map(|row| row.place).collect();
         let found = rows.iter().filter(due).map(|row| {
             let entity = index.get(row.key.as_ref()?)?;

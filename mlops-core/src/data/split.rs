@@ -1,11 +1,15 @@
 //! Cutting a data set into parts that can be reproduced.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
 
 use super::{Dataset, Value};
 use crate::{Digester, Error, Result, Seed};
+
+/// A fraction of the rows may be off by so much of a row, by rounding.
+const ROUNDING: f64 = 1e-6;
 
 /// How rows are dealt into parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +26,18 @@ pub enum Split<'a> {
     Group(&'a str),
     /// By the order of a column: the oldest rows first. Equal times stay together, in the earlier part.
     Time(&'a str),
+    /// As `Time`, with a gap before each later part: rows of earlier parts that are less than this older than its
+    /// first row are left out. A label that looks a week ahead needs a gap of a week, or training rows know what
+    /// happened in the test rows. The column holds times, or whole numbers of microseconds.
+    TimeWithGap(&'a str, Duration),
 }
 
 impl Dataset {
     /// Cuts the rows into parts of these fractions. The rows of each part keep their order.
     ///
-    /// The same rows, fractions and seed give the same parts. `Random` and `Stratified` are within a row of the
-    /// fractions, the latter in each class, and a few rows in all; `Group` meets fractions on average over many groups; `Time` takes no notice of the seed.
+    /// The same rows, fractions and seed give the same parts. `Random` is within a row of the fractions; `Stratified`
+    /// too, in each class, and within a few rows in all; `Group` meets them on average over many groups; the splits
+    /// by time take no notice of the seed, and of the gap only when the parts are cut.
     ///
     /// ```
     /// use mlops_core::data::{Column, ColumnKind, Dataset, Split, TableSchema};
@@ -48,24 +57,48 @@ impl Dataset {
     /// there is no such column.
     pub fn split<const N: usize>(&self, by: Split<'_>, fractions: [f64; N], seed: Seed) -> Result<[Self; N]> {
         check(&fractions)?;
-        let part_of_row = match by {
-            Split::Random => deal(vec![(0..self.rows()).collect()], self.rows(), &fractions, seed),
-            Split::Stratified(column) => {
-                let strata = self.rows_by_value(column)?.into_values().collect();
-                deal(strata, self.rows(), &fractions, seed)
-            }
-            Split::Group(column) => self.parts_by_group(column, &fractions, seed)?,
-            Split::Time(column) => self.parts_by_time(column, &fractions)?,
-        };
         let mut places = [const { Vec::new() }; N];
-        for (row, part) in part_of_row.into_iter().enumerate() {
+        for (row, part) in self.parts(by, &fractions, seed)?.into_iter().enumerate() {
             places[part].push(row);
+        }
+        if let Split::TimeWithGap(column, gap) = by {
+            for part in 1..N {
+                let (earlier, later) = places.split_at_mut(part);
+                earlier.iter_mut().try_for_each(|rows| self.leave_gap(column, gap, rows, &later[0]))?;
+            }
         }
         let mut parts = Vec::with_capacity(N);
         for places in &places {
             parts.push(self.take(places)?);
         }
         parts.try_into().map_err(|_| Error::internal("a split made too few parts"))
+    }
+
+    /// The part of each row.
+    pub(super) fn parts(&self, by: Split<'_>, fractions: &[f64], seed: Seed) -> Result<Vec<usize>> {
+        match by {
+            Split::Random => Ok(deal(vec![(0..self.rows()).collect()], self.rows(), fractions, seed)),
+            Split::Stratified(column) => {
+                let strata = self.rows_by_value(column)?.into_values().collect();
+                Ok(deal(strata, self.rows(), fractions, seed))
+            }
+            Split::Group(column) => self.parts_by_group(column, fractions, seed),
+            Split::Time(column) | Split::TimeWithGap(column, _) => self.parts_by_time(column, fractions),
+        }
+    }
+
+    /// Keeps of `earlier` the rows that are older than the first of `later` by the gap at least.
+    pub(super) fn leave_gap(
+        &self,
+        column: &str,
+        gap: Duration,
+        earlier: &mut Vec<usize>,
+        later: &[usize],
+    ) -> Result<()> {
+        let times = self.numbers(column)?;
+        let first = later.iter().map(|row| times[*row]).fold(f64::INFINITY, f64::min);
+        earlier.retain(|row| times[*row] + gap.as_micros() as f64 <= first);
+        Ok(())
     }
 
     pub(super) fn rows_by_value(&self, column: &str) -> Result<BTreeMap<Vec<u8>, Vec<usize>>> {
@@ -115,7 +148,7 @@ impl Dataset {
         let mut part = 0;
         for (rank, row) in order.iter().enumerate() {
             if rank == 0 || times[*row] != times[order[rank - 1]] {
-                part = part_at(fractions, rank as f64 / times.len() as f64);
+                part = part_at(fractions, (rank as f64 + ROUNDING) / times.len() as f64);
             }
             part_of_row[*row] = part;
         }
@@ -134,8 +167,6 @@ fn check(fractions: &[f64]) -> Result<()> {
 /// Shuffles each stratum and cuts it at the fractions. Rows that are left over when each part has its whole ones go
 /// to the parts that have had least so far: so parts have their size also over many small strata.
 fn deal(mut strata: Vec<Vec<usize>>, rows: usize, fractions: &[f64], seed: Seed) -> Vec<usize> {
-    /// More than `rows * fraction` is off by rounding, less than anybody asks for.
-    const ROUNDING: f64 = 1e-6;
     let mut rng = seed.rng();
     // Else the first values of the column would always go to the largest part.
     strata.shuffle(&mut rng);

@@ -1,5 +1,6 @@
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::types::Int8Type;
 use arrow_array::{
@@ -401,6 +402,81 @@ fn time_splits_keep_equal_times_together() {
     let [old, new] = data.split(Split::Time("t"), [0.5, 0.5], Seed::new(0)).unwrap();
     assert_eq!(old.numbers("t").unwrap(), [1.0, 2.0, 2.0, 2.0]);
     assert_eq!(new.numbers("t").unwrap(), [3.0, 9.0]);
+}
+
+#[test]
+fn a_gap_keeps_labels_that_look_ahead_out_of_training() {
+    let schema = TableSchema::new([Column::new("t", ColumnKind::Integer)]).unwrap();
+    let data = Dataset::from_csv("t\n60\n10\n20\n30\n50\n40\n".as_bytes(), schema).unwrap();
+    let gap = |micros| Split::TimeWithGap("t", Duration::from_micros(micros));
+    let cut = |micros| {
+        let [train, test] = data.split(gap(micros), [0.5, 0.5], Seed::new(0)).unwrap();
+        assert_eq!(test.numbers("t").unwrap(), [60.0, 50.0, 40.0]);
+        train.numbers("t").unwrap()
+    };
+    assert_eq!(cut(10), [10.0, 20.0, 30.0], "a label that looks 10 ahead of 30 is known at 40");
+    assert_eq!(cut(11), [10.0, 20.0]);
+    assert_eq!(cut(1000), [] as [f64; 0]);
+    // A long gap reaches over a whole part.
+    let [a, b, c] = data.split(gap(21), [0.34, 0.33, 0.33], Seed::new(0)).unwrap();
+    assert_eq!([a, b, c].map(|part| part.rows()), [1, 0, 1]);
+}
+
+#[test]
+fn each_row_is_tested_once() {
+    let data = keyed((0..30).map(|key| (Some(key % 7), 3)));
+    for by in [Split::Random, Split::Stratified("key"), Split::Group("key")] {
+        let folds: Vec<_> = data.folds(by, 3, Seed::new(11)).unwrap().map(|fold| fold.unwrap()).collect();
+        let mut tested = Vec::new();
+        for (train, test) in &folds {
+            assert_eq!(train.rows() + test.rows(), 90);
+            let test = test.numbers("row").unwrap();
+            assert!(train.numbers("row").unwrap().iter().all(|row| !test.contains(row)), "{by:?}");
+            tested.extend(test);
+        }
+        tested.sort_by(f64::total_cmp);
+        assert!(tested.into_iter().eq((0..90).map(f64::from)), "{by:?}");
+        let again: Vec<_> = data.folds(by, 3, Seed::new(11)).unwrap().map(|fold| fold.unwrap()).collect();
+        assert_eq!(again, folds);
+    }
+    let sizes = data.folds(Split::Random, 4, Seed::new(1)).unwrap().map(|fold| fold.unwrap().1.rows());
+    assert!(sizes.eq([23, 23, 22, 22]));
+    for fold in data.folds(Split::Group("key"), 3, Seed::new(11)).unwrap() {
+        let (train, test) = fold.unwrap();
+        let train = train.numbers("key").unwrap();
+        assert!(test.numbers("key").unwrap().iter().all(|key| !train.contains(key)));
+    }
+}
+
+#[test]
+fn folds_by_time_test_on_what_comes_after() {
+    let data = keyed([(Some(1), 12)]);
+    let tested = |by| -> Vec<(usize, Vec<f64>)> {
+        let folds = data.folds(by, 3, Seed::new(0)).unwrap().map(|fold| fold.unwrap());
+        folds.map(|(train, test)| (train.rows(), test.numbers("row").unwrap())).collect()
+    };
+    let tests = || [vec![3.0, 4.0, 5.0], vec![6.0, 7.0, 8.0], vec![9.0, 10.0, 11.0]];
+    assert!(tested(Split::Time("row")).into_iter().eq([3, 6, 9].into_iter().zip(tests())));
+    let one_row_each = keyed([(Some(1), 10)]);
+    let folds = one_row_each.folds(Split::Time("row"), 9, Seed::new(0)).unwrap().map(|fold| fold.unwrap());
+    assert!(folds.map(|(train, test)| (train.rows(), test.rows())).eq((1..10).map(|rows| (rows, 1))));
+    let gap = Split::TimeWithGap("row", Duration::from_micros(3));
+    assert!(tested(gap).into_iter().eq([1, 4, 7].into_iter().zip(tests())));
+}
+
+#[test]
+fn folds_that_have_nothing_to_learn_from_are_refused() {
+    let data = keyed([(Some(1), 5)]);
+    let kind = |by, folds| data.folds(by, folds, Seed::new(0)).err().map(|error| error.kind());
+    assert_eq!(kind(Split::Random, 1), Some(ErrorKind::Invalid));
+    assert_eq!(kind(Split::Time("row"), 0), Some(ErrorKind::Invalid));
+    assert_eq!(kind(Split::Time("row"), 1), None);
+    assert_eq!(kind(Split::Random, 6), Some(ErrorKind::Data));
+    assert_eq!(kind(Split::Random, usize::MAX), Some(ErrorKind::Data));
+    assert_eq!(kind(Split::Group("key"), 2), Some(ErrorKind::Data), "one group cannot be cut");
+    assert_eq!(kind(Split::Time("key"), 2), Some(ErrorKind::Data), "one time cannot be cut");
+    assert_eq!(kind(Split::TimeWithGap("row", Duration::from_secs(1)), 2), Some(ErrorKind::Data));
+    assert_eq!(kind(Split::Group("none"), 2), Some(ErrorKind::NotFound));
 }
 
 fn numbers(values: &[f64]) -> Dataset {

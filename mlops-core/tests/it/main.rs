@@ -8,6 +8,7 @@ mod features;
 mod fingerprint;
 mod pipeline;
 mod point_in_time;
+mod record;
 mod sample;
 #[cfg(all(feature = "object-store", feature = "csv", feature = "ipc", feature = "parquet"))]
 mod stored;

@@ -235,3 +235,21 @@ proptest! {
         prop_assert_eq!(column(&joined, "x"), text(brute.collect()));
     }
 }
+
+#[test]
+fn rows_whose_outcomes_are_on_the_way_are_not_negatives() {
+    let spine = of(&["id", "t"], &[&[1, 10], &[2, 20], &[3, 30]]);
+    // Outcomes become known 25 after they happen; that of row 2 is not there yet at 50.
+    let outcomes = of(&["id", "t", "seen", "y"], &[&[1, 15, 40, 1], &[2, 26, 51, 1]]);
+    let join = PointInTime::new(["id"], "t").known_at("seen");
+    let at = |join: &PointInTime, as_of| {
+        join.labels(&spine, &outcomes, micros(10), Timestamp::from_micros(as_of)).unwrap()
+    };
+    assert_eq!(column(&at(&join, 50), "y"), "1 - -", "2 and 3 are taken for negatives");
+    let patient = join.delay(micros(25));
+    assert_eq!(column(&at(&patient, 44), "y"), "");
+    assert_eq!(column(&at(&patient, 50), "y"), "1");
+    assert_eq!(column(&at(&patient, 55), "y"), "1 1");
+    assert_eq!(column(&at(&patient, 65), "y"), "1 1 -");
+    assert_eq!(at(&patient.delay(Duration::MAX), i64::MAX - 1).rows(), 0);
+}
