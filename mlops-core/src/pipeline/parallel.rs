@@ -42,31 +42,58 @@ pub(super) fn each<T: Send>(
     count: usize,
     work: &(dyn Fn(usize) -> Result<T, Halt> + Sync),
 ) -> Result<Vec<T>, Halt> {
-    if count < 2 || engine.permits.load(Ordering::SeqCst) == 0 {
+    if count < 2 || engine.runner.threads == 1 {
         return (0..count).map(work).collect();
     }
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(BTreeMap::new());
-    let turn = || {
-        while let place = next.fetch_add(1, Ordering::SeqCst)
-            && place < count
-        {
-            let result = work(place);
-            if result.is_err() {
-                next.store(count, Ordering::SeqCst);
-            }
-            results.lock().unwrap_or_else(PoisonError::into_inner).insert(place, result);
-        }
-    };
+    let items = Items { engine, count, next: AtomicUsize::new(0), results: Mutex::default(), work };
     thread::scope(|scope| {
-        for _ in 1..count {
-            if !call_helper(engine, scope, turn) {
+        for _ in 1..count.min(engine.runner.threads) {
+            let helper = thread::Builder::new().name("pipeline".to_owned());
+            // One that cannot be had is no error: the others do the work.
+            if helper.spawn_scoped(scope, || items.help()).is_err() {
                 break;
             }
         }
-        turn();
+        items.work(&|| false);
+        engine.permits.wake();
     });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    items.results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// The items of a map, taken by whoever is free.
+struct Items<'e, T> {
+    engine: &'e Engine<'e>,
+    count: usize,
+    next: AtomicUsize,
+    results: Mutex<BTreeMap<usize, Result<T, Halt>>>,
+    work: &'e (dyn Fn(usize) -> Result<T, Halt> + Sync),
+}
+
+impl<T: Send> Items<'_, T> {
+    /// Does items while there are any and nobody says to leave.
+    fn work(&self, leave: &dyn Fn() -> bool) {
+        while let place = self.next.fetch_add(1, Ordering::SeqCst)
+            && place < self.count
+        {
+            let result = (self.work)(place);
+            if result.is_err() {
+                self.next.store(self.count, Ordering::SeqCst);
+            }
+            self.results.lock().unwrap_or_else(PoisonError::into_inner).insert(place, result);
+            if leave() {
+                return;
+            }
+        }
+    }
+
+    /// Does items whenever one more thread may work and no step needs its place.
+    fn help(&self) {
+        let permits = &self.engine.permits;
+        while permits.take_unless(|| self.next.load(Ordering::SeqCst) >= self.count) {
+            self.work(&|| permits.is_wanted());
+            permits.give();
+        }
+    }
 }
 
 /// Starts a thread, if one more is allowed. One that cannot be had is no error: the others do the work.
@@ -74,21 +101,90 @@ fn call_helper<'scope>(
     engine: &'scope Engine<'_>,
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() + Send + 'scope,
-) -> bool {
+) {
     let permits = &engine.permits;
-    let take = |free: usize| free.checked_sub(1);
-    if permits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
-        return false;
+    if !permits.try_take() {
+        return;
     }
     let work = move || {
         work();
-        permits.fetch_add(1, Ordering::SeqCst);
+        permits.give();
     };
-    let started = thread::Builder::new().name("pipeline".to_owned()).spawn_scoped(scope, work).is_ok();
-    if !started {
-        permits.fetch_add(1, Ordering::SeqCst);
+    if thread::Builder::new().name("pipeline".to_owned()).spawn_scoped(scope, work).is_err() {
+        permits.give();
     }
-    started
+}
+
+/// How many more threads may work at once.
+#[derive(Debug)]
+pub(super) struct Permits {
+    counts: Mutex<Counts>,
+    given: Condvar,
+}
+
+#[derive(Debug)]
+struct Counts {
+    free: usize,
+    /// How many threads wait for one.
+    wanted: usize,
+}
+
+impl Permits {
+    pub(super) fn new(free: usize) -> Self {
+        Self { counts: Mutex::new(Counts { free, wanted: 0 }), given: Condvar::new() }
+    }
+
+    /// Takes one, if one is free that nobody waits for.
+    fn try_take(&self) -> bool {
+        let mut counts = self.lock();
+        let is_free = counts.free > counts.wanted;
+        counts.free -= usize::from(is_free);
+        is_free
+    }
+
+    /// Takes one for a step as soon as one is free.
+    fn take(&self) {
+        let mut counts = self.lock();
+        counts.wanted += 1;
+        while counts.free == 0 {
+            counts = self.given.wait(counts).unwrap_or_else(PoisonError::into_inner);
+        }
+        counts.free -= 1;
+        counts.wanted -= 1;
+    }
+
+    /// Takes one as soon as one is free that no step waits for; false if it is over before.
+    fn take_unless(&self, is_over: impl Fn() -> bool) -> bool {
+        let mut counts = self.lock();
+        while !is_over() {
+            if counts.free > counts.wanted {
+                counts.free -= 1;
+                return true;
+            }
+            counts = self.given.wait(counts).unwrap_or_else(PoisonError::into_inner);
+        }
+        false
+    }
+
+    fn give(&self) {
+        self.lock().free += 1;
+        self.given.notify_all();
+    }
+
+    /// Lets those that wait see that something is over.
+    fn wake(&self) {
+        drop(self.lock());
+        self.given.notify_all();
+    }
+
+    fn is_wanted(&self) -> bool {
+        let counts = self.lock();
+        counts.wanted > counts.free
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
@@ -119,8 +215,15 @@ impl<'e> Crew<'e> {
                 if !is_caller {
                     return;
                 }
+                // Meanwhile another thread may work in the caller's place, at the items of a map.
                 board.caller_waits = true;
-                board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
+                self.engine.permits.give();
+                while board.ready.is_empty() && board.left > 0 && board.halt.is_none() {
+                    board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
+                }
+                drop(board);
+                self.engine.permits.take();
+                board = self.lock();
                 board.caller_waits = false;
                 continue;
             };

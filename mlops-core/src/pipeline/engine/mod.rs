@@ -8,14 +8,13 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use self::wanted::{needed, parameter};
 use super::artifact::Erased;
 use super::context::Scope;
 use super::observer::Notice;
-use super::parallel::settle_all;
+use super::parallel::{Permits, settle_all};
 use super::pipeline::Pipeline;
 use super::request::{Injected, Request};
 use super::runner::{Execution, Runner};
@@ -36,7 +35,7 @@ pub(super) struct Engine<'a> {
     pub(super) committed: BTreeMap<String, Committed>,
     pub(super) settled: Vec<OnceLock<Settled>>,
     /// How many more threads may be started.
-    pub(super) permits: AtomicUsize,
+    pub(super) permits: Permits,
     journal: Mutex<Option<Journal>>,
     /// What came from the cache and is not in the journal yet.
     hits: Mutex<Vec<Committed>>,
@@ -153,7 +152,7 @@ impl<'a> Engine<'a> {
             given,
             committed: BTreeMap::new(),
             settled: pipeline.nodes.iter().map(|_| OnceLock::new()).collect(),
-            permits: AtomicUsize::new(runner.threads - 1),
+            permits: Permits::new(runner.threads - 1),
             journal: Mutex::new(None),
             hits: Mutex::default(),
         })

@@ -344,3 +344,34 @@ fn a_map_that_fails_says_at_which_item_and_how_often() {
     let item = run.step("square[3]").unwrap();
     assert_eq!((item.state, item.attempts), (StepState::Failed, 3));
 }
+
+/// A map that starts while all threads are busy gets those that come free, and never more than allowed.
+#[test]
+fn a_map_takes_in_threads_that_come_free() {
+    use std::sync::{Condvar, Mutex};
+    for threads in [2, 3] {
+        // The items wait until as many work at once as are allowed: it ends only if free threads come.
+        let meeting = std::sync::Arc::new((Mutex::new((0_usize, 0_usize)), Condvar::new()));
+        let mut p = Pipeline::new("p");
+        p.step("short", || Ok(1_u32), ());
+        let items = p.step("items", move || Ok((0..threads as u32 * 4).collect::<Many<u32>>()), ());
+        let theirs = meeting.clone();
+        let work = move |n: &u32| {
+            let (count, changed) = &*theirs;
+            let mut count = count.lock().unwrap();
+            count.0 += 1;
+            count.1 = count.1.max(count.0);
+            changed.notify_all();
+            while count.1 < threads {
+                count = changed.wait(count).unwrap();
+            }
+            count.0 -= 1;
+            Ok(*n)
+        };
+        let mapped = p.map("meet", work, items, ());
+        p.step("other", || Ok(2_u32), ());
+        let done = Bench::new().bare().with_threads(threads).run(&p, "1").unwrap();
+        assert_eq!(done.get(mapped).unwrap().len(), threads * 4);
+        assert_eq!(meeting.0.lock().unwrap().1, threads);
+    }
+}
