@@ -165,8 +165,7 @@ fn foresee(
     steps: &mut Vec<PlannedStep>,
     missed: &mut Option<Reason>,
 ) -> Result<Option<Done>, Halt> {
-    let found = unit.find(unit.key())?;
-    let reason = match found {
+    let reason = match unit.find(unit.key())? {
         Ok(done) => {
             if unit.place.is_some() {
                 let decision = if done.state == StepState::Resumed { Planned::Resume } else { Planned::Hit };
@@ -174,17 +173,24 @@ fn foresee(
             }
             return Ok(Some(done));
         }
-        Err(Miss::NoStore) => Reason::NoStore,
-        Err(Miss::Always) => Reason::Always,
-        Err(Miss::Expired(age)) => Reason::Expired(age),
-        Err(Miss::Damaged(error)) => Reason::Damaged(format!("{error:#}")),
-        Err(Miss::Absent) => explain(unit)?,
+        Err(miss) => reason(unit, miss)?,
     };
     if unit.place.is_some() {
         steps.push(PlannedStep { name: unit.name(), decision: Planned::Compute(reason.clone()) });
     }
     *missed = Some(reason);
     Ok(None)
+}
+
+/// The miss in words that people can act upon.
+pub(super) fn reason(unit: &Unit<'_>, miss: Miss) -> Result<Reason> {
+    Ok(match miss {
+        Miss::NoStore => Reason::NoStore,
+        Miss::Always => Reason::Always,
+        Miss::Expired(age) => Reason::Expired(age),
+        Miss::Damaged(error) => Reason::Damaged(format!("{error:#}")),
+        Miss::Absent => explain(unit)?,
+    })
 }
 
 /// What differs from the last time.

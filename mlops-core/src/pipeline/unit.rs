@@ -61,11 +61,13 @@ impl Unit<'_> {
                 }
                 Ok(done)
             }
+            Err(Miss::NoStore) => self.compute(key),
             Err(miss) => {
                 if let Miss::Damaged(error) = &miss {
                     self.engine.scope.notify(&Notice::CacheDamaged { step: &self.name(), error });
                 }
-                self.compute(key)
+                let reason = super::plan::reason(self, miss)?.to_string();
+                Ok(Done { reason, ..self.compute(key)? })
             }
         }
     }
@@ -129,8 +131,14 @@ impl Unit<'_> {
                 return Ok(Err(Miss::Expired(age)));
             }
         }
+        let reason = if resumed {
+            "committed in this run".to_owned()
+        } else {
+            format!("computed at {}", header.created)
+        };
         Ok(Ok(Done {
             key: Some(key),
+            reason,
             metrics: header.metrics,
             attempts: header.attempts,
             duration_us: header.duration_us,
@@ -316,6 +324,7 @@ impl Unit<'_> {
     pub(super) fn record(&self, done: &Done) -> StepRecord {
         let mut record = StepRecord::new(self.name(), done.state);
         record.key = done.key;
+        record.reason.clone_from(&done.reason);
         record.inputs = self.artifacts();
         let output = |(place, value): (usize, &Value)| ArtifactRecord {
             name: self.output_name(place),

@@ -15,6 +15,9 @@ pub struct StepRecord {
     pub name: Arc<str>,
     /// What happened to it.
     pub state: StepState,
+    /// Why it was computed, or where its result came from, in words; empty without a store.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// The cache key: the digest of code, version, inputs and output formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
@@ -36,7 +39,8 @@ pub struct StepRecord {
 impl StepRecord {
     pub(crate) fn new(name: Arc<str>, state: StepState) -> Self {
         let (inputs, outputs, metrics) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { name, state, key: None, inputs, outputs, metrics, attempts: 0, duration_us: 0 }
+        let reason = String::new();
+        Self { name, state, reason, key: None, inputs, outputs, metrics, attempts: 0, duration_us: 0 }
     }
 }
 

@@ -17,6 +17,7 @@ impl Engine<'_> {
             Some(Settled::Done(done)) => {
                 record.state = done.state;
                 record.key = done.key;
+                record.reason.clone_from(&done.reason);
                 if done.state != StepState::Injected {
                     record.inputs = node.sources.iter().flat_map(|source| self.artifacts(source)).collect();
                     for part in &done.parts {

@@ -65,6 +65,8 @@ pub(super) enum Settled {
 pub(super) struct Done {
     pub(super) values: Vec<Value>,
     pub(super) state: StepState,
+    /// Why, in words.
+    pub(super) reason: String,
     pub(super) key: Option<Digest>,
     pub(super) metrics: BTreeMap<String, f64>,
     pub(super) attempts: u32,
@@ -76,7 +78,8 @@ pub(super) struct Done {
 impl Done {
     pub(super) fn with(state: StepState, values: Vec<Value>) -> Self {
         let metrics = BTreeMap::new();
-        Self { values, state, key: None, metrics, attempts: 0, duration_us: 0, parts: Vec::new() }
+        let reason = String::new();
+        Self { values, state, reason, key: None, metrics, attempts: 0, duration_us: 0, parts: Vec::new() }
     }
 }
 

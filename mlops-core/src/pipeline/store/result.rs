@@ -4,6 +4,7 @@
 //! after the other. The header holds the digest of each output, so every byte of the file is checked.
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,6 +70,21 @@ impl Header {
 }
 
 impl StoredResult {
+    /// Reads the header alone, and checks it.
+    pub(super) fn read_header(file: &mut impl BufRead) -> Result<Header> {
+        let cut = || Error::data("the file is cut short");
+        let mut line = || {
+            let mut line = Vec::new();
+            file.read_until(b'\n', &mut line).map_err(|error| cut().with_source(error))?;
+            if line.pop() == Some(b'\n') { Ok(line) } else { Err(cut()) }
+        };
+        let (checksum, json) = (line()?, line()?);
+        if Digest::of(&json).to_string().as_bytes() != checksum {
+            return Err(Error::data("the header does not have its checksum"));
+        }
+        Self::header(&json)
+    }
+
     /// Reads a result file and checks every byte of it.
     ///
     /// # Errors

@@ -217,3 +217,26 @@ fn results(bench: &Bench) -> Vec<std::path::PathBuf> {
     let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
     files.map(|file| file.unwrap().path()).collect()
 }
+
+#[test]
+fn the_record_of_a_run_says_why_each_step_was_computed_or_not() {
+    let bench = Bench::new();
+    let wire = |version, rounds: u32| {
+        let mut p = Pipeline::new("p");
+        let rounds = p.param("rounds", rounds);
+        let read = p.step(Step::new("read").always(), || Ok(1_u32), ());
+        let train = Step::new("train").version(version);
+        p.step(train, |read: &u32, rounds: &u32| Ok(read + rounds), (read, rounds));
+        p
+    };
+    let reasons = |p: &Pipeline, run: &str| {
+        let run = bench.runner().run(p, run).unwrap().run;
+        ["read", "train"].map(|step| run.step(step).unwrap().reason.clone())
+    };
+    assert_eq!(reasons(&wire(1, 5), "1"), ["it runs in every run", "it has never run"]);
+    assert_eq!(reasons(&wire(1, 5), "1"), ["committed in this run", "committed in this run"]);
+    assert_eq!(reasons(&wire(1, 5), "2"), ["it runs in every run", "computed at 1970-01-01T00:00:00Z"]);
+    assert_eq!(reasons(&wire(2, 5), "3"), ["it runs in every run", "version 1 -> 2"]);
+    let [_, changed] = reasons(&wire(2, 6), "4");
+    assert!(changed.starts_with("input `rounds` "), "{changed}");
+}
