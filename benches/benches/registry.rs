@@ -32,6 +32,41 @@ fn fill(registry: &Registry) {
     registry.commit(Draft::new("bench", "go").alias("champion", &first, Expect::Absent)).unwrap();
 }
 
+/// Fills a folder with 10 000 commits of one version each, with as many different files, and two promotions for each
+/// hundred of them. The log is made in memory and copied, which spares 10 000 waits for the disk.
+fn fill_one_by_one(folder: &std::path::Path) {
+    let memory = Registry::open("memory:").unwrap();
+    for number in 0..VERSIONS {
+        let version = NewVersion::new(format!("team/model-{}", number % 100))
+            .file("model.bin", format!("weights {number}"))
+            .metric("auc", f64::from(u32::try_from(number).unwrap()) / 10_000.0)
+            .tag("market", "eu")
+            .description("a version among many");
+        let receipt =
+            memory.commit(Draft::new("bench", format!("rows of day {number}")).register(version)).unwrap();
+        if number % 50 == 0 {
+            let promote =
+                Draft::new("bench", "better").alias("champion", receipt.version().unwrap(), Expect::Any);
+            memory.commit(promote).unwrap();
+        }
+    }
+    for part in ["log", "checkpoint"] {
+        std::fs::create_dir_all(folder.join(part)).unwrap();
+    }
+    for commit in memory.history(1, usize::MAX).unwrap() {
+        let path = folder.join(format!("log/{:020}.json", commit.sequence));
+        std::fs::write(path, commit.encode().unwrap().0).unwrap();
+    }
+    let log = memory.registry().log().clone();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(found) = log.checkpoint(u64::MAX).as_mut().poll(&mut context) else {
+        panic!("memory answers at once")
+    };
+    let (sequence, bytes) = found.unwrap().unwrap();
+    std::fs::write(folder.join(format!("checkpoint/{sequence:020}.json")), &bytes).unwrap();
+    println!("checkpoint after {sequence} commits: {} bytes", bytes.len());
+}
+
 fn read(c: &mut Criterion) {
     let registry = Registry::open("memory:").unwrap();
     fill(&registry);
@@ -88,6 +123,13 @@ fn write(c: &mut Criterion) {
             b.iter(|| registry.commit(Draft::new("bench", "x").alias("champion", &id, Expect::Any)).unwrap());
         });
     }
+    let large = tempfile::tempdir().unwrap();
+    fill_one_by_one(large.path());
+    let registry = Registry::open(large.path().to_str().unwrap()).unwrap();
+    let id = ModelVersion::new("team/model-50", 1);
+    group.bench_function("promote, local, 10 000 versions", |b| {
+        b.iter(|| registry.commit(Draft::new("bench", "x").alias("champion", &id, Expect::Any)).unwrap());
+    });
     // What a script does: two files, each written in place, nothing forced to the disk, nothing checked.
     let mut number = 0;
     group.bench_function("naive: two plain files", |b| {
@@ -108,6 +150,10 @@ fn open(c: &mut Criterion) {
     let path = folder.path().to_str().unwrap();
     fill(&Registry::open(path).unwrap());
     group.bench_function("local", |b| b.iter(|| Registry::open(path).unwrap()));
+    let one_by_one = tempfile::tempdir().unwrap();
+    fill_one_by_one(one_by_one.path());
+    let path = one_by_one.path().to_str().unwrap();
+    group.bench_function("local, one version a commit", |b| b.iter(|| Registry::open(path).unwrap()));
     group.finish();
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use mlops_core::{Digest, ModelSignature, ModelVersion};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::{Format, Policy, UploadId};
 ///
 /// Who made it and why stand in the [`Commit`](crate::Commit) around it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "snake_case")]
+#[serde(remote = "Self", tag = "change", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
     /// Describes a model anew, and makes it if it does not exist.
@@ -26,7 +27,7 @@ pub enum Change {
         tags: BTreeMap<String, String>,
     },
     /// Adds a version, and the model if it does not exist.
-    Register(Box<VersionRecord>),
+    Register(Arc<VersionRecord>),
     /// The actor's verdict on a version; it replaces the verdict that the same actor gave before.
     Review {
         /// The model.

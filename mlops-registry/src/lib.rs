@@ -92,6 +92,7 @@ mod search;
 mod source;
 mod store;
 mod sweep;
+mod tagged;
 mod watch;
 mod write;
 

@@ -1,6 +1,7 @@
 //! Commits: from a draft to an entry of the log.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mlops_core::{Digest, Error, ModelFile, Result};
@@ -119,7 +120,7 @@ impl Registry {
                     for (name, file) in &mut record.files {
                         file.upload = self.upload(file, &version.files[name], state, uploads).await?;
                     }
-                    changes.push(Change::Register(Box::new(record)));
+                    changes.push(Change::Register(Arc::new(record)));
                 }
             }
         }

@@ -110,9 +110,11 @@ impl Snapshot {
                 }
                 let files: Vec<_> = version.record.files.values().map(|file| file.sha256).collect();
                 for sha256 in files {
-                    match self.blobs.get_mut(&sha256) {
-                        Some(blob) if blob.files > 1 => blob.files -= 1,
-                        _ => drop(self.blobs.remove(&sha256)),
+                    match self.blobs.get(&sha256) {
+                        Some(&BlobUse { upload, files }) if files > 1 => {
+                            self.blobs.insert(sha256, BlobUse { upload, files: files - 1 });
+                        }
+                        _ => self.blobs.remove(&sha256),
                     }
                 }
             }
@@ -121,16 +123,17 @@ impl Snapshot {
         Ok(())
     }
 
-    fn apply_register(&mut self, record: &VersionRecord, by: &Arc<Stamp>) -> Result<()> {
+    fn apply_register(&mut self, record: &Arc<VersionRecord>, by: &Arc<Stamp>) -> Result<()> {
         for file in record.files.values() {
-            let blob = self.blobs.entry(file.sha256).or_insert(BlobUse { upload: file.upload, files: 0 });
-            if blob.upload != file.upload {
+            let known = self.blobs.get(&file.sha256).copied();
+            let known = known.unwrap_or(BlobUse { upload: file.upload, files: 0 });
+            if known.upload != file.upload {
                 return Err(broken(
                     by.sequence,
                     "it refers to a blob by another upload than the versions before it",
                 ));
             }
-            blob.files += 1;
+            self.blobs.insert(file.sha256, BlobUse { files: known.files + 1, ..known });
         }
         let model = self.model_or_new(&record.id.name, by);
         if record.id.version != model.versions.len() as u64 + 1 {
@@ -151,7 +154,7 @@ impl Snapshot {
     }
 
     fn model_or_new(&mut self, name: &str, by: &Arc<Stamp>) -> &mut Model {
-        let model = self.models.entry(name.to_owned()).or_insert_with(|| {
+        let model = self.models.entry(name.into()).or_insert_with(|| {
             Arc::new(Model {
                 name: name.to_owned(),
                 description: String::new(),

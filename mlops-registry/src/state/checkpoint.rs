@@ -4,6 +4,7 @@ use mlops_core::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
+use super::stored::Stored;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -15,7 +16,7 @@ struct Head {
 /// The bytes of a checkpoint: a line with the digest of the rest, then the state.
 pub(crate) fn encode(state: &Snapshot) -> Result<Vec<u8>> {
     let unfit = |error| Error::internal("a state has no JSON form").with_source(error);
-    let body = serde_json::to_vec(state).map_err(unfit)?;
+    let body = serde_json::to_vec(&Stored::of(state)).map_err(unfit)?;
     let head = Head { format: FORMAT, sequence: state.sequence, sha256: Digest::of(&body) };
     let mut bytes = serde_json::to_vec(&head).map_err(unfit)?;
     bytes.push(b'\n');
@@ -29,10 +30,41 @@ pub(crate) fn decode(sequence: u64, bytes: &[u8]) -> Option<Snapshot> {
     let cut = bytes.iter().position(|&byte| byte == b'\n')?;
     let (head, body) = (&bytes[..cut], &bytes[cut + 1..]);
     let head: Head = serde_json::from_slice(head).ok()?;
-    if head.format != FORMAT || head.sequence != sequence || head.sha256 != Digest::of(body) {
+    if head.sequence != sequence || head.sha256 != Digest::of(body) {
         return None;
     }
-    serde_json::from_slice(body).ok().filter(|state: &Snapshot| state.sequence == sequence)
+    let state: Snapshot = match head.format {
+        1 => serde_json::from_slice(body).ok()?,
+        FORMAT => serde_json::from_slice::<Stored>(body).ok()?.state()?,
+        _ => return None,
+    };
+    (state.sequence == sequence).then_some(state)
+}
+
+impl Snapshot {
+    /// The bytes that a log keeps as its checkpoint after this state.
+    ///
+    /// # Errors
+    /// `Internal` if a recorded value has no JSON form.
+    ///
+    /// ```
+    /// use mlops_registry::Snapshot;
+    ///
+    /// let state = Snapshot::default();
+    /// let bytes = state.to_checkpoint()?;
+    /// assert_eq!(Snapshot::from_checkpoint(0, &bytes), Some(state));
+    /// assert_eq!(Snapshot::from_checkpoint(0, &bytes[1..]), None);
+    /// # Ok::<(), mlops_registry::Error>(())
+    /// ```
+    pub fn to_checkpoint(&self) -> Result<Vec<u8>> {
+        encode(self)
+    }
+
+    /// The state in the checkpoint after so many commits, of any format since the first; `None` if it is torn,
+    /// altered or of a later format. Whether the log bears it out is for the reader to find.
+    pub fn from_checkpoint(sequence: u64, bytes: &[u8]) -> Option<Self> {
+        decode(sequence, bytes)
+    }
 }
 
 /// Whether a checkpoint is due when a state grew from one weight to another: every 64 at first, then whenever it
@@ -46,5 +78,6 @@ pub(crate) fn is_due(before: u64, after: u64) -> bool {
     place <= after
 }
 
-const FORMAT: u32 = 1;
+/// Format 1 was the state as it is in memory.
+const FORMAT: u32 = 2;
 const STEP_MIN: u64 = 64;

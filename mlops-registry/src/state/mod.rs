@@ -2,10 +2,12 @@
 
 mod apply;
 pub(crate) mod checkpoint;
+mod digests;
 mod query;
+mod stored;
 mod validate;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlops_core::{Digest, Timestamp};
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Approval, Policy, UploadId, VersionRecord};
 
+use digests::DigestMap;
 pub use query::At;
 pub use validate::{Refusal, Request};
 
@@ -25,10 +28,11 @@ pub struct Snapshot {
     time: Timestamp,
     /// No upload before it may be referenced anew.
     watermark: UploadId,
-    models: BTreeMap<String, Arc<Model>>,
+    models: BTreeMap<Arc<str>, Arc<Model>>,
     /// How many files of versions refer to each blob, and which upload holds it.
-    blobs: HashMap<Digest, BlobUse>,
-    operations: HashMap<OperationKey, Operation>,
+    blobs: DigestMap<BlobUse>,
+    /// By the digests of their ids.
+    operations: DigestMap<Operation>,
 }
 
 /// One registered model.
@@ -56,7 +60,7 @@ pub struct Model {
 #[non_exhaustive]
 pub struct Version {
     /// What was recorded when it was registered.
-    pub record: VersionRecord,
+    pub record: Arc<VersionRecord>,
     /// The commit that registered it.
     pub registered: Arc<Stamp>,
     /// Its tags now: those of the record and what was changed since.
@@ -133,9 +137,6 @@ pub(crate) struct Operation {
     pub(crate) request: Digest,
 }
 
-/// The digest of an operation's id: of one size, so that the table is cheap to copy.
-pub(crate) type OperationKey = Digest;
-
 impl Default for Snapshot {
     fn default() -> Self {
         Self {
@@ -144,8 +145,8 @@ impl Default for Snapshot {
             time: Timestamp::from_micros(i64::MIN),
             watermark: UploadId::default(),
             models: BTreeMap::new(),
-            blobs: HashMap::new(),
-            operations: HashMap::new(),
+            blobs: DigestMap::default(),
+            operations: DigestMap::default(),
         }
     }
 }

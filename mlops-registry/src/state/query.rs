@@ -192,7 +192,7 @@ impl Version {
 }
 
 /// What there is instead: a few names for an error message.
-fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+fn listed(names: impl Iterator<Item = impl std::fmt::Display>) -> String {
     let mut names: Vec<_> = names.take(6).map(|name| format!("`{name}`")).collect();
     match names.len() {
         0 => "there are none yet".to_owned(),

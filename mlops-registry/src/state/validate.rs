@@ -1,5 +1,7 @@
 //! `validate`: whether a request may be committed on a state, and as what.
 
+use std::sync::Arc;
+
 use mlops_core::{Digest, Error, ModelVersion, Result, Timestamp};
 
 use super::Snapshot;
@@ -84,7 +86,7 @@ impl Snapshot {
 
     /// Whether what a draft relies on is still so.
     pub(crate) fn check_unchanged(&self, terms: &Terms) -> Result<()> {
-        let found = self.models.get(&terms.model);
+        let found = self.models.get(terms.model.as_str());
         let same = match (&terms.read, found) {
             (None, None) => true,
             (Some(read), Some(found)) => {
@@ -112,7 +114,7 @@ impl Snapshot {
                 }
                 tags.iter().try_for_each(|(key, value)| check_tag(key, value))?;
             }
-            Change::Register(record) => self.check_register(record)?,
+            Change::Register(record) => self.check_register(Arc::make_mut(record))?,
             Change::Review { model, version, verdict } => {
                 let found = self.live(model, *version)?;
                 if *verdict != Approval::Pending {
@@ -184,7 +186,7 @@ impl Snapshot {
 
     fn check_register(&self, record: &mut VersionRecord) -> Result<(), Refusal> {
         check_model(&record.id.name)?;
-        let versions = self.models.get(&record.id.name).map_or(0, |model| model.versions.len());
+        let versions = self.models.get(record.id.name.as_str()).map_or(0, |model| model.versions.len());
         record.id.version = versions as u64 + 1;
         let id = &record.id.name;
         if record.files.is_empty() {

@@ -18,7 +18,7 @@ fn a_record_of_another_registry_is_not_registered_without_its_bytes() {
     let (staging, production) = (Registry::open("memory:").unwrap(), Registry::open("memory:").unwrap());
     let id = register(&staging, "shop", "1").unwrap();
     let record = staging.snapshot().version(&id).unwrap().record.clone();
-    let draft = Draft::new("ann", "to production").change(Change::Register(Box::new(record)));
+    let draft = Draft::new("ann", "to production").change(Change::Register(record));
     let error = production.commit(draft).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("take `Draft::register`"), "{error}");

@@ -6,6 +6,7 @@ mod artifacts;
 mod backends;
 mod commits;
 mod crash;
+mod disk;
 mod doctor;
 mod failures;
 mod faults;
