@@ -15,6 +15,7 @@
 
 mod file;
 mod journal;
+mod prune;
 mod result;
 
 use std::fs;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use journal::{Committed, Entry, Started, decode};
 pub(super) use journal::{FORMAT as JOURNAL_FORMAT, Journal};
+pub use prune::Pruned;
 pub use result::StoredResult;
 pub(super) use result::{FORMAT as RESULT_FORMAT, Header, StoredOutput};
 

@@ -240,3 +240,49 @@ fn the_record_of_a_run_says_why_each_step_was_computed_or_not() {
     let [_, changed] = reasons(&wire(2, 6), "4");
     assert!(changed.starts_with("input `rounds` "), "{changed}");
 }
+
+#[test]
+fn old_results_are_pruned_and_what_a_run_needs_is_kept() {
+    let bench = Bench::new();
+    let wire = || {
+        let mut p = Pipeline::new("p");
+        let n = p.param("n", 1_u32);
+        let read = p.step(Step::new("read").always(), |n: &u32| Ok(*n), n);
+        let train = p.step("train", |n: &u32| Ok(vec![*n; 1000]), read);
+        p.approval("release", train);
+        p.step("after", |model: &Vec<u32>| Ok(model.len()), train);
+        p
+    };
+    let run = |id: &str, n: u32| bench.runner().run(&wire(), Request::new(id).param("n", n)).unwrap().run;
+    let answer = |id: &str| {
+        let mlops_core::run::RunStatus::Suspended { waiting } = bench.store().run(id).unwrap().status else {
+            panic!()
+        };
+        let yes = mlops_core::pipeline::Approval::granted("ana", "", Timestamp::EPOCH);
+        bench.store().decide(id, &waiting[0].token, &yes).unwrap();
+    };
+    for (id, n) in [("ended", 1), ("open", 2), ("last", 3)] {
+        run(id, n);
+    }
+    answer("ended");
+    run("ended", 1);
+    std::fs::write(bench.folder.path().join("tmp/99-0"), "draft").unwrap();
+    let day = Duration::from_secs(86_400);
+    let now = bench.clock.now();
+    assert_eq!(bench.store().prune(now).unwrap().files, 0, "nothing is older");
+    bench.clock.advance(day);
+    // Two results of the run that ended; the third is the last one of its step. The draft has the disk's own time.
+    let pruned = bench.store().prune(bench.clock.now()).unwrap();
+    assert_eq!(pruned.files, 2, "{pruned:?}");
+    assert!(pruned.bytes > 1000);
+    assert_eq!(bench.store().prune(bench.clock.now()).unwrap().files, 0);
+    bench.started.take();
+    answer("open");
+    run("open", 2);
+    assert_eq!(bench.started.names(), ["after"], "all before the question was kept");
+    run("again", 1);
+    assert_eq!(bench.started.names(), ["read", "train"]);
+    let far = Timestamp::from_micros(4_000_000_000_000_000);
+    assert!(bench.store().prune(far).unwrap().files >= 1, "and the draft");
+    assert!(!bench.folder.path().join("tmp/99-0").exists());
+}

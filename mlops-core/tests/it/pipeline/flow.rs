@@ -375,3 +375,72 @@ fn a_map_takes_in_threads_that_come_free() {
         assert_eq!(meeting.0.lock().unwrap().1, threads);
     }
 }
+
+#[test]
+fn retries_end_with_their_time_too() {
+    let bench = Bench::new();
+    let mut p = Pipeline::new("p");
+    let retry = Retry { wait: Duration::from_secs(60), rate: 1.0, ..Retry::times(100) };
+    let retry = Retry { expires_after: Some(Duration::from_secs(200)), ..retry };
+    p.step(Step::new("push").retry(retry), || Err::<u32, _>(Error::unavailable("gone")), ());
+    bench.bare().run(&p, "1").unwrap_err();
+    assert_eq!(bench.started.take(), [("push".into(), 4)].into(), "at 0, 60, 120 and 180 s");
+}
+
+#[test]
+fn items_of_a_map_are_retried_each_by_itself() {
+    let bench = Bench::new();
+    let tries = std::sync::Arc::new([const { AtomicU32::new(0) }; 4]);
+    let mut p = Pipeline::new("p");
+    let items = p.step("items", || Ok((0..4_u32).collect::<Many<u32>>()), ());
+    let theirs = tries.clone();
+    let work = move |n: &u32| {
+        let before = theirs[*n as usize].fetch_add(1, Ordering::SeqCst);
+        if before < *n { Err(Error::unavailable("not yet")) } else { Ok(*n) }
+    };
+    let mapped = p.map(Step::new("late").retry(Retry::times(3)), work, items, ());
+    let done = bench.bare().with_threads(3).run(&p, "1").unwrap();
+    assert_eq!(done.get(mapped).unwrap().iter().sum::<u32>(), 6);
+    assert!(tries.iter().zip(1..).all(|(tries, want)| tries.load(Ordering::SeqCst) == want));
+}
+
+#[test]
+fn a_cancellation_ends_a_map_on_several_threads_between_its_items() {
+    let (bench, cancel) = (Bench::new(), CancelToken::default());
+    let done = std::sync::Arc::new(AtomicU32::new(0));
+    let mut p = Pipeline::new("p");
+    let items = p.step("items", || Ok((0..1000_u32).collect::<Many<u32>>()), ());
+    let (count, token) = (done.clone(), cancel.clone());
+    let work = move |n: &u32| {
+        if count.fetch_add(1, Ordering::SeqCst) == 5 {
+            token.cancel();
+        }
+        Ok(*n)
+    };
+    let mapped = p.map("slow", work, items, ());
+    let run = bench.runner().with_threads(3).run(&p, Request::new("1").cancel_by(&cancel)).unwrap();
+    assert_eq!(*run.status(), RunStatus::Cancelled);
+    let before = done.load(Ordering::SeqCst);
+    assert!((6..=8).contains(&before), "{before}: what was begun is finished, nothing new starts");
+    let run = bench.runner().with_threads(3).run(&p, "1").unwrap();
+    assert_eq!(run.get(mapped).unwrap().len(), 1000);
+    assert_eq!(done.load(Ordering::SeqCst), 1000, "no item ran twice");
+}
+
+#[test]
+fn a_timeout_holds_for_each_item_on_several_threads() {
+    let bench = Bench::new();
+    let mut p = Pipeline::new("p");
+    let items = p.step("items", || Ok((0..6_u32).collect::<Many<u32>>()), ());
+    let clock = bench.clock.clone();
+    let work = move |cx: &Context, n: &u32| {
+        if *n == 3 {
+            clock.advance(Duration::from_secs(11));
+        }
+        cx.checkpoint()?;
+        Ok(*n)
+    };
+    p.map(Step::new("item").timeout(Duration::from_secs(10)), work, items, ());
+    let error = bench.bare().with_threads(3).run(&p, "1").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
