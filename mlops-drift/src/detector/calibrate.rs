@@ -436,16 +436,7 @@ impl Stationary {
         match self {
             Self::ErrorRate(rate) => f64::from(u8::from(random.uniform() < rate)),
             Self::Normal(deviation) => Self::NormalAt(0.0, deviation).draw(random),
-            Self::NormalAt(mean, deviation) => {
-                // The polar method's first number.
-                loop {
-                    let (x, y) = (2.0 * random.uniform() - 1.0, 2.0 * random.uniform() - 1.0);
-                    let square = x * x + y * y;
-                    if square > 0.0 && square < 1.0 {
-                        return mean + deviation * x * (-2.0 * square.ln() / square).sqrt();
-                    }
-                }
-            }
+            Self::NormalAt(mean, deviation) => mean + deviation * random.normal(),
         }
     }
 }

@@ -80,18 +80,70 @@ pub struct TestResult {
 }
 
 impl fmt::Display for TestResult {
-    /// A sentence for people.
+    /// A sentence for people: how sure, how large, and the numbers behind it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { test, statistic, p_value, effect, sizes: (first, second) } = self;
+        let size = match self.scale() {
+            // J. Cohen's bands (Statistical Power Analysis, 1988) for shares and correlations, and for means.
+            Some([small, medium, large]) => match effect.abs() {
+                size if size >= large => "large ",
+                size if size >= medium => "medium ",
+                size if size >= small => "small ",
+                _ => "trivial ",
+            },
+            None => "",
+        };
         let strength = match p_value {
-            p if *p < 0.001 => "very strong evidence of a difference",
-            p if *p < 0.01 => "strong evidence of a difference",
-            p if *p < 0.05 => "some evidence of a difference",
-            _ => "no evidence of a difference",
+            p if *p < 0.001 => format!("very strong evidence of a {size}difference"),
+            p if *p < 0.01 => format!("strong evidence of a {size}difference"),
+            p if *p < 0.05 => format!("some evidence of a {size}difference"),
+            p if p.is_nan() => "no answer".to_owned(),
+            _ => "no evidence of a difference".to_owned(),
         };
         write!(
             f,
             "{strength}: {test} = {statistic:.4}, p = {p_value:.3e}, effect {effect:.4}, {first} and {second} values"
         )
+    }
+}
+
+impl TestResult {
+    /// From where on an effect is small, medium and large; `None` if it depends on the data's unit or has no custom.
+    fn scale(&self) -> Option<[f64; 3]> {
+        match self.test.as_str() {
+            "kolmogorov_smirnov" | "mann_whitney" | "chi_squared" | "g_test" | "fisher_exact"
+            | "two_proportion_z" => Some([0.1, 0.3, 0.5]),
+            "welch_t" | "student_t" => Some([0.2, 0.5, 0.8]),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_tell_how_sure_and_how_large() {
+        // A million rows each: sure, and of no matter.
+        let tiny = two_proportion_z((500_000, 1_000_000), (503_000, 1_000_000)).unwrap();
+        assert!(
+            tiny.to_string().starts_with("very strong evidence of a trivial difference: two_proportion_z")
+        );
+        let large = chi_squared(&[90, 10], &[10, 90]).unwrap();
+        assert!(large.to_string().starts_with("very strong evidence of a large difference"), "{large}");
+        let none = chi_squared(&[9, 1], &[8, 2]).unwrap();
+        assert!(none.to_string().starts_with("no evidence of a difference"), "{none}");
+    }
+
+    #[test]
+    fn results_with_infinite_statistics_survive_storage() {
+        let constant = |value: f64| crate::Sample::new([value, value]).unwrap();
+        let infinite = welch_t(&constant(1.0), &constant(2.0)).unwrap();
+        assert_eq!(infinite.statistic, f64::NEG_INFINITY);
+        let json = serde_json::to_string(&infinite).unwrap();
+        assert_eq!(serde_json::from_str::<TestResult>(&json).unwrap(), infinite);
+        let tiny = welch_t(&constant(1.0), &crate::Sample::new([0.0, 1e-100]).unwrap()).unwrap();
+        assert!(tiny.p_value >= 0.0);
     }
 }
