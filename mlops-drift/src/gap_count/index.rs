@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-/// A table from cells of equal width to places in a sorted list. Sixteen pieces of equal count have cells of their own
-/// width each, so that neither outliers nor skew crowd a cell; what still shares one is searched by halving.
+/// A table from cells of equal width to places in a sorted list. Where cells of one width would be crowded, sixteen
+/// pieces of equal count have cells of their own width each, so that neither outliers nor skew do harm; what still
+/// shares a cell is searched by halving.
 ///
-/// Cost: one pass over the splits, one look into the table and about one comparison; four bytes a number.
+/// Cost: one look into the table and a comparison or two, after one pass over the splits if there are pieces; four
+/// bytes a number.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Index {
     /// Where pieces begin, but the first.
@@ -27,13 +29,23 @@ struct Piece {
 impl Index {
     /// Of ascending, distinct, finite numbers. Empty for so few or many that it would not pay.
     pub(super) fn new(values: &[f64]) -> Self {
+        if !(FROM..u32::MAX as usize).contains(&values.len()) {
+            return Self::default();
+        }
+        let whole = Self::with_pieces(values, 1);
+        let most = whole.starts.windows(2).map(|pair| pair[1] - pair[0]).max();
+        if most.is_some_and(|most| most as usize <= CROWDED) {
+            whole
+        } else {
+            Self::with_pieces(values, PIECES)
+        }
+    }
+
+    fn with_pieces(values: &[f64], pieces: usize) -> Self {
         let mut index = Self::default();
         let n = values.len();
-        if !(FROM..u32::MAX as usize).contains(&n) {
-            return index;
-        }
-        let place = |piece: usize| n * piece / PIECES;
-        for piece in 0..PIECES {
+        let place = |piece: usize| n * piece / pieces;
+        for piece in 0..pieces {
             let part = &values[place(piece)..place(piece + 1)];
             let (low, high) = (part[0], part[part.len() - 1]);
             let scale = part.len() as f64 / (high - low);
@@ -44,7 +56,7 @@ impl Index {
                 index.splits[piece - 1] = low;
             }
         }
-        let cells = index.pieces[PIECES - 1].last as usize + 1;
+        let cells = index.pieces[pieces - 1].last as usize + 1;
         let mut starts = Vec::with_capacity(cells + 1);
         for (place, value) in values.iter().enumerate() {
             let cell = index.cell(*value);
@@ -79,7 +91,11 @@ impl Index {
 
     /// Never falls as the value grows, rounding included: numbers in lower cells lie below it.
     fn cell(&self, value: f64) -> usize {
-        let piece = self.splits.iter().map(|split| usize::from(*split <= value)).sum::<usize>();
+        let piece = if self.pieces.len() == 1 {
+            0
+        } else {
+            self.splits.iter().map(|split| usize::from(*split <= value)).sum::<usize>()
+        };
         let Piece { low, scale, first, last } = self.pieces[piece];
         // Casting saturates: what lies below is in the first cell, what lies beyond in the last.
         let offset = ((value - low) * scale) as u32;
@@ -97,6 +113,8 @@ impl fmt::Debug for Index {
 const PIECES: usize = 16;
 /// Fewer numbers are compared one by one.
 const FROM: usize = 32;
+/// More in a cell of equal width call for pieces.
+const CROWDED: usize = 16;
 /// So many in a cell are walked through.
 const SHORT: usize = 8;
 

@@ -99,16 +99,34 @@ impl Step<4> for DdmKernel {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageHinkleyKernel {
-    settings: PageHinkleySettings,
     warm_up: f64,
+    alpha: f64,
+    delta: f64,
+    threshold: f64,
+    standardised: bool,
+    /// Whether the extremes move, and whether rises and falls count.
+    moves: bool,
+    rises: bool,
+    falls: bool,
     start: [f64; 7],
 }
 
 impl PageHinkleyKernel {
     fn new(settings: &PageHinkleySettings) -> Self {
-        let (lowest, highest) = settings.origin.extremes();
-        let start = [0.0, 0.0, 0.0, 0.0, lowest, 0.0, highest];
-        Self { settings: settings.clone(), warm_up: f64::from(settings.warm_up), start }
+        let PageHinkleySettings { warm_up, delta, threshold, alpha, direction, standardised, origin } =
+            *settings;
+        let (lowest, highest) = origin.extremes();
+        Self {
+            warm_up: f64::from(warm_up),
+            alpha,
+            delta,
+            threshold,
+            standardised,
+            moves: origin != PageHinkleyOrigin::Zero,
+            rises: direction != Direction::Down,
+            falls: direction != Direction::Up,
+            start: [0.0, 0.0, 0.0, 0.0, lowest, 0.0, highest],
+        }
     }
 }
 
@@ -120,30 +138,23 @@ impl Step<7> for PageHinkleyKernel {
     #[inline(always)]
     fn step(&self, row: [f64; 7], value: f64) -> ([f64; 7], f64) {
         let [count, mean, squares, rising, lowest, falling, highest] = row;
-        let PageHinkleySettings { alpha, delta, threshold, direction, origin, standardised, .. } =
-            self.settings;
         let count = count + 1.0;
         let before = value - mean;
         let mean = mean + before / count;
         let mut deviation = value - mean;
         let mut squares = squares;
-        if standardised {
+        if self.standardised {
             squares += before * deviation;
             let sigma = (squares / count).sqrt();
             deviation = if sigma > 0.0 { deviation / sigma } else { 0.0 };
         }
-        let rising = alpha * rising + (deviation - delta);
-        let falling = alpha * falling + (deviation + delta);
-        let moves = origin != PageHinkleyOrigin::Zero;
-        let lowest = if moves { lowest.min(rising) } else { lowest };
-        let highest = if moves { highest.max(falling) } else { highest };
-        let (up, down) = (rising - lowest, highest - falling);
-        let distance = match direction {
-            Direction::Up => up,
-            Direction::Down => down,
-            Direction::Both => up.max(down),
-        };
-        let drifts = (count >= self.warm_up) & (distance > threshold);
+        let rising = self.alpha * rising + (deviation - self.delta);
+        let falling = self.alpha * falling + (deviation + self.delta);
+        let lowest = if self.moves & (rising < lowest) { rising } else { lowest };
+        let highest = if self.moves & (falling > highest) { falling } else { highest };
+        let up = self.rises & (rising - lowest > self.threshold);
+        let down = self.falls & (highest - falling > self.threshold);
+        let drifts = (count >= self.warm_up) & (up | down);
         ([count, mean, squares, rising, lowest, falling, highest], level(false, drifts))
     }
 }
