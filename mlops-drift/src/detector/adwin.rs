@@ -12,7 +12,7 @@ pub struct AdwinSettings {
     pub delta: f64,
     /// Look for a cut every this many updates, from 1.
     pub clock: u32,
-    /// Buckets of one size before the two oldest are joined, 2 to 255: more means finer cuts.
+    /// Buckets of one size before the two oldest are joined, 2 to 254: more means finer cuts.
     pub max_buckets: u8,
     /// Values that each part of the window needs.
     pub min_window_length: u32,

@@ -42,7 +42,8 @@ impl EcddSettings {
 /// ECDD: the exponentially weighted error rate leaves its control limits (G. Ross, N. Adams, D. Tasoulis, D.
 /// Hand, Exponentially Weighted Moving Average Charts for Detecting Concept Drift, 2012).
 ///
-/// * Domain: 0 for right, 1 for wrong, or a rate between; finds rises.
+/// * Domain: 0 for right, 1 for wrong, or a rate between; finds rises. The polynomial was fitted for rates up to about
+///   0.5 and grows without sense beyond.
 /// * Fires if z > p + L s, with s^2 = p (1-p) lambda (1 - (1-lambda)^2n) / (2 - lambda) and L the paper's
 ///   polynomial in p; warns at half of L.
 /// * Constant memory and time. After a drift the next update starts over.

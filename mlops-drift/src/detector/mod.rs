@@ -11,8 +11,14 @@
 //! | [`HddmA`], [`HddmW`] | errors or 0..=1 | the mean rises, or moves | constant |
 //! | [`Stepd`], [`Fhddm`] | errors | recent errors against older ones, or against the best | a window of bits |
 //!
-//! Default settings are the papers'. The presets `river` and `moa` give what those tools compute, update by
-//! update, faults included. A drift flag stays for one update; the next one starts over first.
+//! Default settings are the papers' with the usual thresholds, and MOA's where a paper names none ([`Cusum`], [`Gma`],
+//! [`Ecdd`], [`Rddm`]); [`Adwin`]'s bound is the one that river and MOA compute, the theorem's is
+//! [`AdwinBound::Width`]. The presets `river` and `moa` give what those tools compute, update by update, faults
+//! included. A drift flag stays for one update; the next one starts over first.
+//!
+//! Numbers may be as large as 1e100; far outliers are not drift, but they stay in means, variances and sums: after one
+//! value of 1e6 among values near 1, [`Adwin`], [`PageHinkley`] and [`Cusum`] hear little else until they start over.
+//! Clip what your data cannot mean.
 
 mod adwin;
 mod any;

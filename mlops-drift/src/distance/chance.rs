@@ -105,7 +105,7 @@ pub fn compare(
         (0.0, 1.0)
     } else if let Some((unit, quadratic)) = distance.unit(value, scale) {
         let quantile = chi_squared_upper_quantile(level, freedom) * unit;
-        (distance.from_quadratic(quantile), chi_squared_sf(quadratic / unit, freedom))
+        (distance.limit_of(quantile), chi_squared_sf(quadratic / unit, freedom))
     } else {
         distance.draw(&filled, scale, value, level, seed)
     };
@@ -137,7 +137,7 @@ impl BinnedDistance {
         })
     }
 
-    fn from_quadratic(self, quadratic: f64) -> f64 {
+    fn limit_of(self, quadratic: f64) -> f64 {
         match self {
             Self::JensenShannonDistanceBase2 => (quadratic / std::f64::consts::LN_2).sqrt().min(1.0),
             Self::Hellinger => quadratic.sqrt().min(1.0),

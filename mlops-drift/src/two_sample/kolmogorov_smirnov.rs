@@ -35,6 +35,8 @@ pub fn kolmogorov_smirnov(a: &Sample, b: &Sample) -> Result<TestResult> {
 ///   the one-sample law at n m / (n + m) ([`kstwo_sf`]), one-sided Hodges' formula.
 /// * Effect: D itself, negative if the first distribution function lies below the second where they differ
 ///   most.
+/// * One-sided, as in SciPy: `Less` means that the first distribution function lies below, so that the first sample tends
+///   to be *larger*, unlike in [`mann_whitney`](super::mann_whitney).
 /// * Cost: O(n + m) on sorted samples.
 ///
 /// # Errors
