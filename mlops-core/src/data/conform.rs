@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, new_null_array};
 use arrow_cast::display::array_value_to_string;
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
+use arrow_select::nullif::nullif;
 
 use super::{Column, ColumnKind, TableSchema};
 use crate::{Error, Result};
@@ -106,6 +107,24 @@ impl Fitted {
         };
         let unfit = (0..array.len()).filter(unfit).collect();
         Ok(Self { array: after, unfit })
+    }
+
+    /// A column of which no cell fits but the missing ones.
+    pub(super) fn none(column: &Column, array: &ArrayRef) -> Self {
+        let nulls = array.logical_nulls();
+        let there = |row: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row));
+        let unfit = (0..array.len()).filter(there).collect();
+        Self { array: new_null_array(&column.kind.data_type(), array.len()), unfit }
+    }
+
+    /// The column, in which cells that do not fit are missing.
+    pub(super) fn into_fitting(self) -> Result<ArrayRef> {
+        if self.unfit.is_empty() {
+            return Ok(self.array);
+        }
+        let mut unfit = vec![false; self.array.len()];
+        self.unfit.iter().for_each(|row| unfit[*row] = true);
+        Ok(nullif(&self.array, &BooleanArray::from(unfit))?)
     }
 }
 

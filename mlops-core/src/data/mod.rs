@@ -5,7 +5,7 @@
 //!   with the feature `object-store`, an object store (`StoredTable`).
 //! - [`Fingerprint`]: the version of the data; [`Split`]: reproducible parts and folds of it.
 //! - [`PointInTime`]: joins of features and late labels that see no future; [`Reservoir`], [`Draw`]: samples.
-//! - [`ValidationReport`]: what breaks the schema, where and how often.
+//! - [`Validator`] and its [`ValidationReport`]: what breaks the schema, where and how often.
 //! - [`Value`] and [`Cells`]: single cells, for requests and row-wise code.
 
 mod cells;
@@ -39,5 +39,5 @@ pub use point_in_time::PointInTime;
 pub use sample::{Draw, Reservoir};
 pub use schema::{Column, ColumnKind, Role, TableSchema};
 pub use split::Split;
-pub use validate::{Rule, ValidationReport, Violation};
+pub use validate::{Rule, ValidationReport, Validator, Violation};
 pub use value::Value;

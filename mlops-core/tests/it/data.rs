@@ -8,7 +8,7 @@ use arrow_array::{
     NullArray, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     TimestampNanosecondArray, TimestampSecondArray,
 };
-use mlops_core::data::{Column, ColumnKind, Dataset, Role, Rule, Scan, Split, TableSchema};
+use mlops_core::data::{Column, ColumnKind, Dataset, Role, Scan, Split, TableSchema};
 use mlops_core::{ErrorKind, Seed};
 use proptest::prelude::*;
 
@@ -298,25 +298,6 @@ fn a_reader_that_fails_is_no_damaged_table() {
     );
     let error = Dataset::from_csv(&b"n\n1\xff\n"[..], schema).unwrap_err();
     assert!(format!("{error:#}").contains("no UTF-8"), "{error:#}");
-}
-
-#[test]
-fn validation_names_the_first_offender_and_counts_the_rest() {
-    let schema = TableSchema::new([
-        Column::new("id", ColumnKind::Integer).role(Role::Id),
-        Column::new("rate", ColumnKind::Float).range(0.0, 1.0),
-        Column::new("kind", ColumnKind::Text).categories(["a", "b"]),
-    ])
-    .unwrap();
-    let csv = "id,rate,kind\n1,0.5,a\n2,NaN,c\n2,-1,b\n4,2,\n";
-    let report = Dataset::from_csv(csv.as_bytes(), schema).unwrap().validate().unwrap();
-    let found: Vec<_> = report.violations.iter().map(|v| (v.rule, v.count, v.first_row)).collect();
-    assert_eq!(
-        found,
-        [(Rule::Unique, 1, 2), (Rule::Finite, 1, 1), (Rule::Range, 2, 2), (Rule::Category, 1, 1)]
-    );
-    assert_eq!(report.missing[2], ("kind".to_owned(), 0.25));
-    assert_eq!(report.into_result().unwrap_err().kind(), ErrorKind::Data);
 }
 
 #[test]

@@ -12,3 +12,4 @@ mod record;
 mod sample;
 #[cfg(all(feature = "object-store", feature = "csv", feature = "ipc", feature = "parquet"))]
 mod stored;
+mod validate;

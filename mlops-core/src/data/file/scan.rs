@@ -25,10 +25,35 @@ use crate::{Error, Result};
 pub struct Scan {
     schema: Arc<TableSchema>,
     /// Nothing after an error: some readers would give it forever.
-    batches: Option<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>>,
+    source: Option<Source>,
     next_row: usize,
     /// Names the table in errors.
     name: Option<String>,
+}
+
+enum Source {
+    Batches(Box<dyn Iterator<Item = Result<RecordBatch>> + Send>),
+    /// The scan under way, and those to come.
+    Parts(Option<Box<Scan>>, Box<dyn Iterator<Item = Result<Scan>> + Send>),
+}
+
+impl Source {
+    /// The next batch of a reader, or what `next` gives for the next batch of a part.
+    fn next(&mut self, next: fn(&mut Scan) -> Option<Result<RecordBatch>>) -> Option<Result<RecordBatch>> {
+        let (part, rest) = match self {
+            Self::Batches(batches) => return batches.next(),
+            Self::Parts(part, rest) => (part, rest),
+        };
+        loop {
+            if let Some(batch) = part.as_deref_mut().and_then(next) {
+                return Some(batch);
+            }
+            match rest.next()? {
+                Ok(scan) => *part = Some(Box::new(scan)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
 }
 
 impl Scan {
@@ -37,7 +62,11 @@ impl Scan {
         schema: impl Into<Arc<TableSchema>>,
         batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
     ) -> Self {
-        Self { schema: schema.into(), batches: Some(Box::new(batches)), next_row: 0, name: None }
+        Self::of(schema.into(), Source::Batches(Box::new(batches)))
+    }
+
+    fn of(schema: Arc<TableSchema>, source: Source) -> Self {
+        Self { schema, source: Some(source), next_row: 0, name: None }
     }
 
     /// The rows of several scans, one after the other; each is opened when its turn comes, the first at once.
@@ -46,22 +75,8 @@ impl Scan {
         mut parts: impl Iterator<Item = P> + Send + 'static,
         mut open: impl FnMut(P) -> Result<Self> + Send + 'static,
     ) -> Result<Self> {
-        let mut part = parts.next().map(&mut open).transpose()?;
-        let next = move || {
-            loop {
-                if let Some(batch) = part.as_mut()?.next() {
-                    return Some(batch);
-                }
-                match parts.next().map(&mut open).transpose() {
-                    Ok(next) => part = next,
-                    Err(error) => {
-                        part = None;
-                        return Some(Err(error));
-                    }
-                }
-            }
-        };
-        Ok(Self::new(schema, std::iter::from_fn(next)))
+        let part = parts.next().map(&mut open).transpose()?.map(Box::new);
+        Ok(Self::of(schema, Source::Parts(part, Box::new(parts.map(open)))))
     }
 
     /// The same scan, whose errors name the table.
@@ -73,6 +88,25 @@ impl Scan {
     /// What the columns mean.
     pub fn schema(&self) -> &Arc<TableSchema> {
         &self.schema
+    }
+
+    /// The batches as they are read, before they are brought to the schema.
+    pub(in crate::data) fn into_raw(mut self) -> impl Iterator<Item = Result<RecordBatch>> {
+        std::iter::from_fn(move || self.next_raw())
+    }
+
+    fn next_raw(&mut self) -> Option<Result<RecordBatch>> {
+        let batch = self.source.as_mut()?.next(Self::next_raw)?;
+        Some(batch.map_err(|error| self.fail(error)))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: Error) -> Error {
+        self.source = None;
+        match &self.name {
+            Some(name) => cannot_read(name, error),
+            None => error,
+        }
     }
 
     /// All batches, in memory.
@@ -89,18 +123,12 @@ impl Iterator for Scan {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.batches.as_mut()?.next()?.and_then(|batch| {
+        let batch = self.source.as_mut()?.next(Self::next)?.and_then(|batch| {
             let first_row = self.next_row;
             self.next_row += batch.num_rows();
             conform(&self.schema, &batch, first_row)
         });
-        Some(batch.map_err(|error| {
-            self.batches = None;
-            match &self.name {
-                Some(name) => cannot_read(name, error),
-                None => error,
-            }
-        }))
+        Some(batch.map_err(|error| self.fail(error)))
     }
 }
 
