@@ -29,6 +29,8 @@ mod value;
 
 pub use cells::Cells;
 pub use dataset::Dataset;
+#[cfg(feature = "csv")]
+pub use file::CsvFormat;
 pub use file::Scan;
 #[cfg(feature = "parquet")]
 pub(crate) use file::{caught, parquet::damaged as damaged_parquet};

@@ -8,7 +8,7 @@ use arrow_array::{
     NullArray, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     TimestampNanosecondArray, TimestampSecondArray,
 };
-use mlops_core::data::{Column, ColumnKind, Dataset, Role, Scan, Split, TableSchema};
+use mlops_core::data::{Column, ColumnKind, CsvFormat, Dataset, Role, Scan, Split, TableSchema};
 use mlops_core::{ErrorKind, Seed};
 use proptest::prelude::*;
 
@@ -274,6 +274,36 @@ fn a_folder_is_the_rows_of_its_files_in_order() {
     assert!(
         format!("{:#}", results.last().unwrap().as_ref().unwrap_err()).contains("part-2.csv`: column `n`")
     );
+}
+
+#[cfg(feature = "csv")]
+#[test]
+fn csv_of_other_forms() {
+    let schema = || {
+        TableSchema::new([Column::new("n", ColumnKind::Integer), Column::new("s", ColumnKind::Text)]).unwrap()
+    };
+    let read = |text: &str, format: &CsvFormat| {
+        let data = Dataset::from_csv_opts(text.as_bytes(), schema(), format)?;
+        let mut cells = Vec::new();
+        data.for_each_row(|_, row| {
+            cells.extend(row.iter().map(ToString::to_string));
+            Ok(())
+        })?;
+        Ok::<_, mlops_core::Error>(cells.join(" "))
+    };
+    let tabs = CsvFormat::default().delimiter('\t');
+    assert_eq!(read("s\tn\na, b\t1\n\"c\td\"\t\n", &tabs).unwrap(), "1 `a, b` missing `c\td`");
+    let missing = CsvFormat::default().missing(["NA", "n/a"]);
+    assert_eq!(read("n,s\nNA,n/a\n1,NAN\n,\n", &missing).unwrap(), "missing missing 1 `NAN` missing missing");
+    let error = read("n,s\nna,x\n", &missing).unwrap_err();
+    assert!(format!("{error:#}").contains("its cell in row 0 is `na`"), "{error:#}");
+    assert!(read("n;s\n1;x\n", &missing).is_err());
+    for delimiter in ['"', '\n', '\r', '\0', 'é', '→'] {
+        let error = read("n,s\n", &CsvFormat::default().delimiter(delimiter)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{delimiter:?}");
+    }
+    let read: CsvFormat = serde_json::from_str(r#"{"delimiter": ";"}"#).unwrap();
+    assert_eq!(read, CsvFormat::default().delimiter(';'));
 }
 
 /// A reader that fails after some bytes, as a disk or a connection does.

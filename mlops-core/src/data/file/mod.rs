@@ -12,6 +12,8 @@ pub(super) mod parquet;
 mod read_error;
 mod scan;
 
+#[cfg(feature = "csv")]
+pub use csv::CsvFormat;
 pub(super) use format::{Format, MAGIC_BYTES};
 pub use scan::Scan;
 #[cfg(feature = "object-store")]

@@ -17,6 +17,8 @@ impl Scan {
     ///
     /// A folder is the rows of all files in it and below, in the order of their paths, as Spark and others write
     /// them; names that begin with `_` or `.` are passed over.
+    /// A value that is in the name of a folder alone (`dt=2026-05-01/part-0.parquet`) is no column: write it into the
+    /// files too, or open folder by folder.
     ///
     /// # Errors
     /// `NotFound` if there is no such file or none in the folder, `Unavailable` if it cannot be read,

@@ -33,7 +33,9 @@ use snapshot::Snapshot;
 /// meanwhile, the scan ends with a `Conflict`.
 ///
 /// A folder, which is a URL that ends in `/`, is the rows of all tables in it and below, in the order of their
-/// paths, as Spark and others write them; names that begin with `_` or `.` are passed over.
+/// paths, as Spark and others write them; names that begin with `_` or `.` are passed over. A value that is in
+/// the name of a folder alone (`dt=2026-05-01/part-0.parquet`) is no column: write it into the files too, or read
+/// folder by folder.
 ///
 /// Each method waits on the calling thread; one more thread, which does the I/O, runs until the last clone and
 /// the last scan are dropped. May be called from inside a runtime, where it blocks the worker that calls it:
