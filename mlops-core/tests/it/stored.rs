@@ -188,7 +188,7 @@ fn bad_objects_are_named() {
     }
     put(&*store, "csv", "clicks\n1\nmany\n");
     check(table(&store, "csv").read(narrow()), ErrorKind::Data, "its cell in row 1 is `many`");
-    check(table(&store, "csv").read(schema()), ErrorKind::Data, "column `page` is missing");
+    check(table(&store, "csv").read(schema()), ErrorKind::Data, "columns `page`, `rate` are missing");
 }
 
 #[test]
