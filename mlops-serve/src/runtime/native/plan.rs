@@ -67,6 +67,8 @@ const BLOCK_ROWS: usize = 256;
 struct Scratch {
     floats: Vec<f32>,
     integers: Vec<i64>,
+    /// The indices of labels, for each output of labels.
+    labels: Vec<Vec<i64>>,
 }
 
 thread_local! {
@@ -108,16 +110,19 @@ impl Plan {
                 Output::Floats { .. } => {
                     buffer.reset::<f32>(&axes[..rank])?;
                 }
-                // Labels are indices until all rows are there.
-                Output::Integers { .. } | Output::Labels { .. } => {
+                Output::Integers { .. } => {
                     buffer.reset::<i64>(&axes[..rank])?;
                 }
+                // Named when all rows are there.
+                Output::Labels { .. } => {}
             }
         }
         SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
             Ok(mut scratch) => {
+                scratch.labels.resize_with(self.outputs.len(), Vec::new);
+                scratch.labels.iter_mut().for_each(Vec::clear);
                 self.run_blocks(rows, inputs, outputs, &mut scratch)?;
-                self.name_labels(outputs, &mut scratch.integers)
+                self.name_labels(rows, outputs, &scratch.labels)
             }
             Err(_) => Err(Error::internal("a native model was called from within itself")),
         })
@@ -146,20 +151,18 @@ impl Plan {
             for step in &self.steps {
                 step.run(&mut frame)?;
             }
-            frame.give(&self.outputs, outputs)?;
+            frame.give(&self.outputs, outputs, &mut scratch.labels)?;
         }
         Ok(())
     }
 
-    /// Replaces the indices of labels by their names.
-    fn name_labels(&self, outputs: &mut [TensorBuf], indices: &mut Vec<i64>) -> Result<()> {
-        for (output, buffer) in self.outputs.iter().zip(outputs) {
-            let Output::Labels { labels, .. } = output else { continue };
-            let shape = *buffer.view().shape();
-            indices.clear();
-            indices.extend_from_slice(buffer.view().values::<i64>()?);
-            buffer.reset_text(shape, |texts| {
-                for index in &*indices {
+    /// Writes the names of the labels.
+    fn name_labels(&self, rows: usize, outputs: &mut [TensorBuf], indices: &[Vec<i64>]) -> Result<()> {
+        for ((output, buffer), indices) in self.outputs.iter().zip(outputs).zip(indices) {
+            let Output::Labels { labels, dims, .. } = output else { continue };
+            let (axes, rank) = Self::shape(rows, dims);
+            buffer.reset_text(&axes[..rank], |texts| {
+                for index in indices {
                     let label = usize::try_from(*index).ok().and_then(|index| labels.get(index));
                     texts.push(label.ok_or_else(|| Error::internal(format!("label {index} has no name")))?);
                 }
@@ -248,15 +251,16 @@ impl Frame<'_> {
     }
 
     /// Copies this block's rows of the outputs to the caller's buffers.
-    fn give(&self, outputs: &[Output], buffers: &mut [TensorBuf]) -> Result<()> {
+    fn give(&self, outputs: &[Output], buffers: &mut [TensorBuf], labels: &mut [Vec<i64>]) -> Result<()> {
         let reader = self.reader();
-        for (output, buffer) in outputs.iter().zip(buffers) {
+        for ((output, buffer), labels) in outputs.iter().zip(buffers).zip(labels) {
             match output {
                 Output::Floats { value, .. } => {
                     buffer.values_mut::<f32>()?[reader.range(value.width)]
                         .copy_from_slice(reader.floats(*value)?);
                 }
-                Output::Integers { value, .. } | Output::Labels { value, .. } => {
+                Output::Labels { value, .. } => labels.extend_from_slice(reader.integers(*value)?),
+                Output::Integers { value, .. } => {
                     buffer.values_mut::<i64>()?[reader.range(value.width)]
                         .copy_from_slice(reader.integers(*value)?);
                 }

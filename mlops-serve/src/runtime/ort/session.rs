@@ -24,8 +24,10 @@ struct Seen {
     options: RunOptions<HasSelectedOutputs>,
 }
 
-/// Shapes of inputs that output tensors are kept for.
-const KEPT: usize = 8;
+/// Shapes of inputs that output tensors are kept for: a batcher sends all sizes from one row on.
+const KEPT: usize = 32;
+/// Larger outputs are not kept.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 impl Worker {
     pub(super) fn new(session: Session, signature: &ModelSignature) -> Result<Self> {
@@ -60,7 +62,10 @@ impl Worker {
             // depend on more than the inputs' shapes.
             let options = &self.seen[known].options;
             if let Ok(given) = self.session.run_with_options(values, options) {
-                return give(&self.signature, &given, outputs);
+                give(&self.signature, &given, outputs)?;
+                drop(given);
+                self.seen[known..].rotate_left(1);
+                return Ok(());
             }
             self.seen.remove(known);
         }
@@ -72,7 +77,8 @@ impl Worker {
         if known.is_some() {
             self.predictable = false;
         }
-        if self.predictable {
+        let bytes: usize = outputs.iter().map(TensorBuf::memory_usage).sum();
+        if self.predictable && bytes <= KEPT_BYTES_MAX {
             self.keep(inputs, outputs)?;
         }
         Ok(())

@@ -1,10 +1,16 @@
 //! Ensembles of decision trees.
 
+mod bits;
+mod columns;
+mod compact;
+mod heap;
+mod kernel;
 mod spec;
+mod tiles;
 mod walk;
 
+use kernel::Kernel;
 pub(super) use spec::{Comparison, ForestSpec, NodeSpec, Real, Split};
-use walk::Walk;
 
 use crate::{Error, Result};
 
@@ -14,7 +20,7 @@ use crate::{Error, Result};
 pub(super) struct Forest<T> {
     features: usize,
     targets: usize,
-    walk: Walk<T>,
+    kernel: Kernel<T>,
     leaves: Leaves<T>,
     base: Vec<T>,
     base_first: bool,
@@ -22,12 +28,12 @@ pub(super) struct Forest<T> {
     divisor: Option<T>,
 }
 
-/// What the payload of a leaf means.
+/// What the leaves add, by the number that the kernel gives a leaf.
 #[derive(Debug)]
 enum Leaves<T> {
-    /// The payload is a place: its value goes to the one target.
+    /// A value for the one target.
     One(Vec<T>),
-    /// The payload is a place in the ranges, which are ranges of the weights.
+    /// Ranges of the weights, which have a target each.
     Many { ranges: Vec<(u32, u32)>, weights: Vec<(u32, T)> },
 }
 
@@ -51,18 +57,18 @@ impl<T: Real> Forest<T> {
                 .iter()
                 .flatten()
                 .all(|node| !matches!(node, NodeSpec::Leaf { count, .. } if *count != 1));
-        let mut ranges = Vec::new();
-        let walk = Walk::new(&spec, |first, count| {
-            ranges.push((first, count));
-            ranges.len() as u32 - 1
-        });
+        let (kernel, ranges) = Kernel::new(&spec, one);
         let leaves = if one {
-            Leaves::One(ranges.iter().map(|(first, _)| spec.weights[*first as usize].1).collect())
+            let value = |(first, count): &(u32, u32)| match count {
+                0 => T::default(),
+                _ => spec.weights[*first as usize].1,
+            };
+            Leaves::One(ranges.iter().map(value).collect())
         } else {
             Leaves::Many { ranges, weights: std::mem::take(&mut spec.weights) }
         };
         let ForestSpec { features, targets, base, base_first, divisor, .. } = spec;
-        Ok(Self { features, targets, walk, leaves, base, base_first, divisor })
+        Ok(Self { features, targets, kernel, leaves, base, base_first, divisor })
     }
 
     /// Leaves out the division.
@@ -83,7 +89,7 @@ impl<T: Real> Forest<T> {
             Leaves::One(values) => values.len() * size_of::<T>(),
             Leaves::Many { ranges, weights } => ranges.len() * 8 + weights.len() * size_of::<(u32, T)>(),
         };
-        self.walk.memory_usage() + leaves
+        self.kernel.memory_usage() + leaves
     }
 
     /// Fills `y` with the targets of each row of `x`.
@@ -95,10 +101,8 @@ impl<T: Real> Forest<T> {
             y.fill(T::default());
         }
         match &self.leaves {
-            Leaves::One(values) => {
-                self.walk.run(x, self.features, |row, leaf| y[row] += values[leaf as usize]);
-            }
-            Leaves::Many { ranges, weights } => self.walk.run(x, self.features, |row, leaf| {
+            Leaves::One(values) => self.kernel.sum(x, self.features, values, y),
+            Leaves::Many { ranges, weights } => self.kernel.each(x, self.features, |row, leaf| {
                 let (first, count) = ranges[leaf as usize];
                 let y = &mut y[row * self.targets..(row + 1) * self.targets];
                 for (target, weight) in &weights[first as usize..first as usize + count as usize] {

@@ -1,0 +1,271 @@
+//! Which kernel walks a forest.
+
+use super::columns::{COLUMNS, Columns};
+use super::compact::{Compact, Ranges};
+use super::spec::{ForestSpec, Real};
+use super::tiles::{TILE, TILE_MIN, Tiles};
+use super::walk::Walk;
+
+/// All kernels give each row the same leaves, and add them in the order of the trees: their sums have the
+/// same bits.
+#[derive(Debug)]
+pub(super) enum Kernel<T> {
+    /// Nodes with one parent each and few columns, as learners make them.
+    Compact { columns: Columns, trees: Compact<T>, tiles: Option<Tiles<T>> },
+    /// Anything: sets of categories, and hundreds of features.
+    Walk(Walk<T>),
+}
+
+impl<T: Real> Kernel<T> {
+    /// The kernel for a forest that was checked, and what its leaves add. `one`: one weight each.
+    pub(super) fn new(spec: &ForestSpec<T>, one: bool) -> (Self, Ranges) {
+        let compact = Columns::of(spec).and_then(|columns| {
+            let (trees, ranges) = Compact::new(spec, &columns)?;
+            let tiles = if one { Tiles::new(spec, &columns, trees.depth()) } else { None };
+            Some((Self::Compact { columns, trees, tiles }, ranges))
+        });
+        compact.unwrap_or_else(|| {
+            let mut ranges = Vec::new();
+            let walk = Walk::new(spec, |first, count| {
+                ranges.push((first, count));
+                ranges.len() as u32 - 1
+            });
+            (Self::Walk(walk), ranges)
+        })
+    }
+
+    pub(super) fn memory_usage(&self) -> usize {
+        match self {
+            Self::Compact { columns, trees, tiles } => {
+                columns.memory_usage() + trees.memory_usage() + tiles.as_ref().map_or(0, Tiles::memory_usage)
+            }
+            Self::Walk(walk) => walk.memory_usage(),
+        }
+    }
+
+    /// Adds the values of the leaves that each row ends in.
+    #[inline]
+    pub(super) fn sum(&self, x: &[T], features: usize, values: &[T], y: &mut [T]) {
+        let Self::Compact { columns, trees, tiles } = self else {
+            return self.each(x, features, |row, leaf| y[row] += values[leaf as usize]);
+        };
+        let (mut x, mut y) = (x, y);
+        if let Some(tiles) = tiles
+            && y.len() >= TILE_MIN
+        {
+            let rest = if y.len() % TILE >= TILE_MIN { 0 } else { y.len() % TILE };
+            let (x_tiles, y_tiles);
+            (x_tiles, x) = x.split_at((y.len() - rest) * features);
+            (y_tiles, y) = y.split_at_mut(y.len() - rest);
+            sum_tiles(columns, tiles, x_tiles, features, y_tiles);
+        }
+        let mut cells = [T::default(); COLUMNS];
+        for (row, y) in x.chunks_exact(features).zip(y) {
+            columns.pick(row, |column, value| cells[column] = value);
+            let mut sum = *y;
+            trees.run(&cells, |leaf| sum += values[leaf as usize]);
+            *y = sum;
+        }
+    }
+
+    /// Calls `add(row, leaf)` for each row and tree; for each row in the order of the trees.
+    #[inline]
+    pub(super) fn each(&self, x: &[T], features: usize, mut add: impl FnMut(usize, u32)) {
+        match self {
+            Self::Compact { columns, trees, .. } => {
+                let mut cells = [T::default(); COLUMNS];
+                for (index, row) in x.chunks_exact(features).enumerate() {
+                    columns.pick(row, |column, value| cells[column] = value);
+                    trees.run(&cells, |leaf| add(index, leaf));
+                }
+            }
+            Self::Walk(walk) => walk.run(x, features, add),
+        }
+    }
+}
+
+/// The same in tiles of rows, of which the last may have gaps.
+#[inline(never)]
+fn sum_tiles<T: Real>(columns: &Columns, tiles: &Tiles<T>, x: &[T], features: usize, y: &mut [T]) {
+    let mut cells = [[T::default(); TILE]; COLUMNS];
+    for (x, y) in x.chunks(TILE * features).zip(y.chunks_mut(TILE)) {
+        for (lane, row) in x.chunks_exact(features).enumerate() {
+            columns.pick(row, |column, value| cells[column][lane] = value);
+        }
+        let mut sums = [T::default(); TILE];
+        sums[..y.len()].copy_from_slice(y);
+        T::add_tile(tiles, &cells, &mut sums);
+        y.copy_from_slice(&sums[..y.len()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mlops_core::Seed;
+    use rand::{Rng, RngExt};
+
+    use super::*;
+    use crate::runtime::native::forest::{Forest, NodeSpec, Split};
+
+    const FEATURES: usize = 9;
+
+    /// A tree with so many leaves, grown leaf by leaf, or level by level.
+    fn tree(
+        rng: &mut impl Rng,
+        leaves: usize,
+        by_level: bool,
+        weights: &mut Vec<(u32, f32)>,
+    ) -> Vec<NodeSpec<f32>> {
+        let mut open = std::collections::VecDeque::from([0]);
+        let mut tree = vec![NodeSpec::Leaf { first: 0, count: 0 }];
+        for _ in 1..leaves {
+            let which = if by_level { 0 } else { rng.random_range(0..open.len()) };
+            let place = open.remove(which).unwrap();
+            let threshold = match rng.random_range(0..12) {
+                0 => f32::NAN,
+                1 => f32::NEG_INFINITY,
+                2 => 0.0,
+                _ => rng.random_range(-1.0..1.0),
+            };
+            let child = tree.len() as u32;
+            let (yes, no) = if rng.random_bool(0.5) { (child, child + 1) } else { (child + 1, child) };
+            let (feature, missing_yes) = (rng.random_range(0..FEATURES as u32), rng.random_bool(0.5));
+            tree[place] = NodeSpec::Split(Split { feature, threshold, yes, no, missing_yes });
+            tree.extend([NodeSpec::Leaf { first: 0, count: 0 }; 2]);
+            open.extend([child as usize, child as usize + 1]);
+        }
+        for place in open {
+            tree[place] = NodeSpec::Leaf { first: weights.len() as u32, count: 1 };
+            weights.push((0, rng.random_range(-1.0..1.0)));
+        }
+        tree
+    }
+
+    fn spec(trees: Vec<Vec<NodeSpec<f32>>>, weights: Vec<(u32, f32)>) -> ForestSpec<f32> {
+        let base = vec![0.125];
+        ForestSpec { features: FEATURES, targets: 1, trees, weights, base, base_first: true, divisor: None }
+    }
+
+    fn wide(spec: &ForestSpec<f32>) -> ForestSpec<f64> {
+        let split = |split: &Split<f32>| Split {
+            feature: split.feature,
+            threshold: f64::from(split.threshold),
+            yes: split.yes,
+            no: split.no,
+            missing_yes: split.missing_yes,
+        };
+        let node = |node: &NodeSpec<f32>| match node {
+            NodeSpec::Leaf { first, count } => NodeSpec::Leaf { first: *first, count: *count },
+            NodeSpec::Split(found) => NodeSpec::Split(split(found)),
+        };
+        ForestSpec {
+            features: spec.features,
+            targets: 1,
+            trees: spec.trees.iter().map(|tree| tree.iter().map(node).collect()).collect(),
+            weights: spec.weights.iter().map(|(target, weight)| (*target, f64::from(*weight))).collect(),
+            base: spec.base.iter().map(|base| f64::from(*base)).collect(),
+            base_first: true,
+            divisor: None,
+        }
+    }
+
+    /// By the definition.
+    fn score<T: Real>(spec: &ForestSpec<T>, row: &[T]) -> T {
+        let mut sum = spec.base[0];
+        for tree in &spec.trees {
+            let mut at = 0;
+            let first = loop {
+                match tree[at as usize] {
+                    NodeSpec::Leaf { first, .. } => break first,
+                    NodeSpec::Split(split) => {
+                        let x = row[split.feature as usize];
+                        let no = if x.missing() { !split.missing_yes } else { x >= split.threshold };
+                        at = if no { split.no } else { split.yes };
+                    }
+                }
+            };
+            sum += spec.weights[first as usize].1;
+        }
+        sum
+    }
+
+    fn cell(rng: &mut impl Rng) -> f32 {
+        match rng.random_range(0..20) {
+            0 => f32::NAN,
+            1 => f32::INFINITY,
+            2 => f32::NEG_INFINITY,
+            3 => -0.0,
+            _ => rng.random_range(-1.0..1.0),
+        }
+    }
+
+    fn agree(rng: &mut impl Rng, spec: ForestSpec<f32>, kernel: &str) {
+        let wide_spec = wide(&spec);
+        let x: Vec<f32> = (0..50 * FEATURES).map(|_| cell(rng)).collect();
+        let wide_x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+        let want: Vec<u32> = x.chunks_exact(FEATURES).map(|row| score(&spec, row).to_bits()).collect();
+        let wide_want: Vec<u64> =
+            wide_x.chunks_exact(FEATURES).map(|row| score(&wide_spec, row).to_bits()).collect();
+        let forest = Forest::new(spec).unwrap();
+        let wide_forest = Forest::new(wide_spec).unwrap();
+        let found = match &forest.kernel {
+            Kernel::Compact { tiles: Some(_), .. } => "tiles",
+            Kernel::Compact { tiles: None, .. } => "compact",
+            Kernel::Walk(_) => "walk",
+        };
+        // Without wide vectors there are no tiles.
+        assert!(found == kernel || found == "compact" && kernel == "tiles", "{found}");
+        for rows in [1, 2, 7, 8, 15, 16, 17, 32, 50] {
+            let (mut y, mut wide_y) = (vec![0.0; rows], vec![0.0; rows]);
+            forest.run(&x[..rows * FEATURES], &mut y);
+            wide_forest.run(&wide_x[..rows * FEATURES], &mut wide_y);
+            assert!(y.iter().map(|y| y.to_bits()).eq(want[..rows].iter().copied()), "{kernel} {rows}");
+            assert!(
+                wide_y.iter().map(|y| y.to_bits()).eq(wide_want[..rows].iter().copied()),
+                "{kernel} {rows}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_kernel_gives_the_bits_of_the_definition() {
+        let mut rng = Seed::new(3).rng();
+        for (leaves, by_level, kernel) in [
+            (1, true, "tiles"),
+            (2, true, "tiles"),
+            (13, true, "tiles"),
+            (64, true, "tiles"),
+            (65, true, "compact"),
+            (90, true, "compact"),
+            (31, false, "tiles"),
+            (33, false, "tiles"),
+            (63, false, "tiles"),
+            (80, false, "compact"),
+            (300, false, "compact"),
+        ] {
+            for count in [1, 8, 21] {
+                let mut weights = Vec::new();
+                let trees =
+                    (0..count).map(|_| tree(&mut rng, leaves, by_level, &mut weights)).collect::<Vec<_>>();
+                agree(&mut rng, spec(trees, weights), kernel);
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_with_several_parents_are_walked() {
+        let mut rng = Seed::new(4).rng();
+        let mut weights = Vec::new();
+        let mut trees = vec![tree(&mut rng, 40, false, &mut weights)];
+        // A chain in which both ways lead to the next node: 2^60 paths.
+        let mut chain: Vec<NodeSpec<f32>> = (0..60)
+            .map(|place| {
+                let (yes, no) = (place + 1, place + 1);
+                NodeSpec::Split(Split { feature: 1, threshold: 0.0, yes, no, missing_yes: true })
+            })
+            .collect();
+        chain.push(NodeSpec::Leaf { first: 0, count: 1 });
+        trees.push(chain);
+        agree(&mut rng, spec(trees, weights), "walk");
+    }
+}
