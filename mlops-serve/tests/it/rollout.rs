@@ -19,9 +19,12 @@ fn plan() -> Plan {
         .guardrail(Metric::new("log_loss").lower_is_better())
 }
 
+fn version(version: u64) -> ModelVersion {
+    ModelVersion::new("shop", version)
+}
+
 /// One rollout that is looked at after every request. Gives the number of requests until the roll-back.
 fn simulate(rng: &mut ChaCha8Rng, worse: f64) -> Option<usize> {
-    let version = |version| ModelVersion::new("shop", version);
     let now = Timestamp::EPOCH;
     let mut rollout = Rollout::new(plan(), version(1), version(2), now).unwrap();
     for request in 0..REQUESTS {
@@ -68,4 +71,38 @@ fn bad_models_are_found() {
     assert!(asked.len() >= 49, "{} of {runs}", asked.len());
     asked.sort_unstable();
     assert!(asked[asked.len() / 2] <= 400, "{asked:?}");
+}
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    splits: Vec<Split>,
+}
+
+/// What two arms got, the share that the second should have got, and what a chi-square test says.
+#[derive(serde::Deserialize)]
+struct Split {
+    wanted: f64,
+    counts: [u64; 2],
+    p_value: f64,
+}
+
+#[test]
+fn splits_that_are_wrong_are_found_as_growthbook_finds_them() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/serve/experiments.golden.json");
+    let golden: Golden = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let (mut wrong, mut right) = (0, 0);
+    for Split { wanted, counts, p_value } in golden.splits {
+        let plan = Plan::canary([wanted], u64::MAX, 0).guardrail(Guardrail::ShareMismatch);
+        let mut rollout = Rollout::new(plan, version(1), version(2), Timestamp::EPOCH).unwrap();
+        let traffic = |requests| Traffic { requests, ..Traffic::default() };
+        assert!(rollout.add_traffic(&version(1), "champion", 1.0 - wanted, &traffic(counts[0])));
+        assert!(rollout.add_traffic(&version(2), "challenger", wanted, &traffic(counts[1])));
+        let alarm = rollout.decide(Timestamp::EPOCH).action == Action::RollBack;
+        // One look may alarm at 0.05; looking all the time wants more.
+        assert!(!alarm || p_value < ALPHA, "{counts:?} at {p_value}");
+        assert!(alarm || p_value > 1e-4, "{counts:?} at {p_value}");
+        wrong += u32::from(alarm);
+        right += u32::from(p_value > ALPHA);
+    }
+    assert!(wrong >= 12 && right >= 12, "{wrong} wrong, {right} right");
 }
