@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use mlops_core::{Clock, Error, ModelVersion, Result};
 
 use super::deployment::{ArmSpec, Counters, Deployment, Origin};
+use super::remembered::Remembered;
 use super::{HealthSettings, Model, Shadow};
 use crate::capture::Capture;
 use crate::rollout::{Rollout, Status, Traffic};
@@ -27,6 +28,7 @@ pub struct Endpoint {
     pub(super) capture: Option<Arc<Capture>>,
     pub(super) health: HealthSettings,
     pub(super) default_score: Option<f64>,
+    pub(super) remembered: Option<Remembered>,
     keep_previous: bool,
     pub(super) current: ArcSwapOption<Deployment>,
     admin: Mutex<Admin>,
@@ -73,6 +75,7 @@ impl Endpoint {
             capture: None,
             health: HealthSettings::default(),
             default_score: None,
+            remembered: None,
             keep_previous: false,
             current: ArcSwapOption::empty(),
             admin: Mutex::default(),
@@ -108,7 +111,15 @@ impl Endpoint {
         self
     }
 
-    /// Answers with this score when no model can. Without it, that is an error.
+    /// Remembers the last answers, up to so many rows, and gives them when no model can answer: an equal row
+    /// gets the score that it got before. Costs a hash of the row for each answer, and about 100 bytes a row.
+    #[must_use]
+    pub fn with_remembered_answers(mut self, rows: usize) -> Self {
+        self.remembered = Some(Remembered::new(rows));
+        self
+    }
+
+    /// Answers with this score when no model can, and no answer is remembered. Without it, that is an error.
     #[must_use]
     pub fn with_default_score(mut self, score: f64) -> Self {
         self.default_score = Some(score);

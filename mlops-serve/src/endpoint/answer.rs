@@ -1,5 +1,6 @@
 //! The request path.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use mlops_core::data::Value;
@@ -8,6 +9,7 @@ use mlops_core::{Error, ErrorKind, ModelVersion, RequestId, Result};
 
 use super::deployment::{Deployment, Origin, Slot};
 use super::health::Permit;
+use super::remembered::Remembered;
 use super::{Endpoint, Model, isolate};
 use crate::Overloaded;
 
@@ -83,8 +85,12 @@ impl Endpoint {
         let slot = deployment.slot(&request);
         let (score, origin, latency_ns) = self.answer(deployment, slot, start_ns, |source| match source {
             Source::Model(model) => model.score(row),
+            Source::Remembered(answers) => answers.score(row),
             Source::Default(score) => Ok(score),
         })?;
+        if let Some(remembered) = self.remembered.as_ref().filter(|_| !origin.fallback) {
+            remembered.put(row, score, &origin);
+        }
         let answer = Answer { score, origin, latency_us: to_us(latency_ns) };
         self.record(deployment, &request, row, &answer);
         Ok(answer)
@@ -107,6 +113,11 @@ impl Endpoint {
         let slot = deployment.slot(&request.into());
         let ((), origin, _) = self.answer(deployment, slot, start_ns, |source| match source {
             Source::Model(model) => model.score_rows(rows, scores),
+            Source::Remembered(answers) => {
+                let found = rows.iter().map(|row| answers.score(row)).collect::<Result<Vec<_>>>()?;
+                scores.extend(found);
+                Ok(())
+            }
             Source::Default(score) => {
                 scores.extend(rows.iter().map(|_| score));
                 Ok(())
@@ -154,6 +165,9 @@ impl Endpoint {
             let latency_ns = self.latency_ns(start_ns);
             for (index, score) in mine.into_iter().zip(scores) {
                 slot.counters.answered(None, false);
+                if let Some(remembered) = &self.remembered {
+                    remembered.put(rows[index], score, &slot.origin);
+                }
                 let answer =
                     Answer { score, origin: Arc::clone(&slot.origin), latency_us: to_us(latency_ns) };
                 self.record(deployment, &requests[index], rows[index], &answer);
@@ -239,12 +253,15 @@ impl Endpoint {
         if is_ill {
             slot.model.health.failed(&self.health, permit, self.clock.monotonic_ns());
         }
+        let nobody = || ModelVersion::new(slot.model.version().name.clone(), 0);
+        if let (None, Some(remembered)) = (&rescued, &self.remembered) {
+            let answers = Answers { remembered, version: RefCell::new(nobody()) };
+            rescued =
+                score(Source::Remembered(&answers)).ok().map(|value| (value, answers.version.into_inner()));
+        }
         let (value, version) = match (rescued, self.default_score) {
             (Some(rescued), _) => rescued,
-            (None, Some(default)) => {
-                let nobody = ModelVersion::new(slot.model.version().name.clone(), 0);
-                (score(Source::Default(default))?, nobody)
-            }
+            (None, Some(default)) => (score(Source::Default(default))?, nobody()),
             (None, None) => return Err(error),
         };
         let origin = Origin { version, fallback: true, ..(*slot.origin).clone() };
@@ -310,8 +327,26 @@ impl Deployment {
 /// What answers.
 enum Source<'a> {
     Model(&'a Model),
+    /// No model can: what equal rows were answered before.
+    Remembered(&'a Answers<'a>),
     /// No model can: this score is the answer.
     Default(f64),
+}
+
+/// Remembered answers, and the version that gave the last one that was asked for.
+struct Answers<'a> {
+    remembered: &'a Remembered,
+    version: RefCell<ModelVersion>,
+}
+
+impl Answers<'_> {
+    fn score(&self, row: &[Value<'_>]) -> Result<f64> {
+        let found = self.remembered.get(row);
+        let (score, origin) =
+            found.ok_or_else(|| Error::unavailable("no answer to this row is remembered"))?;
+        self.version.replace(origin.version.clone());
+        Ok(score)
+    }
 }
 
 #[cold]

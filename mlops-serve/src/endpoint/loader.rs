@@ -15,8 +15,8 @@ use crate::tensor::{TensorBuf, TensorView};
 ///
 /// [`load`](Self::load) reads every file of the package and checks its digest, builds the runtime, adds the
 /// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)), the head ([`HEAD_FILE`](Self::HEAD_FILE)) and the
-/// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) if the package has them, scores the golden rows ([`Golden::FILE`]), and warms up. What fails on the way never
-/// reaches a caller.
+/// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) if the package has them, scores the golden rows
+/// ([`Golden::FILE`]), and warms up. What fails on the way never reaches a caller.
 ///
 /// ```
 /// use mlops_serve::endpoint::Loader;

@@ -46,8 +46,8 @@
 //! ```
 //!
 //! A model that panics, gives an error, or answers with NaN never reaches the caller while something else can
-//! answer: the champion, the champion before it ([`Endpoint::with_previous`]), a default
-//! ([`Endpoint::with_default_score`]). The request counts as a failure of its arm, and the answer says
+//! answer: the champion, the champion before it ([`Endpoint::with_previous`]), what an equal row was answered
+//! before ([`Endpoint::with_remembered_answers`]), a default ([`Endpoint::with_default_score`]). The request counts as a failure of its arm, and the answer says
 //! [`fallback`](Origin::fallback). A model that fails again and again is left alone ([`HealthSettings`]). One
 //! that may hang belongs into an [`IsolatedRuntime`](crate::isolation::IsolatedRuntime). A [`Shadow`] is asked
 //! everything and heard by nobody.
@@ -62,6 +62,7 @@ mod health;
 mod isolate;
 mod loader;
 mod model;
+mod remembered;
 mod scratch;
 mod shadow;
 #[cfg(feature = "tower")]

@@ -188,6 +188,27 @@ fn calls_that_were_turned_away_do_not_take_a_model_out_of_service() {
 }
 
 #[test]
+fn when_no_model_can_an_equal_row_gets_the_answer_that_it_got_before() {
+    let endpoint =
+        Endpoint::new("shop", SystemClock::new()).with_remembered_answers(100).with_default_score(0.25);
+    endpoint.deploy(model(1, |x| 2.0 * x)).unwrap();
+    let row = |x: f64| [Value::Float(x)];
+    assert_eq!(endpoint.score(id(0), &row(3.0)).unwrap().score, 6.0);
+    let (four, five) = (row(4.0), row(5.0));
+    endpoint.score_batch(&[id(1).into(), id(2).into()], &[&four, &five]).unwrap();
+    endpoint.deploy(model(2, |_| f32::NAN)).unwrap();
+    for (x, score) in [(3.0, 6.0), (4.0, 8.0), (5.0, 10.0)] {
+        let answer = endpoint.score(id(3), &row(x)).unwrap();
+        assert_eq!((answer.score, answer.origin.version.version, answer.origin.fallback), (score, 1, true));
+    }
+    let answer = endpoint.score(id(3), &row(9.0)).unwrap();
+    assert_eq!((answer.score, answer.origin.version.version), (0.25, 0), "not seen before");
+    let mut scores = Vec::new();
+    endpoint.score_rows(id(4), &[&four, &five], &mut scores).unwrap();
+    assert_eq!(scores, [8.0, 10.0]);
+}
+
+#[test]
 fn a_shadow_sees_everything_and_harms_nothing() {
     let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
     let schema = RecordSchema::new(&table, ["score"]);
