@@ -9,7 +9,7 @@ use super::spec::{ForestSpec, NodeSpec, Real};
 use super::tiles::TILE;
 
 /// A set of leaves: 32 or 64 of them.
-pub(super) trait Leaves: Copy {
+pub(in crate::runtime::native) trait Leaves: Copy {
     const COUNT: usize;
     const ALL: Self;
     fn without(leaves: std::ops::Range<usize>) -> Self;
@@ -45,7 +45,7 @@ macro_rules! leaves {
 leaves!(u32, u64);
 
 #[derive(Debug)]
-pub(super) struct Bits<T, W> {
+pub(in crate::runtime::native) struct Bits<T, W> {
     /// The splits of all trees; each tree ends with a node without a column.
     nodes: Vec<Node<T, W>>,
     /// `W::COUNT` of each tree, from the first child of everything on.

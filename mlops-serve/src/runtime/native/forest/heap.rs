@@ -10,7 +10,7 @@ const DEPTH_MAX: u32 = 6;
 
 /// Trees of one depth without gaps: shallower branches are filled up with copies of their leaf.
 #[derive(Debug)]
-pub(super) struct Heap<T> {
+pub(in crate::runtime::native) struct Heap<T> {
     /// Nodes of a tree in the order of a heap; the first is left out.
     nodes: Vec<Node<T>>,
     /// Leaves of a tree, from the first child of everything on.
