@@ -29,7 +29,7 @@ pub(super) enum Operation {
     },
     Forest {
         x: Matrix,
-        forest: Forest<f32>,
+        forest: Box<Forest<f32>>,
         then: Activation,
     },
     Map {

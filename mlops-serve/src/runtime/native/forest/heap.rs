@@ -27,7 +27,7 @@ struct Node<T> {
 impl<T: Real> Heap<T> {
     /// Lays out a forest whose leaves have one weight for the only target; `None` if it gains nothing.
     pub(super) fn new(spec: &ForestSpec<T>, columns: &Columns, depth: u32) -> Option<Self> {
-        let size = 1_usize << depth.max(1).min(31);
+        let size = 1_usize << depth.clamp(1, 31);
         let nodes: usize = spec.trees.iter().map(Vec::len).sum();
         // Half of the nodes are leaves: at most four times as many.
         if depth > DEPTH_MAX || spec.trees.len() * size > 2 * nodes {

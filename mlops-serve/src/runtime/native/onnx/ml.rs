@@ -95,7 +95,7 @@ impl<'a> Compiler<'a> {
             "NONE" => {}
             other => return Err(Error::unsupported(format!("the transform `{other}` after a regression"))),
         }
-        let forest = Forest::new(spec)?;
+        let forest = Box::new(Forest::new(spec)?);
         self.give_floats(node, Operation::Forest { x, forest, then: Activation::Identity }, &[targets])
     }
 
@@ -125,7 +125,7 @@ impl<'a> Compiler<'a> {
             return Err(Error::unsupported(format!("{} base values for two classes", base.len())));
         }
         let (x, spec) = self.forest(node, targets, ids, weights, base)?;
-        let forest = Forest::new(spec)?;
+        let forest = Box::new(Forest::new(spec)?);
         let (scores, _) =
             self.floats(Operation::Forest { x, forest, then: Activation::Identity }, &[targets])?;
         self.classify(node, scores, Classify { classes, transform, rule }, names)
