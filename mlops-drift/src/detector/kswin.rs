@@ -203,20 +203,15 @@ impl Kswin {
             let age = if at >= oldest { at - oldest } else { at + window - oldest };
             age >= older
         };
+        // Which values were drawn is chance, so that branches on it would be guessed wrong.
         let (mut difference, mut gap) = (0i32, 0);
         let mut last = f64::NAN;
         for at in &self.order {
             let at = usize::from(*at);
-            let step = i32::from(is_recent(at)) - i32::from(self.drawn[at]);
-            if step == 0 {
-                continue;
-            }
             let value = self.values[at];
-            if value != last {
-                gap = gap.max(difference.unsigned_abs());
-                last = value;
-            }
-            difference += step;
+            gap = if value == last { gap } else { gap.max(difference.unsigned_abs()) };
+            last = value;
+            difference += i32::from(is_recent(at)) - i32::from(self.drawn[at]);
         }
         gap.max(difference.unsigned_abs())
     }

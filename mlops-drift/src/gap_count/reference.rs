@@ -64,7 +64,7 @@ impl Reference {
     }
 
     /// The same reference, which also tells apart live numbers on both sides of these points: any edges can then
-    /// cut [`GapCounts::buckets`].
+    /// cut [`GapCounts::buckets`](super::GapCounts::buckets).
     #[must_use]
     pub fn with_points(&self, points: &[f64]) -> Self {
         let mut pairs: Vec<(f64, u64)> = self.pairs().chain(points.iter().map(|point| (*point, 0))).collect();

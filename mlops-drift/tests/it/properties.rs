@@ -8,7 +8,7 @@ use mlops_core::{Seed, Timestamp};
 use mlops_drift::detector::*;
 use mlops_drift::distance::*;
 use mlops_drift::gap_count::{GapCounts, Reference};
-use mlops_drift::monitor::{Baseline, BaselineOptions, CheckOptions};
+use mlops_drift::monitor::{Baseline, BaselineOptions, CheckOptions, DriftReport, Monitor};
 use mlops_drift::two_sample::*;
 use mlops_drift::{Correction, Result, Sample};
 use proptest::collection::vec;
@@ -249,6 +249,59 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn baselines_and_monitors_of_parts_are_those_of_the_whole(
+        reference in vec((proptest::option::of(-9i32..9), 0usize..4), 2..60),
+        live in vec((proptest::option::of(-12i32..12), 0usize..6), 2..60),
+        cut in 1usize..60,
+    ) {
+        let schema =
+            TableSchema::new([Column::new("x", ColumnKind::Float), Column::new("kind", ColumnKind::Text)])?;
+        let batch = |rows: &[(Option<i32>, usize)]| {
+            let numbers = Float64Array::from_iter(rows.iter().map(|(x, _)| x.map(|x| f64::from(x) / 2.0)));
+            let texts = rows.iter().map(|(_, kind)| ["a", "b", "c", "d", "e", "f"][*kind]);
+            let texts = arrow_array::StringArray::from_iter_values(texts);
+            RecordBatch::try_from_iter([("x", Arc::new(numbers) as _), ("kind", Arc::new(texts) as _)]).unwrap()
+        };
+        let fit = |rows: &[(Option<i32>, usize)]| {
+            Baseline::fit(&schema, &[batch(rows)], BaselineOptions::default())
+        };
+        let (first, second) = reference.split_at(cut.clamp(1, reference.len() - 1));
+        let whole = fit(&reference)?;
+        prop_assert_eq!(&fit(first)?.merge(&fit(second)?)?, &whole);
+
+        let (first, second) = live.split_at(cut.clamp(1, live.len() - 1));
+        let mut merged = Monitor::new(&whole);
+        for part in [first, second] {
+            let mut monitor = Monitor::new(&whole);
+            monitor.observe(&batch(part));
+            let json = serde_json::to_string(&monitor.state()).unwrap();
+            merged.merge(&Monitor::resume(&whole, serde_json::from_str(&json).unwrap())?)?;
+        }
+        let options = CheckOptions::evidently();
+        let report = whole.check(&[batch(&live)], &options)?;
+        prop_assert_eq!(&merged.report(&options)?, &report);
+        let json = serde_json::to_string(&report).unwrap();
+        prop_assert_eq!(serde_json::from_str::<DriftReport>(&json).unwrap(), report);
+    }
+
+    #[test]
+    fn distances_of_samples_scale_with_the_unit(
+        a in vec(-50i32..50, 2..30), b in vec(-50i32..50, 2..30), power in -60i32..60, shift in -100i32..100
+    ) {
+        let sample = |values: &[i32], map: &dyn Fn(f64) -> f64| {
+            Sample::new(values.iter().map(|value| map(f64::from(*value)))).unwrap()
+        };
+        let scale = 2f64.powi(power);
+        let (x, y) = (sample(&a, &|v| v), sample(&b, &|v| v));
+        let (u, v) = (sample(&a, &|v| v * scale), sample(&b, &|v| v * scale));
+        prop_assert_eq!(wasserstein(&u, &v)?, wasserstein(&x, &y)? * scale);
+        prop_assert_eq!(wasserstein_normed(&u, &v)?, wasserstein_normed(&x, &y)?);
+        let (u, v) = (sample(&a, &|v| v + f64::from(shift)), sample(&b, &|v| v + f64::from(shift)));
+        prop_assert!((wasserstein(&u, &v)? - wasserstein(&x, &y)?).abs() < 1e-9);
+        prop_assert!((energy(&u, &v)? - energy(&x, &y)?).abs() < 1e-9);
     }
 
     #[test]
