@@ -166,3 +166,27 @@ fn slope(counts: &Proportion, rate: f64) -> f64 {
     let part = |count: u64, rate: f64| if count == 0 { 0.0 } else { count as f64 / rate.max(0.0) };
     part(counts.successes(), rate) - part(counts.failures(), 1.0 - rate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same with log-gamma functions at 60 digits.
+    #[test]
+    fn the_ratio_holds_at_any_count() {
+        for (successes, failures, rate, expected) in [
+            (3, 7, 0.25, -1.341_147_029_296_97),
+            (0, 10, 0.001, -1.726_147_293_260_616_4),
+            (1_000_000, 1_000_000, 0.5, -7.480_120_346_906_837),
+            (1_000_000_000_000, 1_000_000_000_000, 0.5, -14.387_875_500_889_1),
+            (1_000_003_000_000, 1_000_000_000_000, 0.5, -12.137_879_625_882_63),
+            (0, 1_000_000_000, 1e-12, -10.932_997_861_522_906),
+        ] {
+            let counts = Proportion::of(successes, successes + failures).unwrap();
+            let value = log_ratio(&counts, rate);
+            assert!((value - expected).abs() < 1e-11, "{successes} {failures}: {value}");
+        }
+        let counts = Proportion::of(1, 5).unwrap();
+        assert_eq!(log_ratio(&counts, 0.0), f64::INFINITY);
+    }
+}

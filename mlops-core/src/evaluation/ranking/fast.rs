@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use super::conventions::{Conventions, Ties};
+use super::conventions::{Conventions, Gain, Ties};
 use super::query::{discount, gain, relevance_max};
 use crate::Result;
 use crate::evaluation::error::{MetricError, finite, in_range, same_length};
@@ -16,7 +16,8 @@ use crate::evaluation::error::{MetricError, finite, in_range, same_length};
 /// Cost: one pass over each row, k numbers of memory. Names are columns.
 ///
 /// # Errors
-/// `Invalid` if the shapes differ or `k` is 0, `Data` if a relevance is negative or a number is not finite.
+/// `Invalid` if the shapes differ or `k` is 0, `Data` if a relevance is negative or too large (1000 with exponential
+/// gain, else 1e90) or a number is not finite.
 ///
 /// ```
 /// use mlops_core::evaluation::ranking::{Conventions, ndcg_rows};
@@ -41,23 +42,32 @@ pub fn ndcg_rows(
     }
     let k = k.min(scores.ncols());
     let discounts: Vec<f64> = (0..k).map(discount).collect();
-    let mut best = Best::new(k);
+    let mut best = Best::new(k, scores.ncols());
     let mut ndcg = Vec::with_capacity(scores.nrows());
+    let relevance_max = relevance_max(conventions.gain);
     for (relevance, scores) in relevance.rows().into_iter().zip(scores.rows()) {
         let (relevance, scores) = (slice(&relevance), slice(&scores));
-        in_range("relevance", &relevance, 0.0, relevance_max(conventions.gain))?;
+        in_range("relevance", &relevance, 0.0, relevance_max)?;
         finite("score", &scores)?;
-        let ideal = best.ideal(&relevance, &discounts, conventions);
+        let ideal = best.ideal(&relevance, &discounts, conventions.gain);
         if ideal <= 0.0 {
             ndcg.push(0.0);
             continue;
         }
-        best.find(&scores, conventions.ties);
-        let gain_at = |place: usize| gain(conventions.gain, relevance[place]);
-        let found: f64 = if conventions.ties == Ties::Averaged {
-            best.averaged(&scores, &discounts, gain_at)
-        } else {
-            best.found.iter().zip(&discounts).map(|(&(_, place), discount)| gain_at(place) * discount).sum()
+        let found = match conventions.ties {
+            Ties::Averaged => {
+                best.find(&scores, false);
+                best.averaged(&relevance, &discounts, conventions.gain)
+            }
+            Ties::NameDescending => {
+                let rounded: Vec<f64> = scores.iter().map(|&score| f64::from(score as f32)).collect();
+                best.find(&rounded, true);
+                best.in_order(&relevance, &discounts, conventions.gain)
+            }
+            ties => {
+                best.find(&scores, ties == Ties::LastFirst);
+                best.in_order(&relevance, &discounts, conventions.gain)
+            }
         };
         ndcg.push(found / ideal);
     }
@@ -68,41 +78,54 @@ fn slice<'a>(row: &ArrayView1<'a, f64>) -> Cow<'a, [f64]> {
     row.to_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
 }
 
-/// The k best values of a row, in order, with their places.
+/// The k best values of a row, in order, and all that are tied with the last of them.
 struct Best {
     k: usize,
-    found: Vec<(f64, usize)>,
+    /// The values that may be among the best, in order of place, and their places.
+    values: Vec<f64>,
+    places: Vec<u32>,
+    /// The same in order of value, then of place.
+    ranked: Vec<(f64, u32)>,
 }
 
 impl Best {
-    fn new(k: usize) -> Self {
-        Self { k, found: Vec::new() }
+    fn new(k: usize, columns: usize) -> Self {
+        Self { k, values: vec![0.0; columns + 1], places: vec![0; columns + 1], ranked: Vec::new() }
     }
 
-    fn find(&mut self, row: &[f64], ties: Ties) {
-        let rounded = |value: f64| if ties == Ties::NameDescending { f64::from(value as f32) } else { value };
-        let bound = rounded(at_most_kth(row, self.k));
+    fn find(&mut self, row: &[f64], last_first: bool) {
+        let bound = at_most_kth(row, self.k);
         // Every value is written, and only those that may be among the best are kept: no branch to mispredict.
-        self.found.clear();
-        self.found.resize(row.len(), (0.0, 0));
+        let (values, places) = (&mut self.values[..=row.len()], &mut self.places[..=row.len()]);
         let mut end = 0;
         for (place, &value) in row.iter().enumerate() {
-            let value = rounded(value);
-            self.found[end] = (value, place);
+            values[end] = value;
+            places[end] = place as u32;
             end += usize::from(value >= bound);
         }
-        self.found.truncate(end);
-        let last_first = matches!(ties, Ties::LastFirst | Ties::NameDescending);
-        self.found.sort_unstable_by(|a, b| {
-            let tied = if last_first { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) };
-            b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(tied)
-        });
-        self.found.truncate(self.k);
+        let (values, places) = (&values[..end], &places[..end]);
+        self.ranked.clear();
+        if end > RANKED_MAX {
+            self.ranked.extend(values.iter().copied().zip(places.iter().copied()));
+            // Stable: equal values stay in order of place.
+            self.ranked.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal));
+        } else {
+            self.ranked.resize(end, (0.0, 0));
+            for (index, (&value, &place)) in values.iter().zip(places).enumerate() {
+                // A value's rank is the number of those before it; for a few values counting beats sorting.
+                let above: u64 = values[..index].iter().map(|&other| u64::from(other >= value)).sum();
+                let below: u64 = values[index + 1..].iter().map(|&other| u64::from(other > value)).sum();
+                self.ranked[(above + below) as usize] = (value, place);
+            }
+        }
+        if last_first {
+            self.ranked.chunk_by_mut(|a, b| a.0 == b.0).for_each(<[_]>::reverse);
+        }
     }
 
     /// DCG of the best order. Relevance has few grades as a rule: the highest ones are counted grade by grade,
     /// and only what is left after some is put in order.
-    fn ideal(&mut self, relevance: &[f64], discounts: &[f64], conventions: Conventions) -> f64 {
+    fn ideal(&mut self, relevance: &[f64], discounts: &[f64], convention: Gain) -> f64 {
         let (mut sum, mut rank, mut above) = (0.0, 0, f64::INFINITY);
         for _ in 0..GRADES_MAX {
             let grade = largest_below(relevance, above);
@@ -110,30 +133,37 @@ impl Best {
                 return sum;
             }
             let end = discounts.len().min(rank + relevance.iter().filter(|&&value| value == grade).count());
-            sum += gain(conventions.gain, grade) * discounts[rank..end].iter().sum::<f64>();
+            sum += gain(convention, grade) * discounts[rank..end].iter().sum::<f64>();
             if end == discounts.len() {
                 return sum;
             }
             (rank, above) = (end, grade);
         }
-        self.find(relevance, Ties::AsGiven);
-        let gains = self.found.iter().map(|&(value, _)| gain(conventions.gain, value));
+        self.find(relevance, false);
+        let gains = self.ranked.iter().map(|&(value, _)| gain(convention, value));
+        gains.zip(discounts).map(|(gain, discount)| gain * discount).sum()
+    }
+
+    /// DCG of the order that was found.
+    fn in_order(&self, relevance: &[f64], discounts: &[f64], convention: Gain) -> f64 {
+        let gains = self.ranked.iter().map(|&(_, place)| gain(convention, relevance[place as usize]));
         gains.zip(discounts).map(|(gain, discount)| gain * discount).sum()
     }
 
     /// DCG with the mean gain of each run of tied values; the last run may go on beyond the k best.
-    fn averaged(&self, row: &[f64], discounts: &[f64], gain_at: impl Fn(usize) -> f64) -> f64 {
+    fn averaged(&self, relevance: &[f64], discounts: &[f64], convention: Gain) -> f64 {
+        let gain_at = |place: u32| gain(convention, relevance[place as usize]);
         let (mut sum, mut rank) = (0.0, 0);
-        for run in self.found.chunk_by(|a, b| a.0 == b.0) {
-            let (end, tied) = (rank + run.len(), run[0].0);
-            let last = end == self.found.len();
-            let size = if last { row.iter().filter(|&&value| value == tied).count() } else { run.len() };
-            let gains: f64 = if size == run.len() {
-                run.iter().map(|&(_, place)| gain_at(place)).sum()
-            } else {
-                let all = row.iter().enumerate().filter(|&(_, &value)| value == tied);
-                all.map(|(place, _)| gain_at(place)).sum()
-            };
+        while rank < discounts.len() {
+            let (value, place) = self.ranked[rank];
+            if self.ranked.get(rank + 1).is_none_or(|next| next.0 != value) {
+                sum += gain_at(place) * discounts[rank];
+                rank += 1;
+                continue;
+            }
+            let tied = self.ranked[rank..].iter().take_while(|next| next.0 == value);
+            let (gains, size) = tied.fold((0.0, 0), |(sum, size), next| (sum + gain_at(next.1), size + 1));
+            let end = discounts.len().min(rank + size);
             sum += gains / size as f64 * discounts[rank..end].iter().sum::<f64>();
             rank = end;
         }
@@ -153,8 +183,11 @@ fn at_most_kth(row: &[f64], k: usize) -> f64 {
             .zip(chunk)
             .for_each(|(lane, &value)| *lane = if value > *lane { value } else { *lane });
     }
-    lanes.sort_unstable_by(f64::total_cmp);
-    lanes[LANES - k]
+    // The largest lane that k lanes reach, counted rather than sorted: no branch to mispredict.
+    lanes.iter().fold(f64::NEG_INFINITY, |best, &lane| {
+        let reached: u64 = lanes.iter().map(|&other| u64::from(other >= lane)).sum();
+        if reached >= k as u64 && lane > best { lane } else { best }
+    })
 }
 
 /// The largest value below a limit, 0 if there is none: independent lanes, so that it runs on vectors.
@@ -172,3 +205,5 @@ fn largest_below(values: &[f64], limit: f64) -> f64 {
 
 const LANES: usize = 16;
 const GRADES_MAX: usize = 4;
+/// Above so many values sorting beats counting.
+const RANKED_MAX: usize = 48;

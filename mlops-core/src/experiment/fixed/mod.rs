@@ -3,10 +3,12 @@
 //! Sharper than the always-valid tests of this module at that one look, and wrong at any other. Fix the number of
 //! rows first: [`MeanPower`] and [`RatePower`] say how many it takes to see an effect.
 
+mod mann_whitney;
 mod power;
 mod two_rates;
 mod welch;
 
+pub use mann_whitney::{RankAnswer, mann_whitney};
 pub use power::{MeanPower, PlannedRows, RatePower};
 pub use two_rates::{DifferenceMethod, TwoRates};
 pub use welch::Welch;

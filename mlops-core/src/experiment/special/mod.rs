@@ -137,4 +137,49 @@ mod tests {
             assert!((below - above).abs() < 1e-11 * above.abs().max(1.0), "{below} {above}");
         }
     }
+
+    /// Numerical integrals at 40 digits.
+    #[test]
+    fn tails_hold_at_any_number_of_rows() {
+        for (a, b, x, expected) in [
+            (5.0, 3.0, 0.4, 0.096_256),
+            (300.0, 1e8, 2.9e-6, 0.286_192_666_036_353_1),
+            (1e6, 1e6, 0.5004, 0.871_050_490_683_616_7),
+            (5e7, 5e7 + 1.0, 0.499_95, 0.158_679_451_003_814_63),
+            (2e9, 2e9, 0.499_99, 0.102_951_605_357_304_52),
+            (2e9, 3e9, 0.400_005, 0.764_757_072_507_623_9),
+        ] {
+            // One unit in the last place of x moves the value by about this much.
+            let noise = 1e-12 + 2e-16 * (a + b).sqrt();
+            let value = beta_reg(a, b, x, 1.0 - x);
+            assert!((value - expected).abs() < noise, "{a} {b} {x}: {value} for {expected}");
+            let turned = 1.0 - beta_reg(b, a, 1.0 - x, x);
+            assert!((turned - expected).abs() < noise, "{a} {b} {x}: {turned} for {expected}");
+            assert!((beta_quantile(expected, a, b) / x - 1.0).abs() < 1e-12);
+        }
+        for (t, degrees, expected) in [
+            (3.0, 7.5, 0.009_195_469_304_100_925),
+            (2.0, 1e3, 0.022_885_173_246_625_82),
+            (5.0, 1e4, 2.915_163_306_831_323_7e-7),
+            (2.0, 1e6, 0.022_750_266_925_659_604),
+            (1.5, 1e10, 0.066_807_201_284_643_02),
+        ] {
+            let value = student_upper_tail(t, degrees);
+            assert!((value / expected - 1.0).abs() < 1e-12, "{t} {degrees}: {value}");
+        }
+        for (a, x, expected) in [
+            (50.0, 60.0, -0.239_667_152_647_346_54),
+            (9999.0, 10_100.0, -3.349_377_684_278_356_8),
+            (1e4, 1e4, -4.376_714_413_852_06),
+            (1e4, 10_300.0, 0.724_282_687_970_797_7),
+            (1e4, 9500.0, -6.249_479_771_957_361),
+            (1e6, 1_003_000.0, -1.499_159_129_580_523_5),
+            (1e8, 1e8 + 3e4, -3.793_653_629_120_016),
+            (1e12, 1e12 + 2e6, -10.919_587_655_998_985),
+            (1e15, 1e15 - 1e8, -18.503_209_291_436_31),
+        ] {
+            let value = ln_incomplete_gamma_scaled(a, x);
+            assert!((value - expected).abs() < 2e-11, "{a} {x}: {value}");
+        }
+    }
 }

@@ -4,6 +4,8 @@ use mlops_core::evaluation::MetricState;
 use mlops_core::evaluation::paired::{
     PairedBinary, PairedMean, PairedRow, paired_evaluation, paired_roc_auc,
 };
+use mlops_core::experiment::Alternative;
+use mlops_core::experiment::fixed::mann_whitney;
 use proptest::prelude::*;
 
 use super::oracle::{agree, cases};
@@ -51,6 +53,21 @@ fn delong_agrees_with_its_definition() {
         case.expect_field("var", Some(test.std_error.powi(2)));
         agree(&case.name, Some(test.p_value), &case.expected["p"]);
     }
+}
+
+#[test]
+fn mann_whitney_agrees_with_scipy() {
+    for case in cases("mannwhitney") {
+        let (a, b) = (case.numbers("a"), case.numbers("b"));
+        let answer = mann_whitney(&a, &b, Alternative::TwoSided).unwrap();
+        case.expect_field("U", Some(answer.u));
+        case.expect_field("p", Some(answer.p_value));
+        let turned = mann_whitney(&b, &a, Alternative::TwoSided).unwrap();
+        assert!((answer.superiority + turned.superiority - 1.0).abs() < 1e-12);
+    }
+    assert_eq!(mann_whitney(&[1.0; 9], &[1.0; 9], Alternative::Greater).unwrap().p_value, 1.0);
+    assert!(mann_whitney(&[], &[1.0], Alternative::Less).is_err());
+    assert!(mann_whitney(&[f64::NAN], &[1.0], Alternative::Less).is_err());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Laws that hold for any input, and answers to bad input.
 
 use mlops_core::ErrorKind;
-use mlops_core::experiment::mixture::{NormalMixture, Sides};
+use mlops_core::experiment::mixture::{GammaExponentialMixture, NormalMixture, Sides};
+use mlops_core::experiment::sequence::{Bounded, PredictableMixture, Sequence};
 use mlops_core::experiment::{
     Allocation, Alternative, Arm, Comparison, Interval, MeanDifference, Moments, Proportion, RateDifference,
     Running, SampleRatio, Scale, TwoArm, VALUE_MAX, correction,
@@ -323,4 +324,59 @@ fn looks_that_contradict_each_other_leave_no_interval() {
     assert!(running.interval.unwrap().contains(3.0));
     running.look(&look(-3.0));
     assert_eq!((running.interval, running.looks), (None, 2));
+}
+
+/// Log-gamma functions at 60 digits: an even split of 2^53 units is no mismatch.
+#[test]
+fn sample_ratios_hold_at_any_count() {
+    let plan = SampleRatio::new(&[0.5, 0.5]).unwrap();
+    for (n, log_e_value) in [(1000_u64, 0.863_705_018_944_921_3), (1 << 52, -12.664_772_706_773_41)] {
+        let more = n + (3.0 * (n as f64).sqrt()) as u64;
+        let p_value: f64 = plan.always_valid(&[more, n]).unwrap();
+        let log_e_value: f64 = log_e_value;
+        assert!((p_value - (-log_e_value).exp().min(1.0)).abs() < 1e-12, "{n} {p_value}");
+        assert_eq!(plan.always_valid(&[n, n]).unwrap(), 1.0);
+    }
+    let rates = RateDifference::default();
+    let arm = Proportion::of(1 << 40, 1 << 41).unwrap();
+    assert!(rates.log_e_value(&TwoArm::new(arm, arm)).unwrap() < 0.0);
+}
+
+#[test]
+fn bounds_at_any_time_take_no_time() {
+    let mixture = GammaExponentialMixture::narrowest_at(100.0, 0.05, 1.0).unwrap();
+    // Solved at 50 digits.
+    assert!((mixture.bound(1e6, 0.05).unwrap() / 3980.326_070_385_387_4 - 1.0).abs() < 1e-11);
+    for v in [1e10, 1e15, 1e30] {
+        let bound = mixture.bound(v, 0.05).unwrap();
+        assert!(bound > 3.0 * v.sqrt() && bound < 9.0 * v.sqrt(), "{v} {bound}");
+    }
+}
+
+#[test]
+fn skewness_merges_and_counts_alike() {
+    let values: Vec<f64> = (0..50).map(|i| f64::from(i * i % 17)).collect();
+    let whole = moments(&values);
+    let mut merged = moments(&values[..13]);
+    merged.merge(&moments(&values[13..])).unwrap();
+    assert!((merged.skewness().unwrap() - whole.skewness().unwrap()).abs() < 1e-12);
+    // scipy.stats.skew of [0, 0, 0, 1]
+    let ones = moments(&[0.0, 0.0, 0.0, 1.0]).skewness().unwrap();
+    assert!((ones - 1.154_700_538_379_251_5).abs() < 1e-12);
+    let counted = Moments::from(Proportion::of(1, 4).unwrap()).skewness().unwrap();
+    assert!((ones - counted).abs() < 1e-12);
+    assert_eq!(moments(&[2.0; 5]).skewness(), None);
+}
+
+/// Evidence of bounded values by arm merges and records as counts do.
+#[test]
+fn arms_of_sequences_record_and_merge() {
+    let arm = PredictableMixture::empirical_bernstein(Bounded::default()).unwrap();
+    let mut here = TwoArm::new(arm, arm);
+    let mut there = here;
+    here.record(Arm::Control, 0.2).unwrap();
+    there.record(Arm::Treatment, 0.7).unwrap();
+    here.merge(&there).unwrap();
+    assert_eq!((here.control.rows(), here.treatment.rows()), (1, 1));
+    assert!(here.record(Arm::Control, 1.5).is_err());
 }
