@@ -81,41 +81,50 @@ fn slice<'a>(row: &ArrayView1<'a, f64>) -> Cow<'a, [f64]> {
 /// The k best values of a row, in order, and all that are tied with the last of them.
 struct Best {
     k: usize,
-    /// The values that may be among the best, in order of place, and their places.
-    values: Vec<f64>,
+    /// The places of the values that may be among the best.
     places: Vec<u32>,
-    /// The same in order of value, then of place.
+    /// These values, filled up with the least there is.
+    values: Vec<f64>,
+    /// Values and places in order of value, then of place.
     ranked: Vec<(f64, u32)>,
 }
 
 impl Best {
     fn new(k: usize, columns: usize) -> Self {
-        Self { k, values: vec![0.0; columns + 1], places: vec![0; columns + 1], ranked: Vec::new() }
+        Self { k, places: vec![0; columns + 1], values: Vec::new(), ranked: Vec::new() }
     }
 
     fn find(&mut self, row: &[f64], last_first: bool) {
         let bound = at_most_kth(row, self.k);
-        // Every value is written, and only those that may be among the best are kept: no branch to mispredict.
-        let (values, places) = (&mut self.values[..=row.len()], &mut self.places[..=row.len()]);
+        // Every place is written, and only those that may be among the best are kept: no branch to mispredict.
+        let places = &mut self.places[..=row.len()];
         let mut end = 0;
         for (place, &value) in row.iter().enumerate() {
-            values[end] = value;
             places[end] = place as u32;
             end += usize::from(value >= bound);
         }
-        let (values, places) = (&values[..end], &places[..end]);
+        let places = &places[..end];
         self.ranked.clear();
         if end > RANKED_MAX {
-            self.ranked.extend(values.iter().copied().zip(places.iter().copied()));
+            self.ranked.extend(places.iter().map(|&place| (row[place as usize], place)));
             // Stable: equal values stay in order of place.
             self.ranked.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal));
         } else {
-            self.ranked.resize(end, (0.0, 0));
-            for (index, (&value, &place)) in values.iter().zip(places).enumerate() {
-                // A value's rank is the number of those before it; for a few values counting beats sorting.
-                let above: u64 = values[..index].iter().map(|&other| u64::from(other >= value)).sum();
-                let below: u64 = values[index + 1..].iter().map(|&other| u64::from(other > value)).sum();
-                self.ranked[(above + below) as usize] = (value, place);
+            self.ranked.resize(end, (0.0, UNKNOWN));
+            self.values.clear();
+            self.values.extend(places.iter().map(|&place| row[place as usize]));
+            self.values.resize(end.next_multiple_of(LANES), f64::NEG_INFINITY);
+            let (blocks, _) = self.values.as_chunks::<LANES>();
+            for (block, places) in blocks.iter().zip(places.chunks(LANES)) {
+                let above = count_above(block, &self.values[..end]);
+                for ((&value, &place), &above) in block.iter().zip(places).zip(&above) {
+                    // The rank is the number of larger values, and after the equal ones that came before.
+                    let mut rank = above as usize;
+                    while self.ranked[rank].1 != UNKNOWN {
+                        rank += 1;
+                    }
+                    self.ranked[rank] = (value, place);
+                }
             }
         }
         if last_first {
@@ -183,11 +192,21 @@ fn at_most_kth(row: &[f64], k: usize) -> f64 {
             .zip(chunk)
             .for_each(|(lane, &value)| *lane = if value > *lane { value } else { *lane });
     }
-    // The largest lane that k lanes reach, counted rather than sorted: no branch to mispredict.
-    lanes.iter().fold(f64::NEG_INFINITY, |best, &lane| {
-        let reached: u64 = lanes.iter().map(|&other| u64::from(other >= lane)).sum();
-        if reached >= k as u64 && lane > best { lane } else { best }
-    })
+    // The smallest lane with fewer than k above it.
+    let above = count_above(&lanes, &lanes);
+    let least =
+        |best: f64, (&lane, &above): (&f64, &u64)| if above < k as u64 { best.min(lane) } else { best };
+    lanes.iter().zip(&above).fold(f64::INFINITY, least)
+}
+
+/// For each of a block of values how many others are larger: for a few values counting beats sorting, since it runs
+/// on vectors and has no branch to mispredict.
+fn count_above(block: &[f64; LANES], others: &[f64]) -> [u64; LANES] {
+    let mut above = [0; LANES];
+    for other in others {
+        above.iter_mut().zip(block).for_each(|(above, value)| *above += u64::from(other > value));
+    }
+    above
 }
 
 /// The largest value below a limit, 0 if there is none: independent lanes, so that it runs on vectors.
@@ -205,5 +224,6 @@ fn largest_below(values: &[f64], limit: f64) -> f64 {
 
 const LANES: usize = 16;
 const GRADES_MAX: usize = 4;
+const UNKNOWN: u32 = u32::MAX;
 /// Above so many values sorting beats counting.
 const RANKED_MAX: usize = 48;

@@ -150,7 +150,7 @@ mod tests {
             (2e9, 3e9, 0.400_005, 0.764_757_072_507_623_9),
         ] {
             // One unit in the last place of x moves the value by about this much.
-            let noise = 1e-12 + 2e-16 * (a + b).sqrt();
+            let noise = 1e-12 + 2e-16 * f64::sqrt(a + b);
             let value = beta_reg(a, b, x, 1.0 - x);
             assert!((value - expected).abs() < noise, "{a} {b} {x}: {value} for {expected}");
             let turned = 1.0 - beta_reg(b, a, 1.0 - x, x);

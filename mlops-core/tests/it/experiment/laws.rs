@@ -346,7 +346,7 @@ fn sample_ratios_hold_at_any_count() {
 fn bounds_at_any_time_take_no_time() {
     let mixture = GammaExponentialMixture::narrowest_at(100.0, 0.05, 1.0).unwrap();
     // Solved at 50 digits.
-    assert!((mixture.bound(1e6, 0.05).unwrap() / 3980.326_070_385_387_4 - 1.0).abs() < 1e-11);
+    assert!((mixture.bound(1e6, 0.05).unwrap() / 3_980.326_070_385_387_4 - 1.0).abs() < 1e-11);
     for v in [1e10, 1e15, 1e30] {
         let bound = mixture.bound(v, 0.05).unwrap();
         assert!(bound > 3.0 * v.sqrt() && bound < 9.0 * v.sqrt(), "{v} {bound}");
