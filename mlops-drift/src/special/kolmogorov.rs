@@ -203,7 +203,9 @@ fn durbin_band(size: usize, rest: f64, n: usize) -> f64 {
         let end = row[size - 1];
         let first_column: f64 =
             row[..size - 1].iter().zip(&factorial).zip(&lack).map(|((x, f), l)| x * (f - l)).sum();
-        for (block, sums) in next[1..].chunks_exact_mut(WIDTH).take((size - 1).div_ceil(WIDTH)).enumerate() {
+        // Each step reaches one place further to the right of the middle.
+        let filled = (size / 2 + step).min(size - 1).div_ceil(WIDTH);
+        for (block, sums) in next[1..].chunks_exact_mut(WIDTH).take(filled).enumerate() {
             let mut lanes = [0.0; WIDTH];
             for (k, weight) in weights.iter().enumerate() {
                 let values = &row[block * WIDTH + k..][..WIDTH];
