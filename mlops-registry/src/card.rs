@@ -171,11 +171,14 @@ struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
+        for (place, c) in self.0.char_indices() {
             match c {
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '&' => f.write_str("&amp;")?,
+                // Some readers make links of bare addresses and names.
+                '@' => f.write_str("&#64;")?,
+                ':' if self.0[place..].starts_with("://") => f.write_str("&#58;")?,
                 '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' | '~' => {
                     f.write_char('\\')?;
                     f.write_char(c)?;

@@ -37,7 +37,7 @@
 //! - [`Snapshot`]: the state as of one commit, and the pure core (`validate`, `apply`).
 //! - [`Query`], [`Lineage`], [`ModelCard`]: find versions, see where they come from, tell people.
 //! - [`Policy`], [`Gate`], [`Stages`]: rules as data, checked inside the commit.
-//! - [`Watch`]: follow the log; [`Registry::sweep`] removes what nobody needs.
+//! - [`Follower`]: refresh in the background; [`Watch`]: read the log as a feed; [`Registry::sweep`] removes what nobody needs.
 //! - [`Commit`], [`Change`]: the log that is the truth and the audit.
 //! - [`log`]: the trait of a back end and what there is of them; [`doctor`] finds out whether one keeps its
 //!   promises and whether anything is damaged.
@@ -79,7 +79,9 @@ mod change;
 mod commit;
 mod download;
 mod draft;
+mod follow;
 mod format;
+mod gate;
 mod ids;
 mod lineage;
 mod measure;
@@ -101,12 +103,14 @@ pub use card::{CardFile, ModelCard};
 pub use change::{Approval, Change, Expect, FileRecord, VersionRecord};
 pub use commit::Commit;
 pub use draft::{Draft, Receipt};
+pub use follow::Follower;
 pub use format::Format;
+pub use gate::{Gate, GateResult};
 pub use ids::UploadId;
 pub use lineage::{Lineage, Origin};
 pub use mlops_core::{Error, ErrorKind, Result};
 pub use new_version::NewVersion;
-pub use policy::{Gate, GateResult, Policy, Stages};
+pub use policy::{Policy, Stages};
 pub use registry::Registry;
 pub use search::Query;
 pub use state::{At, Model, Snapshot, Version};

@@ -1,7 +1,7 @@
 //! Model files on their way in: read in constant memory, told by their bytes.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
@@ -30,7 +30,11 @@ pub(crate) fn measure(file: &ModelFile, name: &str) -> Result<Measured> {
     };
     let (mut digester, mut size_bytes) = (Digester::new(), 0);
     let (mut head, mut tail) = (Vec::new(), Vec::new());
-    let mut buffer = vec![0; BUFFER_BYTES];
+    // Most files are small: no more is made ready than there is to read.
+    let length = source.seek(SeekFrom::End(0)).and_then(|length| source.rewind().map(|()| length));
+    let length = length.map_err(|error| cannot_read(path, error))?;
+    let mut buffer =
+        vec![0; usize::try_from(length).map_or(BUFFER_BYTES, |length| length.clamp(1, BUFFER_BYTES))];
     loop {
         let part = match source.read(&mut buffer) {
             Ok(0) => break,

@@ -4,6 +4,7 @@ mod apply;
 pub(crate) mod checkpoint;
 mod digests;
 mod query;
+mod record;
 mod stored;
 mod validate;
 

@@ -109,3 +109,25 @@ fn damaged_bytes_are_never_handed_out() {
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("it is gone"), "{error}");
 }
+
+#[test]
+fn a_follower_tells_of_its_failures_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    register(&registry, "shop", "1").unwrap();
+    let entry = folder.path().join(format!("log/{:020}.json", 1));
+    let whole = std::fs::read(&entry).unwrap();
+    let follower = registry.follow(std::time::Duration::from_millis(1)).unwrap();
+    std::fs::remove_file(&entry).unwrap();
+    while follower.failures() < 2 {
+        std::thread::yield_now();
+    }
+    assert_eq!(follower.take_error().unwrap().kind(), ErrorKind::Data);
+    assert_eq!(registry.state().sequence(), 1, "the state stays as it was");
+    std::fs::write(&entry, whole).unwrap();
+    register(&open(folder.path()), "shop", "2").unwrap();
+    while registry.state().sequence() < 2 || follower.failures() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(registry.follow(std::time::Duration::ZERO).unwrap_err().kind(), ErrorKind::Invalid);
+}

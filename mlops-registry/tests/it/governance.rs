@@ -312,7 +312,7 @@ fn lineage_and_card_tell_what_is_recorded_and_nothing_else() {
         .run("<script>alert(1)</script>")
         .data("train", Digest::of("rows"))
         .metric("auc", 0.9)
-        .description("# not a heading | [not a link](x)");
+        .description("# not a heading | [not a link](x) https://x.y @ann");
     let middle = registry.commit(Draft::new("t", "x").register(middle)).unwrap().version().unwrap().clone();
     let leaf = NewVersion::new("leaf").file("model.bin", "3").parent(middle.clone());
     let leaf = registry.commit(Draft::new("t", "x").register(leaf)).unwrap().version().unwrap().clone();
@@ -333,7 +333,7 @@ fn lineage_and_card_tell_what_is_recorded_and_nothing_else() {
         "| Approval | approved |",
         "| auc | 0.9 |",
         "| ann | approved (ann on",
-        "\\# not a heading \\| \\[not a link\\]",
+        "\\# not a heading \\| \\[not a link\\](x) https&#58;//x.y &#64;ann",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }

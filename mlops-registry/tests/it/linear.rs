@@ -6,10 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlops_core::{ErrorKind, ModelVersion, Seed};
+use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, Expect};
 use rand::RngExt as _;
 
-use crate::support::{open, register};
+use crate::support::register;
 
 #[derive(Debug)]
 struct Call {
@@ -29,9 +30,21 @@ enum Action {
 }
 
 #[test]
-fn eight_writers() {
+fn eight_writers_on_a_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let setup = open(folder.path());
+    eight_writers(folder.path().to_str().unwrap());
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn eight_writers_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    eight_writers(&format!("sqlite:{}", folder.path().join("registry.db").display()));
+}
+
+fn eight_writers(location: &str) {
+    let open = || Registry::open(location).unwrap();
+    let setup = open();
     for content in 0..4 {
         register(&setup, "shop", &content.to_string()).unwrap();
     }
@@ -39,9 +52,9 @@ fn eight_writers() {
     let calls: Vec<Call> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..8)
             .map(|writer| {
-                let (time, path) = (&time, folder.path());
+                let (time, open) = (&time, &open);
                 scope.spawn(move || {
-                    let registry = open(path);
+                    let registry = open();
                     let mut rng = Seed::new(writer).rng();
                     let mut calls = Vec::new();
                     for _ in 0..24 {
@@ -76,7 +89,7 @@ fn eight_writers() {
     });
 
     // What the alias pointed at after each commit, from the log.
-    let last = open(folder.path()).snapshot();
+    let last = open().snapshot();
     let moves = &last.model("shop").unwrap().aliases["champion"].moves;
     let value_at = |at: u64| {
         let before = moves.iter().take_while(|step| step.by.sequence <= at).last();

@@ -1,0 +1,114 @@
+//! A registry that is refreshed in the background.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mlops_core::{Error, Result, Timestamp};
+
+use crate::blocking::Registry;
+
+/// A thread that refreshes a registry, so that [`Registry::state`] stays fresh and its readers never wait.
+///
+/// It stops when it is dropped; a refresh under way is waited for. While refreshes fail, the state stays as it was
+/// and the thread asks less and less often, every 32 intervals at the least.
+///
+/// ```
+/// use std::time::Duration;
+/// use mlops_registry::{Draft, NewVersion, blocking::Registry};
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let location = folder.path().to_str().unwrap();
+/// let (writer, reader) = (Registry::open(location)?, Registry::open(location)?);
+/// let follower = reader.follow(Duration::from_millis(2))?;
+/// writer.commit(Draft::new("ann", "first").register(NewVersion::new("shop").file("model.bin", "weights")))?;
+/// while reader.state().sequence() == 0 {
+///     std::thread::yield_now();
+/// }
+/// assert_eq!(follower.failures(), 0);
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Follower {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    failures: AtomicU64,
+    refreshed_us: AtomicI64,
+    error: Mutex<Option<Error>>,
+}
+
+impl Registry {
+    /// Starts a thread that refreshes this registry, and all of its clones, so often.
+    ///
+    /// # Errors
+    /// `Invalid` if the interval is zero, `Unavailable` if the system gives no thread.
+    pub fn follow(&self, interval: Duration) -> Result<Follower> {
+        if interval.is_zero() {
+            return Err(Error::invalid("the interval is 0 s: want more, or call `refresh`"));
+        }
+        let shared = Arc::new(Shared::default());
+        shared.refreshed_us.store(self.registry().clock().now().as_micros(), Ordering::Relaxed);
+        let (registry, seen) = (self.clone(), shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("mlops-registry follower".to_owned())
+            .spawn(move || run(&registry, interval, &seen))
+            .map_err(|error| {
+                Error::unavailable("cannot start a thread for the registry").with_source(error)
+            })?;
+        Ok(Follower { shared, thread: Some(thread) })
+    }
+}
+
+fn run(registry: &Registry, interval: Duration, shared: &Shared) {
+    while !shared.stop.load(Ordering::Acquire) {
+        match registry.refresh() {
+            Ok(_) => {
+                shared.refreshed_us.store(registry.registry().clock().now().as_micros(), Ordering::Relaxed);
+                shared.failures.store(0, Ordering::Relaxed);
+            }
+            Err(error) => {
+                *shared.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                shared.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let failures = u32::try_from(shared.failures.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        // It may wake up early, which costs a read.
+        std::thread::park_timeout(interval.saturating_mul(1 << failures.min(BACK_OFF_DOUBLINGS_MAX)));
+    }
+}
+
+impl Follower {
+    /// How many refreshes failed since the last one that did not.
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    /// The last error, which is taken out of here.
+    pub fn take_error(&self) -> Option<Error> {
+        self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// When the state was last known to be fresh, by the registry's clock.
+    pub fn refreshed(&self) -> Timestamp {
+        Timestamp::from_micros(self.shared.refreshed_us.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic of the thread was printed; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+const BACK_OFF_DOUBLINGS_MAX: u32 = 5;
