@@ -44,6 +44,7 @@
 //! | `native` (default) | our own kernels for linear models, trees and small networks |
 //! | `ort` | ONNX Runtime, loaded from a library that the host names |
 //! | `parquet` | captured records as rotated, crash-safe Parquet files |
+//! | `tract` | other ONNX graphs in pure Rust, by tract |
 //! | `tower` | the endpoint as a `tower::Service` |
 //!
 //! Nothing here listens, logs, reads the environment or starts a thread unasked. Threads start with an

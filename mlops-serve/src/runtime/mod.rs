@@ -9,6 +9,7 @@
 //! | [`AutoRuntime`] | the fastest of several for each batch size, as measured |
 //! | [`NativeRuntime`] (feature `native`) | linear models, trees, small networks, top-k; ONNX, LightGBM, XGBoost |
 //! | [`OrtRuntime`] (feature `ort`) | every ONNX model, by Microsoft's ONNX Runtime, loaded when asked for |
+//! | [`TractRuntime`] (feature `tract`) | other networks in pure Rust, without a library to load |
 //!
 //! ```
 //! use mlops_core::{ElementType, ModelSignature, TensorSpec};
@@ -48,6 +49,8 @@ mod function;
 mod native;
 #[cfg(feature = "ort")]
 mod ort;
+#[cfg(feature = "tract")]
+mod tract;
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,6 +65,8 @@ pub use function::FnRuntime;
 pub use native::NativeRuntime;
 #[cfg(feature = "ort")]
 pub use ort::{OrtLibrary, OrtOptions, OrtRuntime};
+#[cfg(feature = "tract")]
+pub use tract::TractRuntime;
 
 use crate::Result;
 use crate::tensor::{TensorBuf, TensorView};

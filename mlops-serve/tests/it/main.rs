@@ -21,6 +21,8 @@ mod resilience;
 mod rollout;
 #[cfg(feature = "tower")]
 mod tower;
+#[cfg(all(feature = "native", feature = "tract", feature = "conformance"))]
+mod tract;
 mod traffic;
 
 #[cfg(not(feature = "ort"))]
