@@ -39,8 +39,8 @@ fn area(c: &mut Criterion) {
     group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(300));
     group.bench_function("exact", |b| b.iter(|| Scored::new(&labels, &scores).unwrap().roc_auc()));
     group.bench_function("histogram_65536", |b| {
-        let mut histogram = ScoreHistogram::probabilities(65_536).unwrap();
         b.iter(|| {
+            let mut histogram = ScoreHistogram::probabilities(65_536).unwrap();
             histogram.extend(&labels, &scores).unwrap();
             (histogram.roc_auc(), histogram.roc_auc_error())
         });

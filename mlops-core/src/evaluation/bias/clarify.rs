@@ -51,6 +51,9 @@ pub struct Bias {
     /// Generalized entropy of the benefits (prediction - label + 1) over all rows, with alpha 2: half the
     /// squared coefficient of variation. `None` if every row is a false negative.
     pub ge: Option<f64>,
+    /// The standard errors of `dpl`, `dppl`, `rd`, `sd`, `dar`, `drr` and `ad`.
+    #[serde(skip)]
+    std_errors: [Option<f64>; 7],
 }
 
 impl Bias {
@@ -95,11 +98,26 @@ impl Bias {
             cddpl: disparity(false),
             te: d_less_a(|side| divide(side.false_negatives, side.false_positives)),
             ge: generalized_entropy(&whole_a, &whole_d),
+            std_errors: [
+                std_error(&whole_a, &whole_d, |side| [side.positives(), side.total()]),
+                std_error(&whole_a, &whole_d, |side| [side.predicted_positives(), side.total()]),
+                std_error(&whole_a, &whole_d, |side| [side.true_positives, side.positives()]),
+                std_error(&whole_a, &whole_d, |side| [side.true_negatives, side.negatives()]),
+                std_error(&whole_a, &whole_d, |side| [side.true_positives, side.predicted_positives()]),
+                std_error(&whole_a, &whole_d, |side| [side.true_negatives, side.predicted_negatives()]),
+                std_error(&whole_a, &whole_d, |side| {
+                    [side.true_positives + side.true_negatives, side.total()]
+                }),
+            ],
         })
     }
 
     /// The metrics by Clarify's names in lower case: `ci`, `dpl`, `kl`, `js`, `lp`, `tvd`, `ks`, `cddl`, `dppl`,
     /// `di`, `dca`, `dcr`, `rd`, `sd`, `dar`, `drr`, `ad`, `cddpl`, `te`, `ge`. Undefined ones are absent.
+    ///
+    /// The differences of two shares (`dpl`, `dppl`, `rd`, `sd`, `dar`, `drr`, `ad`) have the standard error of A.
+    /// Agresti and B. Caffo, 2000: one row of each outcome is added to each side, so that it is not 0 for a handful
+    /// of rows that agree.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new();
         let labels = self.labels.as_ref();
@@ -126,8 +144,23 @@ impl Bias {
             ("ge", self.ge),
         ];
         values.into_iter().for_each(|(name, value)| insert(&mut metrics, name, value, None));
+        for (name, std_error) in
+            ["dpl", "dppl", "rd", "sd", "dar", "drr", "ad"].into_iter().zip(self.std_errors)
+        {
+            metrics.entry(name.to_owned()).and_modify(|metric| metric.std_error = std_error);
+        }
         metrics
     }
+}
+
+/// The standard error of the difference of a share, hits out of rows, between the sides; `None` if one has no rows.
+fn std_error(a: &Confusion, d: &Confusion, share: fn(&Confusion) -> [f64; 2]) -> Option<f64> {
+    let variance = |side: &Confusion| {
+        let [hits, rows] = share(side);
+        let p = (hits + 1.0) / (rows + 2.0);
+        (rows > 0.0).then(|| p * (1.0 - p) / (rows + 2.0))
+    };
+    Some((variance(a)? + variance(d)?).sqrt())
 }
 
 /// Distances of two label distributions P_a and P_d over the labels that occur in both facets.

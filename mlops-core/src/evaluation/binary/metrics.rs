@@ -274,7 +274,7 @@ impl MetricState for BinaryMetrics {
         insert(&mut metrics, "log_loss", losses.log_loss(), losses.log_loss_std_error());
         insert(&mut metrics, "brier", losses.brier(), losses.brier_std_error());
         let curve = self.curve();
-        if let Some(area) = self.area(&curve) {
+        if let Some(area) = self.area(&curve).filter(|area| !area.value.is_nan()) {
             metrics.insert("roc_auc".to_owned(), area);
         }
         let mut plain = |name, value| insert(&mut metrics, name, value, None);

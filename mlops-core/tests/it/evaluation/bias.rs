@@ -1,6 +1,7 @@
 //! Bias metrics against Clarify's formulas and fairlearn.
 
 use mlops_core::evaluation::bias::{Contingency, Gap, flip_test};
+use mlops_core::evaluation::{Evaluation, Gate, Rule};
 use proptest::prelude::*;
 
 use super::oracle::{Case, cases};
@@ -148,4 +149,22 @@ proptest! {
             prop_assert_eq!(x.ge, y.ge);
         }
     }
+}
+
+/// A limit on a difference can be asked to be proven: more rows prove it, a handful does not.
+#[test]
+fn differences_of_shares_know_how_sure_they_are() {
+    let proven = |times: usize| {
+        let row = [("x", true, true), ("x", false, false), ("y", true, true), ("y", false, false)];
+        let rows: Vec<_> = (0..times).flat_map(|_| row).collect();
+        let facets: Vec<&str> = rows.iter().map(|row| row.0).collect();
+        let (labels, decided): (Vec<bool>, Vec<bool>) = rows.iter().map(|row| (row.1, row.2)).unzip();
+        let table = Contingency::from_rows(&facets, &labels, &decided).unwrap();
+        let evaluation = Evaluation::new(rows.len() as u64).with_bias("f", &table).unwrap();
+        let rule = |metric| Rule::between(metric, -0.1, 0.1).on("f=x").proven(0.95);
+        let passed = |metric| Gate::new([rule(metric)]).unwrap().check(&evaluation).passed();
+        ["dpl", "dppl", "rd", "sd", "dar", "drr", "ad"].map(passed)
+    };
+    assert_eq!(proven(2), [false; 7]);
+    assert_eq!(proven(500), [true; 7]);
 }
