@@ -64,7 +64,6 @@ fn fill_one_by_one(folder: &std::path::Path) {
     };
     let (sequence, bytes) = found.unwrap().unwrap();
     std::fs::write(folder.join(format!("checkpoint/{sequence:020}.json")), &bytes).unwrap();
-    println!("checkpoint after {sequence} commits: {} bytes", bytes.len());
 }
 
 fn read(c: &mut Criterion) {
@@ -154,7 +153,7 @@ fn open(c: &mut Criterion) {
     fill_one_by_one(one_by_one.path());
     let path = one_by_one.path().to_str().unwrap();
     group.bench_function("local, one version a commit", |b| {
-        b.iter_with_large_drop(|| Registry::open(path).unwrap())
+        b.iter_with_large_drop(|| Registry::open(path).unwrap());
     });
     group.finish();
 }
