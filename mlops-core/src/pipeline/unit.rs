@@ -243,6 +243,7 @@ impl Unit<'_> {
     fn keep(&self, mut done: Done, outputs: Vec<Erased>) -> Result<Done> {
         let codecs = self.codecs();
         let Some(store) = &self.engine.runner.store else {
+            done.values.reserve_exact(outputs.len());
             for (erased, codec) in outputs.into_iter().zip(codecs) {
                 let mut digester = Digester::new();
                 (codec.encode)(&erased, &mut digester)?;
