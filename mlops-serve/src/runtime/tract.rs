@@ -87,9 +87,9 @@ impl TractRuntime {
             })?;
             let axis = |dim: &tract_onnx::prelude::TDim| match dim.as_i64().map(usize::try_from) {
                 Some(Ok(length)) => Dimension::Fixed(length),
-                _ => Dimension::Symbol(dim.to_string().into()),
+                _ => Dimension::Symbol(dim.to_string()),
             };
-            spec.shape = fact.shape.iter().map(|dim| axis(&dim)).collect();
+            spec.shape = fact.shape.iter().map(|dim| axis(dim)).collect();
         }
         Ok(Self {
             check: SignatureCheck::new(declared)?,
