@@ -89,7 +89,7 @@ impl TractRuntime {
                 Some(Ok(length)) => Dimension::Fixed(length),
                 _ => Dimension::Symbol(dim.to_string()),
             };
-            spec.shape = fact.shape.iter().map(|dim| axis(dim)).collect();
+            spec.shape = fact.shape.iter().map(axis).collect();
         }
         Ok(Self {
             check: SignatureCheck::new(declared)?,
