@@ -96,6 +96,8 @@ impl TryFrom<String> for Timestamp {
 ///
 /// Contract for callers: `now` dates things for people. It never orders them and no safety rests on it.
 /// Durations come from differences of `monotonic_ns`, whose zero means nothing.
+///
+/// The feature `conformance` has a suite that checks this contract.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The wall clock's time.
     fn now(&self) -> Timestamp;

@@ -160,6 +160,8 @@ impl fmt::Display for EventKind {
 ///
 /// Contract for implementers: `emit` may be called from many threads. It must not block the caller for
 /// long and must not panic; a sink that cannot keep up counts what it drops.
+///
+/// The feature `conformance` has a suite that checks this contract.
 pub trait EventSink: fmt::Debug + Send + Sync + 'static {
     /// Takes one event.
     fn emit(&self, event: &Event);

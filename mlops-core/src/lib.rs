@@ -50,12 +50,15 @@
 //! | `object-store` | tables in any object store: folders, and stores of the caller's |
 //! | `aws`, `azure`, `gcp`, `http` | tables at `s3://`, `az://`, `gs://` and `https://` |
 //! | `onnx` | ONNX files |
+//! | `conformance` | suites that check a clock, sink, observer, artifact or model source of your own |
 //! | `cron` | schedules as cron patterns, in UTC |
 //! | `time-zones` | cron patterns in any time zone |
 //! | `progress` | progress bars for pipelines |
 //! | `telemetry` | spans by `tracing` and counters by `metrics` of what pipelines do |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod data;
 pub mod evaluation;
 pub mod experiment;

@@ -325,6 +325,8 @@ impl ModelPackage {
 /// for ever. Both may be called from many threads; a future that is dropped leaves no trace.
 ///
 /// Contract for callers: an alias may move between `resolve` and `fetch`; fetch what was resolved.
+///
+/// The feature `conformance` has a suite that checks this contract.
 pub trait ModelSource: fmt::Debug + Send + Sync + 'static {
     /// The version that the reference points at now.
     ///

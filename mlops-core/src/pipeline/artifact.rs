@@ -26,7 +26,10 @@ use crate::{Digest, Digester, Error, Result};
 /// * `encode` is a function of the value alone: the same value gives the same bytes in every process.
 ///   A `HashMap` does not (its order is chance), so a step that gives one makes later steps miss the cache;
 ///   use a `BTreeMap`.
+/// * `decode` refuses what `encode` never writes: bytes that are cut short or go on after the value.
 /// * [`format`](Self::format) changes when old bytes no longer decode to the same value.
+///
+/// The feature `conformance` has a suite that checks this contract.
 ///
 /// # Examples
 /// ```
@@ -89,9 +92,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Artifact for T {
     }
 
     fn encode(&self, out: &mut dyn Write) -> Result<()> {
-        ciborium::into_writer(self, out).map_err(|error| {
-            let what = std::any::type_name::<T>();
-            Error::invalid(format!("a value of type `{what}` cannot be written as CBOR")).with_source(error)
+        ciborium::into_writer(self, out).map_err(|error| match error {
+            ciborium::ser::Error::Io(error) => unwritable(error),
+            error => {
+                let what = std::any::type_name::<T>();
+                Error::invalid(format!("a value of type `{what}` cannot be written as CBOR"))
+                    .with_source(error)
+            }
         })
     }
 

@@ -70,6 +70,8 @@ pub enum Notice<'a> {
 /// Contract for implementers: `observe` is called from the threads that run the steps, in order for each
 /// step. It must not block for long and must not panic.
 ///
+/// The feature `conformance` has a suite that checks this contract.
+///
 /// ```
 /// use mlops_core::SystemClock;
 /// use mlops_core::pipeline::{Notice, Observer, Pipeline, Runner};

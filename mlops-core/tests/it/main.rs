@@ -1,6 +1,8 @@
 //! Integration tests of `mlops-core`: one binary, a module a subject.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "conformance")]
+mod conformance;
 mod data;
 mod evaluation;
 mod experiment;
