@@ -115,7 +115,7 @@ fn damage_is_found_and_repaired_where_it_can_be() {
     let report = registry.doctor(checkup()).unwrap().to_string();
     assert!(report.contains("bring its bytes back from a copy by `Registry::mend`"), "{report}");
     let mend = |bytes: &'static str| registry.mend(&ids[1], "model.bin", &ModelFile::Bytes(bytes.into()));
-    assert_eq!(mend("tWo").unwrap_err().kind(), mlops_core::ErrorKind::Conflict);
+    assert_eq!(mend("tWo").unwrap_err().kind(), ErrorKind::Conflict);
     mend("two").unwrap();
     assert!(registry.doctor(checkup()).unwrap().is_healthy());
 }
