@@ -18,7 +18,7 @@ pub enum MetricError {
         expected: usize,
     },
     /// A value is NaN or infinite.
-    #[error("{what} {value} at row {row} is not a finite number: drop or impute the row before")]
+    #[error("{what} {value} at row {row} is not a finite number: drop the row or impute the value first")]
     NonFinite {
         /// The column.
         what: &'static str,

@@ -33,6 +33,9 @@ pub struct Metric {
     /// then exact ones of a share, which hold from the first row on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trials: Option<f64>,
+    /// The number of rows, or lists, that the value is over, if not that of its evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// A confidence interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
@@ -44,7 +47,7 @@ pub struct Metric {
 impl Metric {
     /// A value of unknown uncertainty.
     pub fn new(value: f64) -> Self {
-        Self { value, std_error: None, trials: None, interval: None, confidence: None }
+        Self { value, std_error: None, trials: None, rows: None, interval: None, confidence: None }
     }
 
     /// Sets the standard error.

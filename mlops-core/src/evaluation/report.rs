@@ -76,10 +76,31 @@ impl Evaluation {
         self
     }
 
-    /// Adds all metrics of another state over the same rows.
+    /// Adds all metrics of another state. Each keeps the number of rows it is over, so that a gate judges a
+    /// ranking metric of some lists by these lists, beside metrics of many rows.
+    ///
+    /// ```
+    /// use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
+    /// use mlops_core::evaluation::ranking::{Conventions, Ranking, RankingMetrics, RankingSettings};
+    /// use mlops_core::evaluation::{Evaluation, MetricState};
+    ///
+    /// let mut clicks = BinaryMetrics::new(BinarySettings::default())?;
+    /// for (label, score) in [(true, 0.9), (false, 0.2), (true, 0.4), (false, 0.6)] {
+    ///     clicks.push(&BinaryRow::new(label, score))?;
+    /// }
+    /// let mut lists = RankingMetrics::new(RankingSettings::default())?;
+    /// lists.push(&Ranking::from_scores(&[0.0, 1.0, 0.0], &[0.9, 0.5, 0.1], Conventions::default())?)?;
+    ///
+    /// let evaluation = Evaluation::of(&clicks).with_all(&lists);
+    /// assert_eq!(evaluation.metric("roc_auc", None)?.rows, None);
+    /// assert_eq!(evaluation.metric("ndcg@10", None)?.rows, Some(1));
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_all<S: MetricState>(mut self, state: &S) -> Self {
-        self.metrics.extend(state.metrics());
+        let rows = Some(state.rows()).filter(|rows| *rows != self.rows);
+        self.metrics
+            .extend(state.metrics().into_iter().map(|(name, metric)| (name, Metric { rows, ..metric })));
         self
     }
 

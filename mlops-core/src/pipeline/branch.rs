@@ -5,6 +5,7 @@ use super::handle::{Handle, Input};
 use super::node::{Guard, Work};
 use super::pipeline::Pipeline;
 use super::step::Step;
+use crate::evaluation::Outcome;
 
 /// A value that says yes or no: `bool`, or a verdict that also says why.
 ///
@@ -56,7 +57,8 @@ impl Decision for crate::evaluation::Verdict {
     }
 
     fn reason(&self) -> String {
-        let reasons: Vec<&str> = self.failures().map(|failure| failure.reason.as_str()).collect();
+        let reason = |failure: &Outcome| format!("{}: {}", failure.rule, failure.reason);
+        let reasons: Vec<String> = self.failures().map(reason).collect();
         if reasons.is_empty() { "every rule holds".into() } else { reasons.join("; ") }
     }
 }

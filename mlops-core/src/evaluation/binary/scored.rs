@@ -2,9 +2,9 @@
 
 use super::scores::{curve_of_rows, key, score_of};
 use super::{BinEdge, CalibrationTable, Confusion, Curve, ProbabilityLosses, Run};
-use crate::Result;
 use crate::evaluation::error::{MetricError, finite, in_range, same_length};
 use crate::evaluation::quantile::quantile_edges;
+use crate::{Error, Result};
 
 /// Labels, scores and, if you like, weights of the same rows: checked once, asked often.
 ///
@@ -201,10 +201,10 @@ pub fn labels_from(numbers: &[f64]) -> Result<Vec<bool>> {
     let label = |(row, &value): (usize, &f64)| match value {
         0.0 => Ok(false),
         1.0 => Ok(true),
-        value if value.is_finite() => {
-            Err(MetricError::Range { what: "label", row, value, low: 0.0, high: 1.0 })
-        }
-        value => Err(MetricError::NonFinite { what: "label", row, value }),
+        value if value.is_nan() => Err(MetricError::NonFinite { what: "label", row, value }.into()),
+        value => Err(Error::data(format!(
+            "label {value} at row {row} is neither 0 nor 1: decide by a threshold first"
+        ))),
     };
-    Ok(numbers.iter().enumerate().map(label).collect::<Result<_, _>>()?)
+    numbers.iter().enumerate().map(label).collect()
 }

@@ -139,7 +139,7 @@ impl<'a> Against<'a> {
 
     fn judge(&self, rule: &Rule, candidate: &Evaluation) -> Result<Finding> {
         let metric = candidate.metric(&rule.metric, rule.slice.as_deref())?;
-        let rows = rows(candidate, rule)?;
+        let rows = rows(candidate, rule, &metric)?;
         let (reference, margin, strict) = match rule.check {
             Check::AtLeast(limit) => return bounded(rule, metric, rows, Some(limit), None),
             Check::AtMost(limit) => return bounded(rule, metric, rows, None, Some(limit)),
@@ -167,11 +167,11 @@ impl<'a> Against<'a> {
             let paired = differences.metric(&rule.metric, rule.slice.as_deref()).map_err(unpaired)?;
             difference = paired.value;
             if let Some(confidence) = rule.evidence.confidence() {
-                let rows = self::rows(differences, rule)?;
+                let rows = self::rows(differences, rule, &paired)?;
                 bounds = Some(bounds::of_metric(&paired, rows, confidence)?);
             }
         } else if let Some(confidence) = rule.evidence.confidence() {
-            let their_rows = self::rows(standard.evaluation, rule)?;
+            let their_rows = self::rows(standard.evaluation, rule, &other)?;
             let ours = (value, bounds::of_metric(&metric, rows, confidence)?);
             let theirs = (theirs, bounds::of_metric(&other, their_rows, confidence)?);
             bounds = Some(bounds::of_difference(ours, theirs));
@@ -200,8 +200,11 @@ impl<'a> Against<'a> {
 }
 
 /// How many rows the rule's metric is over.
-fn rows(evaluation: &Evaluation, rule: &Rule) -> Result<u64> {
-    Ok(evaluation.metric("rows", rule.slice.as_deref())?.value as u64)
+fn rows(evaluation: &Evaluation, rule: &Rule, metric: &Metric) -> Result<u64> {
+    match metric.rows {
+        Some(rows) => Ok(rows),
+        None => Ok(evaluation.metric("rows", rule.slice.as_deref())?.value as u64),
+    }
 }
 
 struct Finding {

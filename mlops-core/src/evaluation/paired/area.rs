@@ -26,7 +26,8 @@ use crate::experiment::special::normal_upper_tail;
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 pub fn paired_roc_auc(labels: &[bool], candidate: &[f64], champion: &[f64]) -> Result<Option<PairedTest>> {
-    same_length("champion's scores", champion.len(), candidate.len())?;
+    same_length("candidate's scores", candidate.len(), labels.len())?;
+    same_length("champion's scores", champion.len(), labels.len())?;
     let (ours, theirs) = (Scored::new(labels, candidate)?, Scored::new(labels, champion)?);
     let (Some(our_area), Some(their_area)) = (ours.roc_auc(), theirs.roc_auc()) else { return Ok(None) };
     let difference = our_area - their_area;

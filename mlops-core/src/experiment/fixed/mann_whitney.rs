@@ -49,7 +49,7 @@ pub fn mann_whitney(control: &[f64], treatment: &[f64], alternative: Alternative
         control.iter().map(|&value| (value, true)).chain(treatment.iter().map(|&value| (value, false)));
     let mut rows: Vec<(f64, bool)> = arms.collect();
     if rows.iter().any(|row| row.0.is_nan()) {
-        return Err(Error::data("a value is NaN: drop the row before"));
+        return Err(Error::data("a value is NaN: drop its row first"));
     }
     rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let (nc, nt) = (control.len() as f64, treatment.len() as f64);

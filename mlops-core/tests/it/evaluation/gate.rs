@@ -2,9 +2,11 @@
 
 use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
 use mlops_core::evaluation::paired::{PairedBinary, PairedRow};
+use mlops_core::evaluation::ranking::{Ranking, RankingMetrics, RankingSettings};
 use mlops_core::evaluation::{
     Evaluation, Gate, Goal, Interval, Metric, MetricState, Reference, Rule, Status, Verdict,
 };
+use mlops_core::pipeline::Decision;
 
 fn auc(value: f64, std_error: f64) -> Evaluation {
     Evaluation::new(1000).with("roc_auc", Metric::new(value).with_std_error(Some(std_error)))
@@ -91,6 +93,29 @@ fn a_missing_reference_fails_unless_the_rule_says_skip() {
     let baseline = Rule::better_than("roc_auc", Reference::Baseline, 0.1);
     let verdict = gate([baseline]).against().baseline(&auc(0.5, 0.01)).check(&auc(0.9, 0.01));
     assert!(verdict.passed());
+}
+
+#[test]
+fn a_metric_of_a_few_lists_is_judged_by_these_beside_many_rows() {
+    let mut lists = RankingMetrics::new(RankingSettings::default()).unwrap();
+    for (relevance, scores) in [([1.0, 0.0], [0.9, 0.1]), ([1.0, 0.0], [0.9, 0.1]), ([0.0, 1.0], [0.9, 0.1])]
+    {
+        let conventions = RankingSettings::default().conventions;
+        lists.push(&Ranking::from_scores(&relevance, &scores, conventions).unwrap()).unwrap();
+    }
+    let rule = gate([Rule::at_least("ndcg@10", 0.6).proven(0.95)]);
+    let alone = rule.check(&Evaluation::of(&lists));
+    assert!(!alone.passed(), "{alone}");
+    assert_eq!(
+        rule.check(&Evaluation::new(2000).with_all(&lists)).outcomes[0].reason,
+        alone.outcomes[0].reason
+    );
+}
+
+#[test]
+fn the_reason_of_a_stopped_pipeline_names_the_rules() {
+    let verdict = gate([Rule::at_least("roc_auc", 0.95)]).check(&auc(0.9, 0.01));
+    assert_eq!(Decision::reason(&verdict), "roc_auc at least 0.95: 0.9 is below 0.95");
 }
 
 #[test]
