@@ -8,8 +8,8 @@ use super::node::{Node, Work};
 use super::pipeline::Pipeline;
 
 impl Pipeline {
-    /// The pipeline as a Mermaid flow chart. Parameters and inputs are round, conditions are diamonds,
-    /// approvals are hexagons; dotted arrows come from conditions.
+    /// The pipeline as a Mermaid flow chart. Parameters and inputs are round, gates are diamonds, approvals are
+    /// hexagons, and the ways of a branch meet in a circle; dotted arrows come from conditions.
     ///
     /// ```
     /// use mlops_core::pipeline::Pipeline;

@@ -27,9 +27,14 @@ use crate::Result;
 ///
 /// let mut p = Pipeline::new("mistyped");
 /// let text = p.step("text", || Ok("x".to_owned()), ());
-/// let next = p.step("next", |n: &u32| Ok(n + 1), text);
+/// fn next(n: &u32) -> mlops_core::Result<u32> {
+///     Ok(n + 1)
+/// }
+/// p.step("next", next, text);
 /// // error[E0277]: a step that takes `&u32` is wired to a handle of `String`
 /// //    = note: handles come in the order of the parameters of the function
+/// p.step("next as a closure", |n: &u32| Ok(n + 1), text);
+/// // error[E0277]: `{closure}` is not a step over `(String,)`
 /// ```
 ///
 /// Nor does a value that is no handle, a type that cannot pass between steps, or a condition that says neither yes

@@ -237,6 +237,32 @@ impl Pipeline {
     /// Asks a person: the steps added after it, in this branch, wait for the answer. The run ends as
     /// [`Suspended`](crate::run::RunStatus::Suspended) with a token once nothing else can go on; no thread
     /// waits. After [`Store::decide`](super::Store::decide), in this process or another, run it again.
+    ///
+    /// ```
+    /// use mlops_core::pipeline::{Approval, Pipeline, Runner, Store};
+    /// use mlops_core::run::RunStatus;
+    /// use mlops_core::{Clock, SystemClock};
+    ///
+    /// let mut p = Pipeline::new("release");
+    /// let auc = p.step("evaluate", || Ok(0.91), ());
+    /// let answer = p.approval("release?", auc);
+    /// p.require("approved", answer);
+    /// let released = p.step("release", |auc: &f64| Ok(format!("released a model of AUC {auc}")), auc);
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let folder = folder.path();
+    /// let store = Store::open(folder)?;
+    /// let runner = Runner::new(SystemClock::new()).with_store(store.clone());
+    /// let RunStatus::Suspended { waiting } = runner.run(&p, "2026-05-01")?.status().clone() else {
+    ///     panic!("nobody has answered yet")
+    /// };
+    /// let answer = Approval::granted("ana", "better on every slice", SystemClock::new().now());
+    /// store.decide("2026-05-01", &waiting[0].token, &answer)?;
+    ///
+    /// let done = runner.run(&p, "2026-05-01")?;
+    /// assert_eq!(*done.get(released)?, "released a model of AUC 0.91");
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
     pub fn approval<I: Inputs>(&mut self, name: &str, shown: I) -> Handle<Approval> {
         let codecs = vec![Codec::of::<Approval>()];
         let slot = self.add(Step::new(name), "", false, shown.ports(), codecs, Work::Approval);

@@ -7,6 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::{EventKind, Severity, Timestamp};
 
 /// What starts a run. The default starts runs by hand alone.
+///
+/// ```
+/// # #[cfg(feature = "cron")] {
+/// use std::time::Duration;
+///
+/// use mlops_core::trigger::{Schedule, TriggerPolicy};
+///
+/// let every_night = TriggerPolicy {
+///     schedule: Some(Schedule::Cron("0 3 * * *".parse()?)),
+///     cooldown: Duration::from_secs(3600),
+///     ..TriggerPolicy::default()
+/// };
+/// # assert!(every_night.schedule.is_some());
+/// # }
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TriggerPolicy {
