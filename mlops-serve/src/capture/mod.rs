@@ -37,6 +37,7 @@
 //! ```
 
 mod buffer;
+mod buffers;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod privacy;
@@ -48,6 +49,7 @@ mod writer;
 #[cfg(feature = "parquet")]
 pub use self::parquet::{ParquetSettings, ParquetSink};
 pub(crate) use buffer::Buffer;
+pub(crate) use buffers::Buffers;
 pub use privacy::Redaction;
 pub use queue::{Capture, CaptureCounts, CaptureRule, CaptureSettings};
 pub use sagemaker::SageMakerSink;

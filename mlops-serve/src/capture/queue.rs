@@ -1,16 +1,16 @@
 //! From many request threads to one writer, without a wait.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use mlops_core::record::{InferenceLog, InferenceRecord, RecordSchema};
-use mlops_core::{Error, Result};
+use mlops_core::{Error, RequestId, Result};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
+use super::buffers::Buffers;
 use super::privacy::{Privacy, Redaction};
 use crate::split::mix;
 
@@ -110,15 +110,14 @@ pub struct CaptureCounts {
 /// A bounded buffer of records between the request path and whoever reads them.
 ///
 /// [`offer`](Self::offer) never waits: each thread writes to its own of a few buffers, and goes to the next
-/// if that one is in use. Records of one thread keep their order, records of different threads do not.
+/// if that one is in use. Records of different threads come out in any order.
 #[derive(Debug)]
 pub struct Capture {
     schema: RecordSchema,
     privacy: Privacy,
     always: Vec<CaptureRule>,
     sample_below: u64,
-    buffers: Box<[Mutex<Buffer>]>,
-    bytes_each: usize,
+    buffers: Buffers,
     log: Mutex<Draining>,
     captured: AtomicU64,
     skipped: AtomicU64,
@@ -131,8 +130,6 @@ struct Draining {
     log: InferenceLog,
     spare: Buffer,
 }
-
-const BUFFERS: usize = 8;
 
 impl Capture {
     /// An empty buffer for records of this schema.
@@ -152,8 +149,7 @@ impl Capture {
             schema,
             // 1.0 saturates to u64::MAX, which no 63-bit hash reaches.
             sample_below: (sample * (1_u64 << 63) as f64) as u64,
-            buffers: (0..BUFFERS).map(|_| Mutex::default()).collect(),
-            bytes_each: bytes_max / BUFFERS,
+            buffers: Buffers::new(bytes_max),
             captured: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -169,7 +165,13 @@ impl Capture {
     /// Takes in a record, skips it, or drops and counts it. Never waits, never fails the caller.
     #[inline]
     pub fn offer(&self, record: &InferenceRecord<'_>) {
-        let bits = record.id.as_u128();
+        self.offer_of(record.id, record);
+    }
+
+    /// As [`offer`](Self::offer), for one of the records of a request: all are in the sample, or none.
+    #[inline]
+    pub(crate) fn offer_of(&self, request: RequestId, record: &InferenceRecord<'_>) {
+        let bits = request.as_u128();
         if mix(bits as u64 ^ (bits >> 64) as u64) >> 1 < self.sample_below
             || self.always.iter().any(|rule| rule.matches(record))
         {
@@ -180,21 +182,8 @@ impl Capture {
     }
 
     fn keep(&self, record: &InferenceRecord<'_>) {
-        let bytes = Buffer::bytes_of(record);
-        let own = thread_index();
-        for turn in 0..BUFFERS {
-            let mut buffer = match self.buffers[(own + turn) % BUFFERS].try_lock() {
-                Ok(buffer) => buffer,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => continue,
-            };
-            if buffer.bytes() + bytes <= self.bytes_each {
-                buffer.push(record);
-                self.captured.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-        }
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        let count = if self.buffers.push(record) { &self.captured } else { &self.dropped };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes out all records that wait, as one batch; `None` if there are none. Not for the request path.
@@ -204,15 +193,12 @@ impl Capture {
     pub fn drain(&self) -> Result<Option<RecordBatch>> {
         let mut draining = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let Draining { log, spare } = &mut *draining;
-        for buffer in &self.buffers {
-            std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
-            let mut rejected = 0;
-            spare.drain(|record| {
-                rejected += u64::from(self.privacy.apply(record, |record| log.push(record)).is_err());
-            });
-            self.captured.fetch_sub(rejected, Ordering::Relaxed);
-            self.rejected.fetch_add(rejected, Ordering::Relaxed);
-        }
+        let mut rejected = 0;
+        self.buffers.drain(spare, |record| {
+            rejected += u64::from(self.privacy.apply(record, |record| log.push(record)).is_err());
+        });
+        self.captured.fetch_sub(rejected, Ordering::Relaxed);
+        self.rejected.fetch_add(rejected, Ordering::Relaxed);
         if log.is_empty() {
             return Ok(None);
         }
@@ -235,24 +221,14 @@ impl Capture {
 
     /// The number of records that wait.
     pub fn waiting(&self) -> usize {
-        let length = |buffer: &Mutex<Buffer>| buffer.lock().unwrap_or_else(PoisonError::into_inner).len();
-        self.buffers.iter().map(length).sum()
+        self.buffers.len()
     }
-}
-
-/// Consecutive numbers for threads, so that the first `BUFFERS` of them share no buffer.
-fn thread_index() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static INDEX: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));
-    }
-    INDEX.with(Cell::get)
 }
 
 #[cfg(test)]
 mod tests {
+    use mlops_core::Timestamp;
     use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
-    use mlops_core::{RequestId, Timestamp};
 
     use super::*;
 
@@ -292,8 +268,7 @@ mod tests {
             let mut buffer = Buffer::default();
             let probe = Capture::new(schema(), CaptureSettings::default()).unwrap();
             offer(&probe, id, &features);
-            std::mem::swap(&mut buffer, &mut probe.buffers[thread_index() % BUFFERS].lock().unwrap());
-            buffer.drain(|record| direct.push(record).unwrap());
+            probe.buffers.drain(&mut buffer, |record| direct.push(record).unwrap());
         }
         let batch = capture.drain().unwrap().unwrap();
         assert_eq!(batch, direct.finish().unwrap());

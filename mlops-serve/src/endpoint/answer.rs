@@ -4,70 +4,15 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use mlops_core::data::Value;
-use mlops_core::record::InferenceRecord;
-use mlops_core::{Error, ErrorKind, ModelVersion, RequestId, Result};
+use mlops_core::{Error, ErrorKind, ModelVersion, Result};
 
 use super::deployment::{Deployment, Origin, Slot};
 use super::health::Permit;
 use super::remembered::Remembered;
+use super::request::{Answer, Request};
 use super::{Endpoint, Model, isolate};
 use crate::Overloaded;
-
-/// Who asks, and what for.
-///
-/// ```
-/// use mlops_core::RequestId;
-/// use mlops_serve::endpoint::Request;
-///
-/// // All visits of one visitor fall into the same arm.
-/// let request = Request::new(RequestId::from_key("visit-1")).key(b"visitor-17").candidates(&["hat", "scarf"]);
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    id: RequestId,
-    key: Option<&'a [u8]>,
-    candidates: &'a [&'a str],
-}
-
-impl<'a> Request<'a> {
-    /// A request that falls into an arm by its id.
-    pub fn new(id: RequestId) -> Self {
-        Self { id, key: None, candidates: &[] }
-    }
-
-    /// Chooses the arm by this key: requests with equal keys fall into the same arm.
-    #[must_use]
-    pub fn key(mut self, key: &'a [u8]) -> Self {
-        self.key = Some(key);
-        self
-    }
-
-    /// Records what could have been answered.
-    #[must_use]
-    pub fn candidates(mut self, candidates: &'a [&'a str]) -> Self {
-        self.candidates = candidates;
-        self
-    }
-}
-
-impl From<RequestId> for Request<'_> {
-    fn from(id: RequestId) -> Self {
-        Self::new(id)
-    }
-}
-
-/// The answer to one request.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Answer {
-    /// The score.
-    pub score: f64,
-    /// The arm, the version and the propensity: what the record of the request says.
-    pub origin: Arc<Origin>,
-    /// From the call to the answer, in microseconds; 0 without timing. In a batch: of the batch that its arm
-    /// computed.
-    pub latency_us: f64,
-}
+use crate::tensor::{TensorBuf, TensorView};
 
 impl Endpoint {
     /// Scores one row.
@@ -97,7 +42,10 @@ impl Endpoint {
     }
 
     /// Scores many rows for one request, which all fall into its arm: one candidate a row, for instance.
-    /// The scores are appended to `scores`; on an error nothing is. Rows are not captured.
+    /// The scores are appended to `scores`; on an error nothing is.
+    ///
+    /// Captured are all rows of a request or none, under the ids that [`Request::row_id`] gives. If there are
+    /// as many candidates as rows, each record names its own; otherwise it names all.
     ///
     /// # Errors
     /// As [`score`](Self::score).
@@ -110,8 +58,10 @@ impl Endpoint {
         let start_ns = self.start_ns();
         let current = self.current.load();
         let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
-        let slot = deployment.slot(&request.into());
-        let ((), origin, _) = self.answer(deployment, slot, start_ns, |source| match source {
+        let request = request.into();
+        let slot = deployment.slot(&request);
+        let before = scores.len();
+        let ((), origin, latency_ns) = self.answer(deployment, slot, start_ns, |source| match source {
             Source::Model(model) => model.score_rows(rows, scores),
             Source::Remembered(answers) => {
                 let found = rows.iter().map(|row| answers.score(row)).collect::<Result<Vec<_>>>()?;
@@ -123,6 +73,43 @@ impl Endpoint {
                 Ok(())
             }
         })?;
+        let scores = &scores[before..];
+        if let Some(remembered) = self.remembered.as_ref().filter(|_| !origin.fallback) {
+            rows.iter().zip(scores).for_each(|(row, score)| remembered.put(row, *score, &origin));
+        }
+        self.record_rows(deployment, &request, rows, scores, &origin, latency_ns);
+        Ok(origin)
+    }
+
+    /// Runs tensors through the model of the request's arm, as [`Model::run`] does: for models that take or
+    /// give more than rows and scores. `outputs` may hold anything before.
+    ///
+    /// Arms, fall-back to other models, counting and health are those of [`score`](Self::score). Remembered
+    /// answers and the default score are not tensors: without a model that answers there is an error.
+    /// Captured is each row: the cells of its inputs, one input after the other, and the numbers of its
+    /// outputs; its id is that of [`Request::row_id`].
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no model, `Invalid` if the inputs do not fit; `Data` or `Internal` if the
+    /// champion itself fails.
+    pub fn run<'a>(
+        &self,
+        request: impl Into<Request<'a>>,
+        inputs: &[TensorView<'_>],
+        outputs: &mut Vec<TensorBuf>,
+    ) -> Result<Arc<Origin>> {
+        let start_ns = self.start_ns();
+        let current = self.current.load();
+        let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
+        let request = request.into();
+        let slot = deployment.slot(&request);
+        let ((), origin, latency_ns) = self.answer(deployment, slot, start_ns, |source| match source {
+            Source::Model(model) => model.run(inputs, outputs),
+            Source::Remembered(_) | Source::Default(_) => {
+                Err(Error::unavailable("no tensors stand in for those of a model"))
+            }
+        })?;
+        self.record_tensors(deployment, &request, inputs, outputs, &origin, latency_ns);
         Ok(origin)
     }
 
@@ -259,38 +246,10 @@ impl Endpoint {
             rescued =
                 score(Source::Remembered(&answers)).ok().map(|value| (value, answers.version.into_inner()));
         }
-        let (value, version) = match (rescued, self.default_score) {
-            (Some(rescued), _) => rescued,
-            (None, Some(default)) => (score(Source::Default(default))?, nobody()),
-            (None, None) => return Err(error),
-        };
+        let default = || Some((score(Source::Default(self.default_score?)).ok()?, nobody()));
+        let Some((value, version)) = rescued.or_else(default) else { return Err(error) };
         let origin = Origin { version, fallback: true, ..(*slot.origin).clone() };
         Ok((value, Arc::new(origin), latency_ns))
-    }
-
-    #[inline]
-    fn record(&self, deployment: &Deployment, request: &Request<'_>, row: &[Value<'_>], answer: &Answer) {
-        let shadows = &deployment.shadows;
-        if self.capture.is_none() && shadows.is_empty() {
-            return;
-        }
-        let Origin { arm, propensity, version, .. } = &*answer.origin;
-        let record = InferenceRecord {
-            id: request.id,
-            time: self.clock.now(),
-            model: &version.name,
-            version: version.version,
-            arm,
-            propensity: *propensity,
-            latency_us: answer.latency_us,
-            candidates: request.candidates,
-            features: row,
-            outputs: &[answer.score],
-        };
-        if let Some(capture) = &self.capture {
-            capture.offer(&record);
-        }
-        shadows.iter().for_each(|shadow| shadow.offer(&record));
     }
 
     #[inline]
@@ -354,6 +313,6 @@ fn out_of_service(version: &ModelVersion) -> Error {
     Error::unavailable(format!("{version} is out of service after failures in a row"))
 }
 
-fn to_us(ns: Option<u64>) -> f64 {
+pub(super) fn to_us(ns: Option<u64>) -> f64 {
     ns.map_or(0.0, |ns| ns as f64 / 1e3)
 }

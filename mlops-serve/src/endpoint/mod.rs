@@ -59,17 +59,19 @@ mod deployment;
 mod follow;
 mod golden;
 mod health;
+mod inputs;
 mod isolate;
 mod loader;
 mod model;
+mod record;
 mod remembered;
+mod request;
 mod scratch;
 mod shadow;
 #[cfg(feature = "tower")]
 mod tower;
 
 pub use admin::{ArmTraffic, Endpoint};
-pub use answer::{Answer, Request};
 pub use cache::{CacheStats, ModelCache};
 pub use deployment::{ArmSpec, Origin};
 pub use follow::Follower;
@@ -77,6 +79,7 @@ pub use golden::Golden;
 pub use health::HealthSettings;
 pub use loader::Loader;
 pub use model::{Head, Model};
+pub use request::{Answer, Request};
 pub use shadow::{Shadow, ShadowStats};
 #[cfg(feature = "tower")]
 pub use tower::{Cell, EndpointService, OwnedRequest};

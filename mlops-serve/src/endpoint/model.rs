@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use mlops_core::data::Value;
 use mlops_core::features::Encoder;
-use mlops_core::{Dimension, ElementType, Error, ModelVersion, Result, TensorSpec};
+use mlops_core::{ElementType, Error, ModelVersion, Result, TensorSpec};
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
+use super::inputs::Inputs;
 use super::scratch::{Scratch, with_scratch};
 use crate::post::Calibration;
 use crate::runtime::Runtime;
@@ -15,9 +16,12 @@ use crate::tensor::{TensorBuf, TensorData, TensorView};
 
 /// One version of a model, loaded: raw rows in, one score a row out.
 ///
-/// A row is encoded by the [`Encoder`] that was fitted with the model; without one, its cells must be
-/// numbers, which are passed on as they are (missing cells as NaN). The model takes one matrix of floats, of
-/// 32 bits (ONNX, XGBoost) or of 64 (LightGBM's text). The score is one column of one output, see [`Head`].
+/// A row is encoded by the [`Encoder`] that was fitted with the model, into one matrix of floats, of 32 bits
+/// (ONNX, XGBoost) or of 64 (LightGBM's text). Without one, the inputs take the cells of the row one after the
+/// other, in the order of the signature, as many as each is wide: numbers (NaN where a cell is missing), whole
+/// numbers, truth values or texts, as each wants them. The score is one column of one output, see [`Head`].
+///
+/// What does not fit into rows, a list of the best items for instance, goes through [`run`](Self::run).
 ///
 /// ```
 /// use mlops_core::{ElementType, ModelSignature, ModelVersion, TensorSpec};
@@ -45,7 +49,7 @@ pub struct Model {
     runtime: Arc<dyn Runtime>,
     encoder: Option<Encoder>,
     calibration: Option<Calibration>,
-    input: Result<Input, String>,
+    inputs: Result<Inputs, String>,
     score: Result<Score, String>,
     pub(super) health: Health,
 }
@@ -61,14 +65,6 @@ pub struct Head {
     pub output: String,
     /// The column.
     pub column: usize,
-}
-
-/// The one matrix that a model takes.
-#[derive(Clone, Copy, Debug)]
-struct Input {
-    width: usize,
-    /// Whether its numbers have 64 bits, not 32.
-    wide: bool,
 }
 
 /// A head found in a signature; without a column it is the last of one or two.
@@ -93,14 +89,14 @@ impl Model {
     /// As [`new`](Self::new).
     pub fn from_arc(version: ModelVersion, runtime: Arc<dyn Runtime>) -> Result<Self> {
         crate::runtime::SignatureCheck::new(runtime.signature().clone())?;
-        let input = input_of(&runtime.signature().inputs);
+        let inputs = Inputs::of(&runtime.signature().inputs);
         let score = score_of(&runtime.signature().outputs);
         Ok(Self {
             version,
             runtime,
             encoder: None,
             calibration: None,
-            input,
+            inputs,
             score,
             health: Health::default(),
         })
@@ -109,8 +105,18 @@ impl Model {
     /// Sets the encoder of the rows.
     ///
     /// # Errors
-    /// `Invalid` if the encoder makes rows of another width than the model takes.
+    /// `Invalid` if the encoder makes rows of another width than the model takes, `Unsupported` if the model
+    /// takes anything but one matrix of floats.
     pub fn with_encoder(mut self, encoder: Encoder) -> Result<Self> {
+        if !self.inputs()?.is_matrix() {
+            let inputs = &self.runtime.signature().inputs;
+            let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            return Err(Error::unsupported(format!(
+                "{} takes {}: an encoder makes one matrix of floats",
+                self.version,
+                inputs.join(", ")
+            )));
+        }
         let want = self.row_width()?;
         let got = encoder.width();
         if want != got {
@@ -197,50 +203,53 @@ impl Model {
     /// Calls `each` with the index and the score of every row.
     pub(super) fn score_each<'r, 'v: 'r>(
         &self,
-        rows: impl ExactSizeIterator<Item = &'r [Value<'v>]>,
+        rows: impl ExactSizeIterator<Item = &'r [Value<'v>]> + Clone,
         mut each: impl FnMut(usize, f64),
     ) -> Result<()> {
-        let (Input { width, wide: is_wide }, score) = (self.input()?, self.score_place()?);
+        let (layout, score) = (self.inputs()?, self.score_place()?);
         let count = rows.len();
-        with_scratch(|Scratch { features, wide, outputs }| {
-            match (&self.encoder, is_wide) {
-                (Some(encoder), _) => {
-                    make_room(features, count, width)?;
-                    for (row, encoded) in rows.zip(features.chunks_exact_mut(width)) {
-                        encoder.encode_row(row, encoded)?;
-                    }
-                    if is_wide {
-                        make_room(wide, count, width)?;
-                        wide.iter_mut().zip(&*features).for_each(|(wide, value)| *wide = f64::from(*value));
-                    }
-                }
-                (None, false) => {
-                    make_room(features, count, width)?;
-                    let mut all = rows.zip(features.chunks_exact_mut(width));
-                    all.try_for_each(|(row, cells)| copy_numbers(row, cells, |value| value as f32))?;
-                }
-                (None, true) => {
-                    make_room(wide, count, width)?;
-                    let mut all = rows.zip(wide.chunks_exact_mut(width));
-                    all.try_for_each(|(row, cells)| copy_numbers(row, cells, |value| value))?;
-                }
+        with_scratch(|Scratch { inputs, outputs, narrow }| {
+            match &self.encoder {
+                Some(encoder) => layout.encode(encoder, rows, inputs, narrow)?,
+                None => layout.fill(rows, inputs)?,
             }
-            let specs = &self.runtime.signature().outputs;
-            outputs.truncate(specs.len());
-            while let Some(spec) = specs.get(outputs.len()) {
-                outputs.push(TensorBuf::new(spec.element));
-            }
-            let input = match is_wide {
-                false => TensorView::new(features.as_slice(), [count, width])?,
-                true => TensorView::new(wide.as_slice(), [count, width])?,
-            };
-            self.runtime.run(&[input], outputs)?;
-            let gap = |row: usize| match is_wide {
-                false => gap_in(&features[row * width..][..width]),
-                true => gap_in(&wide[row * width..][..width]),
-            };
-            self.read(&outputs[score.output].view(), score, count, gap, &mut each)
+            self.prepare(outputs);
+            Inputs::with_views(inputs, |inputs| {
+                self.runtime.run(inputs, outputs)?;
+                let gap = |row| Inputs::gap(inputs, row, count);
+                self.read(&outputs[score.output].view(), score, count, gap, &mut each)
+            })
         })
+    }
+
+    /// Runs tensors as they are: without encoder, head and calibration. Makes the buffers that `outputs` lacks.
+    ///
+    /// # Errors
+    /// What the runtime gives, and `Data` if an output holds NaN although no input does; `Invalid` if one does.
+    pub fn run(&self, inputs: &[TensorView<'_>], outputs: &mut Vec<TensorBuf>) -> Result<()> {
+        self.prepare(outputs);
+        self.runtime.run(inputs, outputs)?;
+        let specs = &self.runtime.signature().outputs;
+        let Some(spec) = specs.iter().zip(&*outputs).find(|(_, output)| has_nan(&output.view())) else {
+            return Ok(());
+        };
+        let (version, name) = (&self.version, &spec.0.name);
+        Err(match self.runtime.signature().inputs.iter().zip(inputs).find(|(_, input)| has_nan(input)) {
+            Some((input, _)) => Error::invalid(format!(
+                "{version} answered NaN in output `{name}`, since input `{}` holds NaN: send numbers",
+                input.name
+            )),
+            None => Error::data(format!("{version} answered NaN in output `{name}`: want numbers")),
+        })
+    }
+
+    /// Makes the buffers that are missing, and drops those too many.
+    fn prepare(&self, outputs: &mut Vec<TensorBuf>) {
+        let specs = &self.runtime.signature().outputs;
+        outputs.truncate(specs.len());
+        while let Some(spec) = specs.get(outputs.len()) {
+            outputs.push(TensorBuf::new(spec.element));
+        }
     }
 
     fn read(
@@ -282,25 +291,25 @@ impl Model {
         Ok(())
     }
 
-    /// How many numbers an encoded row has.
+    /// How many cells a row has, after the encoder if there is one.
     ///
     /// # Errors
-    /// `Unsupported` if the model takes anything but one matrix of floats.
+    /// `Unsupported` if the inputs of the model cannot be filled by rows.
     pub fn row_width(&self) -> Result<usize> {
-        self.input().map(|input| input.width)
+        self.inputs().map(Inputs::width)
     }
 
-    fn input(&self) -> Result<Input> {
-        self.input.clone().map_err(|reason| self.unsupported(&reason))
+    fn inputs(&self) -> Result<&Inputs> {
+        self.inputs.as_ref().map_err(|reason| self.unsupported(reason))
     }
 
     fn score_place(&self) -> Result<Score> {
-        self.score.clone().map_err(|reason| self.unsupported(&reason))
+        self.score.as_ref().copied().map_err(|reason| self.unsupported(reason))
     }
 
     #[cold]
     fn unsupported(&self, reason: &str) -> Error {
-        Error::unsupported(format!("{} cannot score rows: {reason}", self.version))
+        Error::unsupported(format!("{} cannot score rows: {reason}; call `run`", self.version))
     }
 
     #[cold]
@@ -327,22 +336,6 @@ impl Model {
     }
 }
 
-/// The one matrix that a model takes, or why there is none.
-fn input_of(inputs: &[TensorSpec]) -> Result<Input, String> {
-    match inputs {
-        [TensorSpec { element: element @ (ElementType::F32 | ElementType::F64), shape, .. }] => {
-            match shape.as_slice() {
-                [_, Dimension::Fixed(width)] if *width > 0 => {
-                    Ok(Input { width: *width, wide: *element == ElementType::F64 })
-                }
-                _ => Err(format!("its input is {}, want [batch, a fixed width]", inputs[0])),
-            }
-        }
-        [input] => Err(format!("its input is {input}, want floats of 32 or 64 bits: call its runtime")),
-        _ => Err(format!("it takes {} inputs, want one matrix of floats: call its runtime", inputs.len())),
-    }
-}
-
 fn score_of(outputs: &[TensorSpec]) -> Result<Score, String> {
     let floats: Vec<usize> = outputs
         .iter()
@@ -357,59 +350,10 @@ fn score_of(outputs: &[TensorSpec]) -> Result<Score, String> {
     }
 }
 
-fn make_room<T: Clone + Default>(cells: &mut Vec<T>, rows: usize, width: usize) -> Result<()> {
-    cells.clear();
-    let total = rows.saturating_mul(width);
-    cells.try_reserve(total).map_err(|_| out_of_memory(rows, width))?;
-    cells.resize(total, T::default());
-    Ok(())
-}
-
-/// The first cell that is no finite number.
-fn gap_in<T: Copy + Into<f64>>(row: &[T]) -> Option<(usize, f64)> {
-    row.iter().map(|cell| (*cell).into()).enumerate().find(|(_, cell): &(usize, f64)| !cell.is_finite())
-}
-
-fn copy_numbers<T: Copy + Into<f64>>(
-    row: &[Value<'_>],
-    encoded: &mut [T],
-    narrow: impl Fn(f64) -> T,
-) -> Result<()> {
-    if row.len() != encoded.len() {
-        return Err(wrong_width(row.len(), encoded.len()));
+fn has_nan(view: &TensorView<'_>) -> bool {
+    match view.data() {
+        TensorData::F32(values) => values.iter().any(|value| value.is_nan()),
+        TensorData::F64(values) => values.iter().any(|value| value.is_nan()),
+        _ => false,
     }
-    for (cell, number) in row.iter().zip(encoded) {
-        *number = match cell.as_f64() {
-            Some(value) => {
-                let narrowed = narrow(value);
-                if value.is_finite() && !narrowed.into().is_finite() {
-                    return Err(too_large(value));
-                }
-                narrowed
-            }
-            None if cell.is_missing() => narrow(f64::NAN),
-            None => return Err(no_number(*cell)),
-        };
-    }
-    Ok(())
-}
-
-#[cold]
-fn wrong_width(got: usize, want: usize) -> Error {
-    Error::invalid(format!("the row has {got} cells, the model takes {want}"))
-}
-
-#[cold]
-fn too_large(value: f64) -> Error {
-    Error::invalid(format!("cell {value} is beyond the 32-bit floats that the model takes"))
-}
-
-#[cold]
-fn no_number(cell: Value<'_>) -> Error {
-    Error::invalid(format!("cell {cell} is no number, and the model has no encoder"))
-}
-
-#[cold]
-fn out_of_memory(rows: usize, width: usize) -> Error {
-    Error::unavailable(format!("no memory for {rows} rows of {width} features: send fewer rows at a time"))
 }

@@ -6,15 +6,15 @@ use crate::tensor::TensorBuf;
 
 /// The buffers of one call.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    pub(crate) features: Vec<f32>,
-    /// The features of models that compute in 64 bits.
-    pub(crate) wide: Vec<f64>,
-    pub(crate) outputs: Vec<TensorBuf>,
+pub(super) struct Scratch {
+    pub(super) inputs: Vec<TensorBuf>,
+    pub(super) outputs: Vec<TensorBuf>,
+    /// What an encoder made, on the way to 64 bits.
+    pub(super) narrow: TensorBuf,
 }
 
-/// Buffers above this many numbers are given back to the allocator after the call.
-const FEATURES_KEPT: usize = 1 << 20;
+/// Inputs above this many bytes are given back to the allocator after the call.
+const BYTES_KEPT: usize = 4 << 20;
 /// Calls nest when a model calls another; deeper nesting allocates.
 const KEPT: usize = 4;
 
@@ -24,11 +24,11 @@ thread_local! {
 
 /// Calls `f` with buffers of this thread. If `f` panics they are dropped.
 #[inline]
-pub(crate) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
+pub(super) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
     let taken = SCRATCHES.try_with(|scratches| scratches.borrow_mut().pop());
     let mut scratch = taken.ok().flatten().unwrap_or_default();
     let result = f(&mut scratch);
-    if scratch.features.capacity().max(scratch.wide.capacity()) <= FEATURES_KEPT {
+    if scratch.inputs.iter().chain([&scratch.narrow]).all(|buffer| buffer.memory_usage() <= BYTES_KEPT) {
         // While the thread ends there is nowhere to put it: it is dropped.
         let _ = SCRATCHES.try_with(|scratches| {
             let mut scratches = scratches.borrow_mut();

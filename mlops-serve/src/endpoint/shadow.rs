@@ -1,7 +1,7 @@
 //! A model that is asked everything and heard by nobody.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mlops_core::experiment::Moments;
@@ -9,7 +9,7 @@ use mlops_core::record::InferenceRecord;
 use mlops_core::{Clock, Error, Result};
 
 use super::{Model, isolate};
-use crate::capture::{Buffer, Capture};
+use crate::capture::{Buffer, Buffers, Capture};
 use crate::latency::Latencies;
 use crate::{Background, SHADOW};
 
@@ -52,16 +52,11 @@ pub struct Shadow {
     model: Arc<Model>,
     clock: Box<dyn Clock>,
     capture: Option<Arc<Capture>>,
-    bytes_max: usize,
-    queue: Mutex<Buffer>,
+    queue: Buffers,
     dropped: AtomicU64,
-    work: Mutex<Work>,
-}
-
-#[derive(Debug, Default)]
-struct Work {
-    batch: Buffer,
-    stats: ShadowStats,
+    /// Held by who works, with the buffer that is worked on.
+    work: Mutex<Buffer>,
+    stats: Mutex<ShadowStats>,
 }
 
 /// What a shadow did so far.
@@ -72,7 +67,7 @@ pub struct ShadowStats {
     pub scored: u64,
     /// Requests on which it failed.
     pub failures: u64,
-    /// Requests that it did not see, because its buffer was full or in use.
+    /// Requests that it did not see, because its buffers were full.
     pub dropped: u64,
     /// Its score less the one that was answered.
     pub difference: Moments,
@@ -90,10 +85,10 @@ impl Shadow {
             model,
             clock: Box::new(clock),
             capture: None,
-            bytes_max: BYTES_MAX,
-            queue: Mutex::default(),
+            queue: Buffers::new(BYTES_MAX),
             dropped: AtomicU64::new(0),
             work: Mutex::default(),
+            stats: Mutex::default(),
         }
     }
 
@@ -107,7 +102,7 @@ impl Shadow {
     /// Sets the most memory that requests take while they wait, in bytes. Default 16 MiB.
     #[must_use]
     pub fn with_bytes_max(mut self, bytes: usize) -> Self {
-        self.bytes_max = bytes;
+        self.queue = Buffers::new(bytes);
         self
     }
 
@@ -118,16 +113,13 @@ impl Shadow {
 
     /// What it did so far.
     pub fn stats(&self) -> ShadowStats {
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        ShadowStats { dropped: self.dropped.load(Ordering::Relaxed), ..work.stats.clone() }
+        ShadowStats { dropped: self.dropped.load(Ordering::Relaxed), ..self.sums().clone() }
     }
 
     /// Scores what waits. One thread at a time works; a second one waits for it.
     pub fn work(&self) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let Work { batch, stats } = &mut *work;
-        std::mem::swap(batch, &mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        batch.drain(|record| self.score(record, stats));
+        self.queue.drain(&mut work, |record| self.score(record));
     }
 
     /// Works in a thread of its own, which ends when the handle is dropped.
@@ -141,19 +133,20 @@ impl Shadow {
 
     /// Takes in a request that was answered. Never waits.
     pub(super) fn offer(&self, record: &InferenceRecord<'_>) {
-        let room = |queue: &Buffer| queue.bytes() + Buffer::bytes_of(record) <= self.bytes_max;
-        match self.queue.try_lock() {
-            Ok(mut queue) if room(&queue) => queue.push(record),
-            _ => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        if !self.queue.push(record) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn score(&self, record: &InferenceRecord<'_>, stats: &mut ShadowStats) {
+    fn sums(&self) -> MutexGuard<'_, ShadowStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn score(&self, record: &InferenceRecord<'_>) {
         let start_ns = self.clock.monotonic_ns();
         let scored = isolate(self.model.version(), || self.model.score(record.features));
         let ns = self.clock.monotonic_ns().saturating_sub(start_ns);
+        let mut stats = self.sums();
         let Ok(score) = scored else {
             stats.failures += 1;
             return;
@@ -164,6 +157,7 @@ impl Shadow {
             // Both are finite; a difference too large to be one is left out.
             let _: Result<(), Error> = stats.difference.push(score - answered);
         }
+        drop(stats);
         if let Some(capture) = &self.capture {
             let version = self.model.version();
             capture.offer(&InferenceRecord {

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "tests say what must hold")]
 
 mod batch;
+mod cache;
 #[cfg(feature = "native")]
 mod deploy;
 mod endpoint;
+mod follow;
 #[cfg(feature = "native")]
 mod golden;
 #[cfg(feature = "native")]
@@ -12,6 +14,7 @@ mod hostile;
 #[cfg(feature = "native")]
 mod hostile_files;
 mod isolation;
+mod load;
 mod models;
 #[cfg(feature = "native")]
 mod native;
@@ -19,6 +22,10 @@ mod native;
 mod ort;
 mod resilience;
 mod rollout;
+mod shelf;
+mod swap;
+#[cfg(feature = "native")]
+mod tensors;
 #[cfg(feature = "tower")]
 mod tower;
 #[cfg(all(feature = "native", feature = "tract", feature = "conformance"))]

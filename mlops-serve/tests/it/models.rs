@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mlops_core::{ElementType, ModelSignature, ModelVersion, TensorSpec};
+use mlops_core::data::Value;
+use mlops_core::{ElementType, ModelSignature, ModelVersion, RequestId, TensorSpec};
 use mlops_serve::endpoint::Model;
 use mlops_serve::runtime::FnRuntime;
 
@@ -26,4 +27,12 @@ pub(crate) fn function(version: u64, f: impl Fn(f32) -> f32 + Send + Sync + 'sta
 
 pub(crate) fn model(version: u64, f: impl Fn(f32) -> f32 + Send + Sync + 'static) -> Arc<Model> {
     Arc::new(Model::new(ModelVersion::new("shop", version), function(version, f)).unwrap())
+}
+
+pub(crate) fn id(number: u32) -> RequestId {
+    RequestId::from_key(number.to_le_bytes())
+}
+
+pub(crate) fn row() -> [Value<'static>; 1] {
+    [Value::Float(1.0)]
 }

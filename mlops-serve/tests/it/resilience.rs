@@ -6,22 +6,14 @@ use std::time::Duration;
 
 use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
 use mlops_core::record::RecordSchema;
-use mlops_core::{Error, ErrorKind, ManualClock, ModelVersion, RequestId, SystemClock, Timestamp};
+use mlops_core::{Error, ErrorKind, ManualClock, ModelVersion, SystemClock, Timestamp};
 use mlops_serve::Overloaded;
 use mlops_serve::capture::{Capture, CaptureSettings};
 use mlops_serve::endpoint::{Endpoint, HealthSettings, Model, Shadow};
 use mlops_serve::isolation::{IsolatedRuntime, IsolationSettings};
 use mlops_serve::runtime::FnRuntime;
 
-use crate::models::{function, model, signature};
-
-fn id(number: u32) -> RequestId {
-    RequestId::from_key(number.to_le_bytes())
-}
-
-fn row() -> [Value<'static>; 1] {
-    [Value::Float(1.0)]
-}
+use crate::models::{function, id, model, row, signature};
 
 #[test]
 fn a_champion_that_fails_is_replaced_by_the_one_before_and_then_by_the_default() {
@@ -155,7 +147,7 @@ fn a_row_with_gaps_is_the_callers_mistake_where_the_model_has_no_answer() {
         }
     }
     let error = endpoint.score(id(0), &[Value::Float(1e300)]).unwrap_err();
-    assert!(error.to_string().contains("beyond the 32-bit floats"), "{error}");
+    assert!(error.to_string().contains("beyond the f32 that input `features` takes"), "{error}");
     assert_eq!(endpoint.score(id(0), &row()).unwrap().score, 2.0, "still in service");
     assert_eq!(endpoint.take_traffic()[0].traffic.failures, 0);
     // A model that knows what to do with gaps gets them.

@@ -4,16 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlops_core::data::Value;
-use mlops_core::{ManualClock, ModelVersion, RequestId, Seed, SystemClock, Timestamp};
+use mlops_core::{ManualClock, ModelVersion, Seed, SystemClock, Timestamp};
 use mlops_serve::endpoint::{Endpoint, Model, Request};
 use mlops_serve::rollout::{Action, Guardrail, Plan, Rollout, Status};
 use rand::RngExt;
 
-use crate::models::model;
-
-fn id(number: u32) -> RequestId {
-    RequestId::from_key(number.to_le_bytes())
-}
+use crate::models::{id, model};
 
 fn version(version: u64) -> ModelVersion {
     ModelVersion::new("shop", version)

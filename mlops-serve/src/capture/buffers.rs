@@ -1,0 +1,68 @@
+//! Buffers that many threads write to, of which none waits for another.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use mlops_core::record::InferenceRecord;
+
+use super::buffer::Buffer;
+
+/// A few buffers, one for each of the first threads; further threads share them.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    buffers: [Mutex<Buffer>; BUFFERS],
+    bytes_each: usize,
+}
+
+const BUFFERS: usize = 8;
+
+impl Buffers {
+    /// Buffers whose records take so many bytes together.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { buffers: Default::default(), bytes_each: bytes_max / BUFFERS }
+    }
+
+    /// Copies the record into the buffer of this thread, or into another if that one is in use or full. Never
+    /// waits; false if there was no room.
+    pub(crate) fn push(&self, record: &InferenceRecord<'_>) -> bool {
+        let bytes = Buffer::bytes_of(record);
+        let own = thread_index();
+        for turn in 0..BUFFERS {
+            let mut buffer = match self.buffers[(own + turn) % BUFFERS].try_lock() {
+                Ok(buffer) => buffer,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            if buffer.bytes() + bytes <= self.bytes_each {
+                buffer.push(record);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Calls `each` with every record, then forgets them. Each buffer changes places with `spare` first, so that
+    /// threads go on writing meanwhile.
+    pub(crate) fn drain(&self, spare: &mut Buffer, mut each: impl FnMut(&InferenceRecord<'_>)) {
+        for buffer in &self.buffers {
+            std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
+            spare.drain(&mut each);
+        }
+    }
+
+    /// The number of records that wait.
+    pub(crate) fn len(&self) -> usize {
+        let length = |buffer: &Mutex<Buffer>| buffer.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.buffers.iter().map(length).sum()
+    }
+}
+
+/// Consecutive numbers for threads, so that the first `BUFFERS` of them share no buffer.
+fn thread_index() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static INDEX: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    INDEX.with(Cell::get)
+}

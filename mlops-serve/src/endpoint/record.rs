@@ -1,0 +1,156 @@
+//! What is captured of a request, and shown to shadows.
+
+use std::slice;
+use std::sync::Arc;
+
+use mlops_core::data::Value;
+use mlops_core::record::InferenceRecord;
+use mlops_core::{RequestId, Timestamp};
+
+use super::answer::to_us;
+use super::deployment::{Deployment, Origin};
+use super::request::{Answer, Request};
+use super::{Endpoint, Shadow};
+use crate::capture::Capture;
+use crate::tensor::{TensorBuf, TensorData, TensorView};
+
+impl Endpoint {
+    /// One row.
+    #[inline]
+    pub(super) fn record(
+        &self,
+        deployment: &Deployment,
+        request: &Request<'_>,
+        row: &[Value<'_>],
+        answer: &Answer,
+    ) {
+        if let Some(watchers) = self.watchers(deployment, request) {
+            watchers.show(0, request.candidates, row, &[answer.score], &answer.origin, answer.latency_us);
+        }
+    }
+
+    /// Rows of one request.
+    #[inline]
+    pub(super) fn record_rows(
+        &self,
+        deployment: &Deployment,
+        request: &Request<'_>,
+        rows: &[&[Value<'_>]],
+        scores: &[f64],
+        origin: &Arc<Origin>,
+        latency_ns: Option<u64>,
+    ) {
+        let Some(watchers) = self.watchers(deployment, request) else { return };
+        for (index, (row, score)) in rows.iter().zip(scores).enumerate() {
+            let candidates = request.candidates_of(index, rows.len());
+            watchers.show(index, candidates, row, &[*score], origin, to_us(latency_ns));
+        }
+    }
+
+    /// Rows of tensors. What has no rows is shown without cells, for the schema to refuse and count.
+    #[inline]
+    pub(super) fn record_tensors(
+        &self,
+        deployment: &Deployment,
+        request: &Request<'_>,
+        inputs: &[TensorView<'_>],
+        outputs: &[TensorBuf],
+        origin: &Arc<Origin>,
+        latency_ns: Option<u64>,
+    ) {
+        let Some(watchers) = self.watchers(deployment, request) else { return };
+        let rows = inputs.first().map_or(1, TensorView::rows);
+        let (mut features, mut numbers) = (Vec::new(), Vec::new());
+        for index in 0..rows {
+            features.clear();
+            numbers.clear();
+            inputs.iter().for_each(|input| cells(input, index, rows, |cell| features.push(cell)));
+            for output in outputs {
+                cells(&output.view(), index, rows, |cell| numbers.extend(cell.as_f64()));
+            }
+            let candidates = request.candidates_of(index, rows);
+            watchers.show(index, candidates, &features, &numbers, origin, to_us(latency_ns));
+        }
+    }
+
+    #[inline]
+    fn watchers<'a>(&'a self, deployment: &'a Deployment, request: &'a Request<'a>) -> Option<Watchers<'a>> {
+        if self.capture.is_none() && deployment.shadows.is_empty() {
+            return None;
+        }
+        let (capture, shadows) = (self.capture.as_deref(), &*deployment.shadows);
+        Some(Watchers { request, time: self.clock.now(), capture, shadows })
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The candidates that the record of one of several rows names.
+    fn candidates_of(&self, index: usize, rows: usize) -> &'a [&'a str] {
+        match self.candidates.get(index) {
+            Some(own) if self.candidates.len() == rows => slice::from_ref(own),
+            _ => self.candidates,
+        }
+    }
+}
+
+/// Who looks at a request.
+struct Watchers<'a> {
+    request: &'a Request<'a>,
+    time: Timestamp,
+    capture: Option<&'a Capture>,
+    shadows: &'a [Arc<Shadow>],
+}
+
+impl Watchers<'_> {
+    #[inline]
+    fn show(
+        &self,
+        index: usize,
+        candidates: &[&str],
+        features: &[Value<'_>],
+        outputs: &[f64],
+        origin: &Origin,
+        latency_us: f64,
+    ) {
+        let id: RequestId = self.request.row_id(index);
+        let Origin { arm, propensity, version, .. } = origin;
+        let record = InferenceRecord {
+            id,
+            time: self.time,
+            model: &version.name,
+            version: version.version,
+            arm,
+            propensity: *propensity,
+            latency_us,
+            candidates,
+            features,
+            outputs,
+        };
+        if let Some(capture) = self.capture {
+            capture.offer_of(self.request.id, &record);
+        }
+        self.shadows.iter().for_each(|shadow| shadow.offer(&record));
+    }
+}
+
+/// The cells of one row of a tensor; none if its elements are not as many for each row.
+fn cells<'a>(view: &TensorView<'a>, row: usize, rows: usize, mut put: impl FnMut(Value<'a>)) {
+    let data = view.data();
+    let width = data.len() / rows.max(1);
+    if width * rows != data.len() {
+        return;
+    }
+    let cells = row * width..(row + 1) * width;
+    match data {
+        TensorData::F32(values) => values[cells].iter().for_each(|value| put(Value::Float((*value).into()))),
+        TensorData::F64(values) => values[cells].iter().for_each(|value| put(Value::Float(*value))),
+        TensorData::I32(values) => {
+            values[cells].iter().for_each(|value| put(Value::Integer((*value).into())))
+        }
+        TensorData::I64(values) => values[cells].iter().for_each(|value| put(Value::Integer(*value))),
+        TensorData::Bool(values) => values[cells].iter().for_each(|value| put(Value::Boolean(*value))),
+        TensorData::Text(texts) => {
+            texts.iter().skip(cells.start).take(width).for_each(|text| put(Value::Text(text)));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What is asked, and what is answered.
+
+use std::sync::Arc;
+
+use mlops_core::RequestId;
+use twox_hash::XxHash3_64;
+
+use super::Origin;
+
+/// Who asks, and what for.
+///
+/// ```
+/// use mlops_core::RequestId;
+/// use mlops_serve::endpoint::Request;
+///
+/// // All visits of one visitor fall into the same arm.
+/// let request = Request::new(RequestId::from_key("visit-1")).key(b"visitor-17").candidates(&["hat", "scarf"]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub(super) id: RequestId,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) candidates: &'a [&'a str],
+}
+
+impl<'a> Request<'a> {
+    /// A request that falls into an arm by its id.
+    pub fn new(id: RequestId) -> Self {
+        Self { id, key: None, candidates: &[] }
+    }
+
+    /// Chooses the arm by this key: requests with equal keys fall into the same arm.
+    #[must_use]
+    pub fn key(mut self, key: &'a [u8]) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Records what could have been answered. With as many rows, each is the row of one candidate.
+    #[must_use]
+    pub fn candidates(mut self, candidates: &'a [&'a str]) -> Self {
+        self.candidates = candidates;
+        self
+    }
+
+    /// The id in the record of one of several rows, by which its label joins: that of the request for the
+    /// first row, a hash of it and the index for the others. It stays the same from version to version.
+    pub fn row_id(&self, index: usize) -> RequestId {
+        if index == 0 {
+            return self.id;
+        }
+        let id = self.id.as_u128().to_le_bytes();
+        let half = |seed| u128::from(XxHash3_64::oneshot_with_seed(seed, &id));
+        RequestId::from_u128(half(index as u64) << 64 | half(!(index as u64)))
+    }
+}
+
+impl From<RequestId> for Request<'_> {
+    fn from(id: RequestId) -> Self {
+        Self::new(id)
+    }
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The score.
+    pub score: f64,
+    /// The arm, the version and the propensity: what the record of the request says.
+    pub origin: Arc<Origin>,
+    /// From the call to the answer, in microseconds; 0 without timing. In a batch: of the batch that its arm
+    /// computed.
+    pub latency_us: f64,
+}

@@ -1,0 +1,119 @@
+//! An endpoint that follows an alias.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mlops_core::{
+    BoxFuture, Error, ErrorKind, ModelPackage, ModelRef, ModelSource, ModelVersion, SystemClock,
+};
+use mlops_serve::endpoint::{Endpoint, Follower, Golden};
+
+use crate::models::{id, model, row};
+use crate::shelf::{Shelf, loader};
+
+#[test]
+fn a_follower_deploys_what_the_alias_points_at() {
+    let shelf = Arc::new(Shelf::default());
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    assert!(Follower::new(loader(), Arc::clone(&source), "shop/3".parse().unwrap()).is_err());
+    let follower = Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap();
+    let score = || endpoint.score(id(1), &row()).unwrap().score;
+
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap_err().kind(), ErrorKind::NotFound);
+    shelf.put(1, 0.5, None);
+    shelf.champion.store(1, Ordering::SeqCst);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), Some(ModelVersion::new("shop", 1)));
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!(score(), 1.5);
+
+    // A version that does not give its golden scores costs one attempt and changes nothing.
+    let mut golden = Golden::new(0.0);
+    golden.push(&row(), 9.0);
+    shelf.put(2, 0.25, Some(&golden));
+    shelf.champion.store(2, Ordering::SeqCst);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap_err().kind(), ErrorKind::Data);
+    let fetched = shelf.fetched.load(Ordering::SeqCst);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!((shelf.fetched.load(Ordering::SeqCst), score()), (fetched, 1.5));
+
+    // A source that is away is asked again.
+    shelf.champion.store(3, Ordering::SeqCst);
+    assert!(follower.poll_blocking(&endpoint).unwrap_err().is_retryable());
+    shelf.put(3, 2.0, None);
+    assert!(follower.poll_blocking(&endpoint).unwrap().is_some());
+    assert_eq!(score(), 3.0);
+}
+
+#[test]
+fn a_follower_in_the_background_ends_with_its_handle() {
+    let shelf = Arc::new(Shelf::default());
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let endpoint = Arc::new(Endpoint::new("shop", SystemClock::new()));
+    let follower = Arc::new(Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap());
+    let failures = Arc::new(AtomicUsize::new(0));
+    let failed = Arc::clone(&failures);
+    let handle = follower
+        .spawn(Arc::clone(&endpoint), Duration::from_micros(200), move |_| {
+            failed.fetch_add(1, Ordering::SeqCst);
+        })
+        .unwrap();
+    while failures.load(Ordering::SeqCst) < 2 {
+        std::thread::yield_now();
+    }
+    shelf.put(1, 0.5, None);
+    shelf.champion.store(1, Ordering::SeqCst);
+    while !endpoint.is_ready() {
+        std::thread::yield_now();
+    }
+    assert!(!handle.is_finished());
+    drop(handle);
+    assert_eq!(Arc::strong_count(&endpoint), 1);
+}
+
+#[test]
+fn a_follower_asks_once_for_a_version_in_quarantine_and_reports_a_panic() {
+    let shelf = Arc::new(Shelf::default());
+    let health =
+        mlops_serve::endpoint::HealthSettings::default().failures_in_row_max(1).tries_max(1).cool_down_us(0);
+    let endpoint = Arc::new(Endpoint::new("shop", SystemClock::new()).with_health(health));
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    endpoint.challenge(model(2, |_| f32::NAN), 1.0).unwrap();
+    (0..9).for_each(|number| assert!(endpoint.score(id(number), &row()).is_ok()));
+    endpoint.roll_back().unwrap();
+    assert_eq!(endpoint.quarantined().len(), 1);
+
+    shelf.put(2, 0.5, None);
+    shelf.champion.store(2, Ordering::SeqCst);
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let follower = Follower::new(loader(), source, "shop@champion".parse().unwrap()).unwrap();
+    assert!(follower.poll_blocking(&endpoint).unwrap_err().to_string().contains("quarantine"));
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!(shelf.fetched.load(Ordering::SeqCst), 1);
+    endpoint.release(&ModelVersion::new("shop", 2));
+    follower.retry();
+    assert!(follower.poll_blocking(&endpoint).unwrap().is_some());
+
+    #[derive(Debug)]
+    struct Panics;
+    impl ModelSource for Panics {
+        fn resolve<'a>(&'a self, _: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion, Error>> {
+            panic!("no runtime")
+        }
+
+        fn fetch<'a>(&'a self, _: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage, Error>> {
+            panic!("no runtime")
+        }
+    }
+    let follower = Follower::new(loader(), Arc::new(Panics), "shop@champion".parse().unwrap()).unwrap();
+    let (send, messages) = std::sync::mpsc::channel();
+    let handle = Arc::new(follower).spawn(Arc::clone(&endpoint), Duration::from_micros(100), move |error| {
+        let _ = send.send(error.to_string());
+    });
+    let handle = handle.unwrap();
+    for _ in 0..2 {
+        assert_eq!(messages.recv().unwrap(), "shop@champion panicked: no runtime");
+    }
+    assert!(!handle.is_finished());
+}

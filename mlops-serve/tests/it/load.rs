@@ -1,0 +1,54 @@
+//! From packages to models.
+
+use mlops_core::data::Value;
+use mlops_core::{Digest, ModelFile, ModelPackage};
+use mlops_serve::endpoint::{Golden, Loader};
+
+use crate::models::row;
+use crate::shelf::{loader, package};
+
+#[test]
+fn loading_verifies_checks_and_names_what_is_wrong() {
+    let mut golden = Golden::new(1e-6);
+    golden.push(&[Value::Float(1.5)], 2.0);
+    golden.push(&[Value::Integer(1)], 1.5);
+    let model = loader().load(&package(0.5, Some(&golden))).unwrap();
+    assert_eq!(model.score(&row()).unwrap(), 1.5);
+
+    let message = |package: &ModelPackage| format!("{:#}", loader().load(package).unwrap_err());
+    assert_eq!(
+        message(&package(0.6, Some(&golden))),
+        "shop/4 cannot be loaded: shop/4 scores golden row 0 with 2.0999999046325684, training gave 2 (tolerance 0.000001)"
+    );
+    let mut damaged = package(0.5, None);
+    damaged.files.get_mut("addend").unwrap().1 = ModelFile::Bytes("7".into());
+    assert!(message(&damaged).contains("file `addend` of shop/4 is damaged"));
+    let mut poisoned = package(0.5, None);
+    poisoned.files.insert("addend".into(), (Digest::of("x"), ModelFile::Bytes("x".into())));
+    assert!(message(&poisoned).contains("shop/4 panicked"), "{}", message(&poisoned));
+    let mut wrong = package(0.5, None);
+    wrong.files.insert(Loader::ENCODER_FILE.into(), (Digest::of("{}"), ModelFile::Bytes("{}".into())));
+    assert!(message(&wrong).contains("no encoder"), "{}", message(&wrong));
+    let head = r#"{"output":"score","column":3}"#;
+    wrong.files.remove(Loader::ENCODER_FILE);
+    wrong.files.insert(Loader::HEAD_FILE.into(), (Digest::of(head), ModelFile::Bytes(head.into())));
+    let error = loader().load(&wrong).unwrap().score(&row()).unwrap_err();
+    assert!(error.to_string().contains("want a number in column 3 a row"), "{error}");
+}
+
+#[test]
+fn a_package_brings_its_calibration() {
+    let mut package = package(0.5, None);
+    let mut add = |text: &'static str| {
+        package
+            .files
+            .insert(Loader::CALIBRATION_FILE.into(), (Digest::of(text), ModelFile::Bytes(text.into())));
+        loader().load(&package)
+    };
+    let model = add(r#"{"isotonic":{"knots":[[0.0,0.0],[3.0,1.0]]}}"#).unwrap();
+    assert_eq!(model.score(&row()).unwrap(), 0.5);
+    assert!(
+        format!("{:#}", add(r#"{"temperature":{"temperature":0}}"#).unwrap_err())
+            .contains("temperature is 0")
+    );
+}

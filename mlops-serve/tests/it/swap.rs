@@ -1,0 +1,68 @@
+//! Versions that come and go under load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use mlops_core::SystemClock;
+use mlops_serve::endpoint::{Endpoint, Model};
+
+use crate::models::{id, model, row};
+
+/// A model that counts how many of its kind are alive.
+fn counted(version: u64, alive: &Arc<AtomicUsize>) -> Arc<Model> {
+    struct Alive(Arc<AtomicUsize>);
+    impl Drop for Alive {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    alive.fetch_add(1, Ordering::SeqCst);
+    let alive = Alive(Arc::clone(alive));
+    model(version, move |x| {
+        assert!(alive.0.load(Ordering::SeqCst) > 0);
+        x + version as f32
+    })
+}
+
+#[test]
+fn ten_thousand_swaps_under_load_fail_no_request_and_leave_nothing_behind() {
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let alive = Arc::new(AtomicUsize::new(0));
+    endpoint.deploy(counted(0, &alive)).unwrap();
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut alive_max = 0;
+    std::thread::scope(|scope| {
+        for thread in 0..3_u32 {
+            let (endpoint, stop, answered) = (&endpoint, &stop, &answered);
+            scope.spawn(move || {
+                let mut number = thread << 24;
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = endpoint.score(id(number), &row()).unwrap();
+                    assert!(!answer.origin.fallback);
+                    assert_eq!(answer.score, 1.0 + answer.origin.version.version as f64);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    number += 1;
+                }
+            });
+        }
+        while answered.load(Ordering::Relaxed) < 100 {
+            std::thread::yield_now();
+        }
+        for swap in 1..=10_000 {
+            match swap % 4 {
+                0 => endpoint.deploy(counted(swap, &alive)).unwrap(),
+                1 => endpoint.challenge(counted(swap, &alive), 0.5).unwrap(),
+                2 => endpoint.set_challenger_share(0.9).unwrap(),
+                _ => endpoint.promote().unwrap(),
+            }
+            alive_max = alive_max.max(alive.load(Ordering::SeqCst));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    // Two arms, and what three threads may still hold on to.
+    assert!(alive_max <= 16, "{alive_max}");
+    assert_eq!(endpoint.reap(), 0);
+    assert_eq!(alive.load(Ordering::SeqCst), endpoint.arms().len());
+    let requests: u64 = endpoint.take_traffic().iter().map(|arm| arm.traffic.requests).sum();
+    assert_eq!(requests as usize, answered.load(Ordering::Relaxed), "every request is counted once");
+}
