@@ -56,7 +56,7 @@ impl Inputs {
     #[inline]
     pub(super) fn fill<'r, 'v: 'r>(
         &self,
-        rows: impl ExactSizeIterator<Item = &'r [Value<'v>]> + Clone,
+        rows: &(impl ExactSizeIterator<Item = &'r [Value<'v>]> + Clone),
         buffers: &mut Vec<TensorBuf>,
     ) -> Result<()> {
         if let Some(row) = rows.clone().find(|row| row.len() != self.width) {
@@ -196,6 +196,7 @@ impl Part {
 }
 
 /// Why a cell does not fit an input.
+#[derive(Clone, Copy)]
 enum Misfit {
     TooLarge,
     Kind(&'static str),

@@ -211,7 +211,7 @@ impl Model {
         with_scratch(|Scratch { inputs, outputs, narrow }| {
             match &self.encoder {
                 Some(encoder) => layout.encode(encoder, rows, inputs, narrow)?,
-                None => layout.fill(rows, inputs)?,
+                None => layout.fill(&rows, inputs)?,
             }
             self.prepare(outputs);
             Inputs::with_views(inputs, |inputs| {

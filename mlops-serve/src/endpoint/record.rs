@@ -145,7 +145,7 @@ fn cells<'a>(view: &TensorView<'a>, row: usize, rows: usize, mut put: impl FnMut
         TensorData::F32(values) => values[cells].iter().for_each(|value| put(Value::Float((*value).into()))),
         TensorData::F64(values) => values[cells].iter().for_each(|value| put(Value::Float(*value))),
         TensorData::I32(values) => {
-            values[cells].iter().for_each(|value| put(Value::Integer((*value).into())))
+            values[cells].iter().for_each(|value| put(Value::Integer((*value).into())));
         }
         TensorData::I64(values) => values[cells].iter().for_each(|value| put(Value::Integer(*value))),
         TensorData::Bool(values) => values[cells].iter().for_each(|value| put(Value::Boolean(*value))),

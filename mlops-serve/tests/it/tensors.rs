@@ -200,7 +200,7 @@ fn a_ranking_is_captured_and_shadowed_row_by_row() {
     let text = |name: &str, row: usize| {
         arrow_cast::display::array_value_to_string(batch.column_by_name(name).unwrap(), row).unwrap()
     };
-    assert!((90..=210).contains(&batch.num_rows()) && batch.num_rows() % 3 == 0, "whole requests");
+    assert!((90..=210).contains(&batch.num_rows()) && batch.num_rows().is_multiple_of(3), "whole requests");
     for row in 0..batch.num_rows() {
         let place = row % 3;
         assert_eq!(text("candidates", row), format!("[{}]", names[place]));
