@@ -72,6 +72,8 @@ pub mod trigger;
 
 mod clock;
 mod digest;
+#[doc(hidden)]
+pub mod driver;
 mod error;
 mod event;
 mod id;

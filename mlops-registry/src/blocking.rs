@@ -11,15 +11,12 @@
 //! ```
 
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
 
 use arc_swap::Guard;
 use bytes::Bytes;
+use mlops_core::driver::Driver;
 use mlops_core::{BoxFuture, ModelFile, ModelPackage, ModelRef, ModelSource, ModelVersion, Result};
 
 use crate::Builder;
@@ -51,7 +48,7 @@ impl Registry {
     /// As for [`Registry::open`](crate::Registry::open).
     pub fn open_with(builder: Builder, location: &str) -> Result<Self> {
         let driver = Driver::new()?;
-        let inner = driver.block_on(builder.open(location))?;
+        let inner = driver.wait(builder.open(location))?;
         Ok(Self { inner, driver })
     }
 
@@ -65,13 +62,18 @@ impl Registry {
         blobs: Arc<dyn object_store::ObjectStore>,
     ) -> Result<Self> {
         let driver = Driver::new()?;
-        let inner = driver.block_on(builder.open_with(log, blobs))?;
+        let inner = driver.wait(builder.open_with(log, blobs))?;
         Ok(Self { inner, driver })
+    }
+
+    /// The blocking face of a registry that is open, for another thread than those that drive the runtime.
+    pub(crate) fn of(registry: crate::Registry) -> Result<Self> {
+        Ok(Self { inner: registry, driver: Driver::current()? })
     }
 
     /// Waits for any future of this registry, its log or its stores.
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
-        self.driver.block_on(future)
+        self.driver.wait(future)
     }
 
     /// The registry with futures behind this one.
@@ -94,7 +96,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn refresh(&self) -> Result<Arc<Snapshot>> {
-        self.driver.block_on(self.inner.refresh())
+        self.driver.wait(self.inner.refresh())
     }
 
     /// See [`Registry::commit`](crate::Registry::commit).
@@ -102,7 +104,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn commit(&self, draft: Draft) -> Result<Receipt> {
-        self.driver.block_on(self.inner.commit(draft))
+        self.driver.wait(self.inner.commit(draft))
     }
 
     /// See [`Registry::history`](crate::Registry::history).
@@ -110,7 +112,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn history(&self, from: u64, count_max: usize) -> Result<Vec<Commit>> {
-        self.driver.block_on(self.inner.history(from, count_max))
+        self.driver.wait(self.inner.history(from, count_max))
     }
 
     /// See [`Registry::read`](crate::Registry::read).
@@ -118,7 +120,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn read(&self, version: &ModelVersion, file: &str) -> Result<Bytes> {
-        self.driver.block_on(self.inner.read(version, file))
+        self.driver.wait(self.inner.read(version, file))
     }
 
     /// See [`Registry::fetch_to`](crate::Registry::fetch_to).
@@ -126,7 +128,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn fetch_to(&self, version: &ModelVersion, folder: impl AsRef<Path>) -> Result<()> {
-        self.driver.block_on(self.inner.fetch_to(version, folder))
+        self.driver.wait(self.inner.fetch_to(version, folder))
     }
 
     /// See [`Registry::mend`](crate::Registry::mend).
@@ -134,7 +136,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn mend(&self, version: &ModelVersion, file: &str, copy: &ModelFile) -> Result<()> {
-        self.driver.block_on(self.inner.mend(version, file, copy))
+        self.driver.wait(self.inner.mend(version, file, copy))
     }
 
     /// See [`Registry::sweep`](crate::Registry::sweep).
@@ -142,7 +144,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn sweep(&self, actor: &str, reason: &str, grace: Duration) -> Result<Swept> {
-        self.driver.block_on(self.inner.sweep(actor, reason, grace))
+        self.driver.wait(self.inner.sweep(actor, reason, grace))
     }
 
     /// See [`Registry::watch`](crate::Registry::watch).
@@ -155,7 +157,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn poll(&self, watch: &mut Watch) -> Result<Vec<Commit>> {
-        self.driver.block_on(watch.poll())
+        self.driver.wait(watch.poll())
     }
 
     /// The version that a reference points at now, as the log has it.
@@ -165,7 +167,7 @@ impl Registry {
     /// # Errors
     /// As for [`ModelSource::resolve`].
     pub fn resolve(&self, model: &ModelRef) -> Result<ModelVersion> {
-        self.driver.block_on(self.inner.resolve(model))
+        self.driver.wait(self.inner.resolve(model))
     }
 
     /// The files and the signature of one version, checked against their digests.
@@ -173,87 +175,17 @@ impl Registry {
     /// # Errors
     /// As for [`ModelSource::fetch`].
     pub fn fetch(&self, version: &ModelVersion) -> Result<ModelPackage> {
-        self.driver.block_on(self.inner.fetch(version))
+        self.driver.wait(self.inner.fetch(version))
     }
 }
 
 /// Futures that are ready when they are polled: any executor drives them, and the poll waits.
 impl ModelSource for Registry {
     fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion>> {
-        Box::pin(async move { self.driver.block_on(self.inner.resolve(model)) })
+        Box::pin(async move { self.driver.wait(self.inner.resolve(model)) })
     }
 
     fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage>> {
-        Box::pin(async move { self.driver.block_on(self.inner.fetch(version)) })
-    }
-}
-
-/// Polls futures on the calling thread.
-#[derive(Clone, Debug)]
-struct Driver {
-    #[cfg(feature = "runtime")]
-    runtime: Arc<Runtime>,
-}
-
-#[cfg(feature = "runtime")]
-#[derive(Debug)]
-struct Runtime(Option<tokio::runtime::Runtime>);
-
-#[cfg(feature = "runtime")]
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        // A plain drop would wait for blocked threads, and panic inside another runtime.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Driver {
-    #[cfg(not(feature = "runtime"))]
-    #[allow(clippy::unnecessary_wraps, reason = "the other form can fail")]
-    fn new() -> Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(feature = "runtime")]
-    fn new() -> Result<Self> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(
-                |error| {
-                    mlops_core::Error::unavailable("cannot start a thread for the registry's I/O")
-                        .with_source(error)
-                },
-            )?;
-        Ok(Self { runtime: Arc::new(Runtime(Some(runtime))) })
-    }
-
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        #[cfg(feature = "runtime")]
-        let _entered = self.runtime.0.as_ref().map(tokio::runtime::Runtime::enter);
-        let signal = Arc::new(Signal { thread: std::thread::current(), woken: AtomicBool::new(false) });
-        let waker = Waker::from(signal.clone());
-        let mut context = Context::from_waker(&waker);
-        let mut future = pin!(future);
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-                return output;
-            }
-            while !signal.woken.swap(false, Ordering::Acquire) {
-                std::thread::park();
-            }
-        }
-    }
-}
-
-struct Signal {
-    thread: Thread,
-    woken: AtomicBool,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        self.thread.unpark();
+        Box::pin(async move { self.driver.wait(self.inner.fetch(version)) })
     }
 }

@@ -30,6 +30,9 @@ pub struct Commit {
     pub reason: String,
     /// What, in order.
     pub changes: Vec<Change>,
+    /// The digest of the state before it, if that was kept as a checkpoint: only such a one is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +148,7 @@ mod tests {
             actor: "änne\n".into(),
             reason: "\u{1F680} why".into(),
             changes: vec![Change::Delete { model: "shop".into(), version: 3 }],
+            checkpoint: Some(Digest::of(b"state")),
         }
     }
 

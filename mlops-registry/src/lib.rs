@@ -48,8 +48,9 @@
 //! creates the next entry. Whoever creates it has won; the others look at the new state and try again or give
 //! up with a `Conflict`. An answer that got lost is found by reading the entry back. No clock, lock or lease is
 //! part of it. Each entry holds the digest of the one before it, so [`Snapshot::head`], noted elsewhere, proves
-//! the whole log. Opening starts at a checkpoint, which saves the reading and proves nothing: a forged one is
-//! found by [`doctor`], which adds up the log itself.
+//! the whole log. Opening starts at a checkpoint, which saves the reading; only one whose digest the next entry of
+//! the log states is believed, so whoever forges it has to forge the log. That a writer stated the digest of a false
+//! state is found by [`doctor`] alone, since finding it takes the whole log.
 //!
 //! # Crate features
 //! | feature | what it adds |

@@ -181,28 +181,25 @@ impl Registry {
         if seen.sequence() < state.sequence() { state } else { seen }
     }
 
-    /// Starts at the newest checkpoint that the log bears out.
+    /// Starts at the newest checkpoint whose digest the log states in the entry after it.
+    ///
+    /// One that was forged, or is of another log from before a backup was restored, has another digest.
     pub(crate) async fn load_checkpoint(&self) -> Result<()> {
         let mut before = u64::MAX;
         while let Some((sequence, bytes)) = self.inner.log.checkpoint(before).await? {
-            if let Some(state) = checkpoint::decode(sequence, &bytes) {
-                // One of another log, from before a backup was restored, has another head.
-                let entry = self.inner.log.read(sequence, 1).await?.pop();
-                if entry.and_then(|entry| Commit::seal(&entry)) == Some(state.head()) {
-                    self.publish(state);
-                    return Ok(());
-                }
-            }
             before = sequence;
+            let Some((state, sha256)) = checkpoint::decode(sequence, &bytes) else { continue };
+            let Some(next) = sequence.checked_add(1) else { continue };
+            let Some(entry) = self.inner.log.read(next, 1).await?.pop() else { continue };
+            // What is wrong with an entry is told when the log is read.
+            if let Ok((commit, _)) = Commit::decode(next, &entry)
+                && (commit.checkpoint, commit.previous) == (Some(sha256), state.head())
+            {
+                self.publish(state);
+                break;
+            }
         }
         Ok(())
-    }
-
-    /// Saves the state, for those who open it later. It may fail: the log alone holds the truth.
-    pub(crate) async fn save_checkpoint(&self, state: &Snapshot) {
-        if let Ok(bytes) = checkpoint::encode(state) {
-            let _ = self.inner.log.save_checkpoint(state.sequence(), bytes.into()).await;
-        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Registry {
                 reason: draft.reason.clone(),
                 changes: self.changes(&draft, &prepared, &state, &mut uploads).await?,
             };
-            let (commit, mut next) = match state.plan(&request, self.inner.clock.now()) {
+            let (mut commit, mut next) = match state.plan(&request, self.inner.clock.now()) {
                 Ok(planned) => planned,
                 Err(Refusal::Error(error)) => return Err(error),
                 Err(Refusal::UploadExpired(sha256)) => {
@@ -76,12 +76,21 @@ impl Registry {
                     continue;
                 }
             };
+            // The commit itself weighs one, which `finish` adds.
+            let due = checkpoint::is_due(state.weight(), next.weight() + 1);
+            let kept = if due && state.sequence() > 0 {
+                let (bytes, sha256) = checkpoint::encode(&state)?;
+                commit.checkpoint = Some(sha256);
+                Some(bytes)
+            } else {
+                None
+            };
             if let Some(digest) = self.append(&commit).await? {
                 next.finish(&commit, digest)?;
-                let due = checkpoint::is_due(state.weight(), next.weight());
-                let next = self.publish(next);
-                if due && next.sequence() == commit.sequence {
-                    self.save_checkpoint(&next).await;
+                self.publish(next);
+                if let Some(bytes) = kept {
+                    // It may fail: the log alone holds the truth.
+                    let _ = self.inner.log.save_checkpoint(state.sequence(), bytes.into()).await;
                 }
                 return Ok(Receipt { commit, replayed: false });
             }

@@ -18,7 +18,8 @@ mod walk;
 
 use std::fmt;
 
-use mlops_core::{Result, Severity};
+use futures_util::FutureExt as _;
+use mlops_core::{Error, Result, Severity};
 
 use crate::blocking::Registry;
 use crate::log::Capabilities;
@@ -103,6 +104,25 @@ impl fmt::Display for Report {
             write!(f, "\n{severity}: {what}{}", if *repaired { " (repaired)" } else { "" })?;
         }
         Ok(())
+    }
+}
+
+impl crate::Registry {
+    /// Examines the registry and its storage, see [`blocking::Registry::doctor`](Registry::doctor): on a thread of its
+    /// own, which goes on to its end when the future is dropped.
+    ///
+    /// # Errors
+    /// As there, and `Unavailable` if the system gives no thread.
+    pub async fn doctor(&self, checkup: Checkup) -> Result<Report> {
+        let registry = Registry::of(self.clone())?;
+        let (task, report) = async move { registry.doctor(checkup) }.remote_handle();
+        std::thread::Builder::new()
+            .name("mlops-registry doctor".to_owned())
+            .spawn(move || task.now_or_never())
+            .map_err(|error| {
+                Error::unavailable("cannot start a thread for the doctor of the registry").with_source(error)
+            })?;
+        report.await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mlops_core::{Result, Severity, Timestamp};
+use mlops_core::{Digest, Result, Severity, Timestamp};
 
 use super::{Checkup, Report};
 use crate::blocking::Registry;
@@ -30,7 +30,6 @@ impl Registry {
         }
         let mut state = Snapshot::default();
         let mut clocks = Clocks { latest: (Timestamp::from_micros(i64::MIN), 0), behind: 0 };
-        let mut repaired = false;
         'log: loop {
             let next = state.sequence() + 1;
             let entries = match self.wait(log.read(next, ENTRIES_AT_ONCE)) {
@@ -49,11 +48,20 @@ impl Registry {
             }
             let start = state.clone();
             for (index, entry) in entries.iter().enumerate() {
-                if let Err(error) = take(&mut state, &mut clocks, entry) {
+                let read = Commit::decode(state.sequence() + 1, entry);
+                let checkpoint = checkpoints.iter().find(|(sequence, _)| *sequence == state.sequence());
+                if let (Ok((commit, _)), Some((_, bytes))) = (&read, checkpoint) {
+                    self.check_checkpoint(bytes, &state, commit, checkup, report)?;
+                }
+                let taken = read.and_then(|(commit, digest)| take(&mut state, &mut clocks, &commit, digest));
+                if let Err(error) = taken {
                     report.add(Severity::Critical, format!("{error:#}"));
                     // An error may leave a state half changed: go back to the last whole one.
                     state = start;
-                    entries[..index].iter().try_for_each(|entry| take(&mut state, &mut clocks, entry))?;
+                    for entry in &entries[..index] {
+                        let (commit, digest) = Commit::decode(state.sequence() + 1, entry)?;
+                        take(&mut state, &mut clocks, &commit, digest)?;
+                    }
                     break 'log;
                 }
                 report.commits += 1;
@@ -67,13 +75,7 @@ impl Registry {
                         ),
                     );
                 }
-                if let Some((sequence, bytes)) = checkpoints.iter().find(|(at, _)| *at == state.sequence()) {
-                    repaired |= self.check_checkpoint(*sequence, bytes, &state, checkup, report)?;
-                }
             }
-        }
-        if repaired {
-            self.wait(log.save_checkpoint(state.sequence(), checkpoint::encode(&state)?.into()))?;
         }
         self.check_end(&state, &used, checkpoints.first().map(|(sequence, _)| *sequence), report);
         if clocks.behind > 0 {
@@ -90,35 +92,50 @@ impl Registry {
         Ok(state)
     }
 
-    /// Compares a checkpoint with the state at its place; tells whether it was written anew.
+    /// Compares a checkpoint with the state at its place and with what the next commit says of it.
     fn check_checkpoint(
         &self,
-        sequence: u64,
-        bytes: &[u8],
+        bytes: &Bytes,
         state: &Snapshot,
+        next: &Commit,
         checkup: Checkup,
         report: &mut Report,
-    ) -> Result<bool> {
-        let finding = match checkpoint::decode(sequence, bytes) {
-            Some(found) if found == *state => return Ok(false),
-            Some(_) => report.add(
+    ) -> Result<()> {
+        let sequence = state.sequence();
+        let found = checkpoint::decode(sequence, bytes);
+        let believed = found.as_ref().is_some_and(|(_, sha256)| next.checkpoint == Some(*sha256));
+        let finding = match (&found, next.checkpoint) {
+            (Some((found, _)), _) if believed && found == state => return Ok(()),
+            (Some(_), _) if believed => report.add(
                 Severity::Critical,
                 format!(
-                    "checkpoint {sequence} is not what the log adds up to: it was forged, or belongs to another log; \
-                     who opened the registry by it is misled"
+                    "checkpoint {sequence} is not what the log adds up to, though entry {} states its digest: `{}` \
+                     forged it, or had a broken build; who opened the registry by it is misled",
+                    next.sequence, next.actor.escape_debug()
                 ),
             ),
-            None => report.add(
+            (_, None) => {
+                report.add(
+                    Severity::Info,
+                    format!("checkpoint {sequence} is not stated in the log: nobody uses it, opening takes longer"),
+                );
+                return Ok(());
+            }
+            _ => report.add(
                 Severity::Warning,
-                format!("checkpoint {sequence} is torn, altered or of another format: opening takes longer"),
+                format!(
+                    "checkpoint {sequence} is torn, altered, forged, or belongs to another log: nobody uses it, \
+                     opening takes longer"
+                ),
             ),
         };
         if checkup.repair {
-            let bytes = checkpoint::encode(state)?;
+            let (bytes, sha256) = checkpoint::encode(state)?;
             self.wait(self.registry().log().save_checkpoint(sequence, bytes.into()))?;
-            finding.repaired = true;
+            // One that misled is at least no longer believed.
+            finding.repaired = believed || next.checkpoint == Some(sha256);
         }
-        Ok(checkup.repair)
+        Ok(())
     }
 
     /// Whether to go on reading at an entry that was not there: it has come since. Else a later one tells that it
@@ -154,21 +171,21 @@ impl Registry {
                     used.sequence()
                 ),
             );
-        } else if let Some(sequence) = checkpoint.filter(|sequence| *sequence > found) {
+        } else if let Some(sequence) = checkpoint.filter(|sequence| *sequence >= found) {
             report.add(
                 Severity::Critical,
                 format!(
-                    "there is a checkpoint after {sequence} commits, but the log has {found} whole ones: entries are lost; restore them from a backup"
+                    "there is a checkpoint after {sequence} commits, which is made by the next one, but the log has {found} \
+                     whole ones: entries are lost; restore them from a backup"
                 ),
             );
         }
     }
 }
 
-/// Adds one entry to the state.
-fn take(state: &mut Snapshot, clocks: &mut Clocks, entry: &Bytes) -> Result<()> {
-    let (commit, digest) = Commit::decode(state.sequence() + 1, entry)?;
-    state.apply(&commit, digest)?;
+/// Adds one commit to the state.
+fn take(state: &mut Snapshot, clocks: &mut Clocks, commit: &Commit, digest: Digest) -> Result<()> {
+    state.apply(commit, digest)?;
     if commit.time >= clocks.latest.0 {
         *clocks = Clocks { latest: (commit.time, commit.sequence), behind: 0 };
     } else if commit.time.saturating_add(DAY) < clocks.latest.0 {

@@ -13,32 +13,30 @@ struct Head {
     sha256: Digest,
 }
 
-/// The bytes of a checkpoint: a line with the digest of the rest, then the state.
-pub(crate) fn encode(state: &Snapshot) -> Result<Vec<u8>> {
+/// The bytes of a checkpoint, a line with the digest of the rest and then the state, and that digest. Equal states
+/// have equal bytes.
+pub(crate) fn encode(state: &Snapshot) -> Result<(Vec<u8>, Digest)> {
     let unfit = |error| Error::internal("a state has no JSON form").with_source(error);
     let body = serde_json::to_vec(&Stored::of(state)).map_err(unfit)?;
-    let head = Head { format: FORMAT, sequence: state.sequence, sha256: Digest::of(&body) };
-    let mut bytes = serde_json::to_vec(&head).map_err(unfit)?;
+    let sha256 = Digest::of(&body);
+    let mut bytes =
+        serde_json::to_vec(&Head { format: FORMAT, sequence: state.sequence, sha256 }).map_err(unfit)?;
     bytes.push(b'\n');
     bytes.extend_from_slice(&body);
-    Ok(bytes)
+    Ok((bytes, sha256))
 }
 
-/// The state of a checkpoint; `None` if it is torn, altered, of another place or of another format. The log
-/// has it all, so a checkpoint that cannot be used is passed over.
-pub(crate) fn decode(sequence: u64, bytes: &[u8]) -> Option<Snapshot> {
+/// The state of a checkpoint and its digest; `None` if it is torn, altered, of another place or of another format.
+/// The log has it all, so a checkpoint that cannot be used is passed over.
+pub(crate) fn decode(sequence: u64, bytes: &[u8]) -> Option<(Snapshot, Digest)> {
     let cut = bytes.iter().position(|&byte| byte == b'\n')?;
     let (head, body) = (&bytes[..cut], &bytes[cut + 1..]);
     let head: Head = serde_json::from_slice(head).ok()?;
-    if head.sequence != sequence || head.sha256 != Digest::of(body) {
+    if (head.format, head.sequence, head.sha256) != (FORMAT, sequence, Digest::of(body)) {
         return None;
     }
-    let state: Snapshot = match head.format {
-        1 => serde_json::from_slice(body).ok()?,
-        FORMAT => serde_json::from_slice::<Stored>(body).ok()?.state()?,
-        _ => return None,
-    };
-    (state.sequence == sequence).then_some(state)
+    let state = serde_json::from_slice::<Stored>(body).ok()?.state()?;
+    (state.sequence == sequence).then_some((state, head.sha256))
 }
 
 impl Snapshot {
@@ -57,13 +55,12 @@ impl Snapshot {
     /// # Ok::<(), mlops_registry::Error>(())
     /// ```
     pub fn to_checkpoint(&self) -> Result<Vec<u8>> {
-        encode(self)
+        encode(self).map(|(bytes, _)| bytes)
     }
 
-    /// The state in the checkpoint after so many commits, of any format since the first; `None` if it is torn,
-    /// altered or of a later format. Whether the log bears it out is for the reader to find.
+    /// The state in the checkpoint after so many commits; `None` if it is torn, altered or of another format. Whether the log states its digest is for the reader to find.
     pub fn from_checkpoint(sequence: u64, bytes: &[u8]) -> Option<Self> {
-        decode(sequence, bytes)
+        decode(sequence, bytes).map(|(state, _)| state)
     }
 }
 
@@ -78,6 +75,6 @@ pub(crate) fn is_due(before: u64, after: u64) -> bool {
     place <= after
 }
 
-/// Format 1 was the state as it is in memory.
+/// Format 1, which no log states the digest of, is passed over.
 const FORMAT: u32 = 2;
 const STEP_MIN: u64 = 64;

@@ -1,17 +1,14 @@
 //! A map from digests that is cheap to copy.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlops_core::Digest;
-use serde::{Deserialize, Serialize};
 
 /// A map from digests, in 256 parts by their first byte, which copies of the map share until one is changed.
 ///
 /// A copy costs 256 counters, a change the copy of one part: both are small beside a write to a disk, with a million
 /// entries too.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "BTreeMap<Digest, V>", from = "BTreeMap<Digest, V>", bound(serialize = "V: Copy + Serialize"))]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DigestMap<V: Copy> {
     /// Each sorted by digest.
     parts: Vec<Arc<Vec<(Digest, V)>>>,
@@ -58,22 +55,6 @@ impl<V: Copy> DigestMap<V> {
     }
 }
 
-impl<V: Copy> From<BTreeMap<Digest, V>> for DigestMap<V> {
-    fn from(map: BTreeMap<Digest, V>) -> Self {
-        let mut all = Self::default();
-        for (key, value) in map {
-            all.insert(key, value);
-        }
-        all
-    }
-}
-
-impl<V: Copy> From<DigestMap<V>> for BTreeMap<Digest, V> {
-    fn from(map: DigestMap<V>) -> Self {
-        map.iter().copied().collect()
-    }
-}
-
 fn part_of(key: &Digest) -> usize {
     usize::from(key.as_bytes()[0])
 }
@@ -82,6 +63,8 @@ const PARTS: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     proptest::proptest! {
@@ -100,8 +83,7 @@ mod tests {
                 }
                 assert_eq!(map.get(&key), model.get(&key));
                 assert!(before.len().abs_diff(map.len()) <= 1);
-                assert_eq!(BTreeMap::from(map.clone()), model.clone());
-                assert_eq!(DigestMap::from(model.clone()), map);
+                assert_eq!(map.iter().copied().collect::<Vec<_>>(), model.clone().into_iter().collect::<Vec<_>>());
             }
         }
     }

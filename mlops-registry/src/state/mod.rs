@@ -21,7 +21,7 @@ pub use query::At;
 pub use validate::{Refusal, Request};
 
 /// The registry as of one commit: immutable, shared by all readers, consistent in itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     sequence: u64,
     head: Digest,
@@ -37,7 +37,7 @@ pub struct Snapshot {
 }
 
 /// One registered model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Model {
     /// Its name.
@@ -57,7 +57,7 @@ pub struct Model {
 }
 
 /// One version of a model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Version {
     /// What was recorded when it was registered.
@@ -81,7 +81,7 @@ pub struct Version {
 }
 
 /// One alias of a model.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Alias {
     /// The version that it points at.
@@ -91,7 +91,7 @@ pub struct Alias {
 }
 
 /// One move of an alias.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Move {
     /// What it pointed at from then on.
@@ -101,7 +101,7 @@ pub struct Move {
 }
 
 /// One reviewer's verdict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Review {
     /// The verdict.
@@ -125,14 +125,14 @@ pub struct Stamp {
 }
 
 /// Where the bytes of a digest lie, and how many files need them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BlobUse {
     upload: UploadId,
     files: u64,
 }
 
 /// An operation that was committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Operation {
     pub(crate) sequence: u64,
     pub(crate) request: Digest,

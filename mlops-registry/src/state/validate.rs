@@ -73,6 +73,7 @@ impl Snapshot {
             actor: request.actor.clone(),
             reason: request.reason.clone(),
             changes: Vec::with_capacity(request.changes.len()),
+            checkpoint: None,
         };
         let mut next = self.clone();
         next.time = time.max(self.time);

@@ -39,6 +39,10 @@ fn honest_stores_are_not_accused_and_keep_nothing_of_the_probe() {
     let report = registry.doctor(Checkup::default()).unwrap();
     assert!(report.is_healthy() && report.findings.is_empty(), "{report}");
     assert_eq!(report.measured, Some(registry.registry().log().capabilities()));
+    // A host with a runtime asks it too.
+    let asked = registry.registry().doctor(Checkup::default());
+    let report = mlops_core::driver::Driver::new().unwrap().wait(asked).unwrap();
+    assert!(report.is_healthy() && report.findings.is_empty() && report.commits == 1, "{report}");
     assert_eq!(tree(folder.path()), before);
 }
 
@@ -93,7 +97,7 @@ fn damage_is_found_and_repaired_where_it_can_be() {
     for part in [
         "file `model.bin` of shop/1 is damaged",
         "it has 2 bytes",
-        "is torn, altered or of another format",
+        "is torn, altered, forged, or belongs to another log",
         "1 uploads with 3 bytes",
     ] {
         assert!(text.contains(part), "{part}: {text}");

@@ -37,7 +37,7 @@ fn base(commits: u64) -> InMemory {
 
 struct Scenario {
     name: &'static str,
-    /// How many commits there are before. After 64 opening starts at a checkpoint; the 128th writes one.
+    /// How many commits there are before. After 61 opening starts at a checkpoint; the 125th writes one.
     commits: u64,
     /// How many of the last calls go wrong.
     calls: u64,
@@ -103,10 +103,10 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "commit and checkpoint",
-        commits: 127,
-        calls: 5,
+        commits: 124,
+        calls: 8,
         run: |registry| registry.commit(draft().tag(&id(2), "round", "last")).map(drop),
-        done: |state| state.sequence() == 128,
+        done: |state| state.sequence() == 125,
     },
     Scenario {
         name: "sweep",

@@ -101,25 +101,68 @@ fn with_checkpoint(folder: &Path) -> (Registry, std::path::PathBuf) {
     (registry, newest)
 }
 
-#[test]
-fn the_doctor_finds_a_forged_checkpoint_and_mends_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let (registry, path) = with_checkpoint(folder.path());
-    // A true state of another history, under its own right digest, with the head of this one.
-    let text = std::fs::read_to_string(&path).unwrap();
+/// Puts another champion into a checkpoint, under a right digest of its own, which it gives.
+fn forge_checkpoint(path: &Path) -> Digest {
+    let text = std::fs::read_to_string(path).unwrap();
     let (head, body) = text.split_once('\n').unwrap();
     let forged = body.replacen("\"version\":2,\"moves\"", "\"version\":1,\"moves\"", 1);
     assert_ne!(forged, body);
     let head = head.replace(&Digest::of(body).to_string(), &Digest::of(&forged).to_string());
-    std::fs::write(&path, format!("{head}\n{forged}")).unwrap();
-    // Whether this process or one that believes it asks: the doctor adds up the log.
-    for asked in [&registry, &open(folder.path())] {
-        let report = asked.doctor(checkup()).unwrap();
-        assert!(report.to_string().contains("it was forged, or belongs to another log"), "{report}");
-        assert!(!report.is_healthy());
+    std::fs::write(path, format!("{head}\n{forged}")).unwrap();
+    Digest::of(&forged)
+}
+
+fn champion(registry: &Registry) -> u64 {
+    registry.snapshot().alias("shop", "champion").unwrap().id().version
+}
+
+#[test]
+fn a_forged_checkpoint_misleads_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, path) = with_checkpoint(folder.path());
+    let honest = std::fs::read(&path).unwrap();
+    forge_checkpoint(&path);
+    let other = open(folder.path());
+    assert_eq!(*other.snapshot(), *registry.snapshot());
+    assert_eq!(champion(&other), 2);
+    let report = other.doctor(checkup()).unwrap();
+    assert!(report.to_string().contains("is torn, altered, forged, or belongs to another log"), "{report}");
+    assert!(!report.is_healthy());
+    assert!(other.doctor(checkup().repair()).unwrap().is_healthy());
+    assert_eq!(std::fs::read(&path).unwrap(), honest);
+    assert!(other.doctor(checkup()).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_checkpoint_that_a_writer_forged_in_the_log_too_is_found_by_the_doctor() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, path) = with_checkpoint(folder.path());
+    let forged = forge_checkpoint(&path);
+    // All entries from the one that states it on are written anew.
+    let first: u64 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let mut previous = None;
+    for sequence in first + 1..=registry.snapshot().sequence() {
+        let path = entry(folder.path(), sequence);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut body: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        match previous {
+            None => body["checkpoint"] = forged.to_string().into(),
+            Some(previous) => body["previous"] = Digest::to_string(&previous).into(),
+        }
+        let body = body.to_string();
+        previous = Some(Digest::of(&body));
+        std::fs::write(path, format!("{body}\n{{\"sha256\":\"{}\"}}\n", Digest::of(&body))).unwrap();
     }
-    assert!(registry.doctor(checkup().repair()).unwrap().is_healthy());
-    assert_eq!(open(folder.path()).snapshot().alias("shop", "champion").unwrap().id().version, 2);
+    // The head tells, and whoever read the log before.
+    let misled = open(folder.path());
+    assert_eq!(champion(&misled), 1);
+    assert_ne!(misled.snapshot().head(), registry.snapshot().head());
+    assert_eq!(registry.refresh().unwrap_err().kind(), ErrorKind::Data);
+    let report = misled.doctor(checkup()).unwrap();
+    assert!(report.to_string().contains("is not what the log adds up to"), "{report}");
+    assert!(report.to_string().contains("`ann` forged it"), "{report}");
+    misled.doctor(checkup().repair()).unwrap();
+    assert_eq!(champion(&open(folder.path())), 2);
 }
 
 #[test]

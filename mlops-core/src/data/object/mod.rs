@@ -1,6 +1,5 @@
 //! Tables in object stores.
 
-mod driver;
 mod location;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -17,8 +16,8 @@ use object_store::path::Path;
 
 use super::file::{Format, cannot_read};
 use super::{Dataset, Scan, TableSchema};
+use crate::driver::Driver;
 use crate::{Error, ErrorKind, Result};
-use driver::Driver;
 use location::Location;
 #[cfg(feature = "ipc")]
 use snapshot::RangeReader;

@@ -13,11 +13,11 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use super::driver::Driver;
 use super::snapshot::Snapshot;
 use crate::data::file::parquet::{damaged, wanted};
 use crate::data::file::{BATCH_ROWS, caught, check_columns};
 use crate::data::{Scan, TableSchema};
+use crate::driver::Driver;
 
 /// The rows of an object; of each row group the wanted columns are fetched at once.
 pub(super) fn scan(object: Snapshot, schema: Arc<TableSchema>, driver: Driver) -> crate::Result<Scan> {

@@ -10,9 +10,9 @@ use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::driver::Driver;
 use super::failed;
 use crate::data::file::MAGIC_BYTES;
+use crate::driver::Driver;
 use crate::{Error, Result};
 
 /// An object as it was when it was opened; a read that meets another version is a `Conflict`.
