@@ -65,7 +65,8 @@ fn model(version: u64, width: usize) -> Arc<Model> {
 
 fn capture(width: usize, sample: f64) -> Arc<Capture> {
     let columns = (0..width).map(|index| Column::new(format!("x{index}"), ColumnKind::Float));
-    let schema = RecordSchema::new(&TableSchema::new(columns).expect("a schema"), ["score"]);
+    let schema =
+        RecordSchema::new(&TableSchema::new(columns).expect("a schema"), ["score"]).expect("records");
     let settings = CaptureSettings::default().sample(sample).bytes_max(1 << 30);
     Arc::new(Capture::new(schema, settings).expect("a capture"))
 }

@@ -86,7 +86,7 @@ impl Shift<'_> {
         let start = month_start(self.year, month.number)?;
         self.clock.set(start);
         let capture = Arc::new(Capture::new(
-            RecordSchema::new(self.schema, ["probability"]),
+            RecordSchema::new(self.schema, ["probability"])?,
             CaptureSettings::default().bytes_max(capture_bytes(month.sessions.rows())),
         )?);
         let records = self.folder.fresh_records(self.year, month.number)?;

@@ -89,14 +89,18 @@ fn run(id: String, status: RunStatus) -> Run {
     }
 }
 
-fn statuses() -> [RunStatus; 6] {
+fn statuses() -> [RunStatus; 8] {
     let step = || "step\n0".to_owned();
     [
         RunStatus::Completed,
         RunStatus::Stopped { step: step(), reason: String::new() },
-        RunStatus::Suspended { waiting: vec![Waiting { step: step(), token: "t".to_owned() }] },
+        RunStatus::Suspended {
+            waiting: vec![Waiting { step: step(), token: "t".to_owned(), deadline: None }],
+        },
         RunStatus::Rejected { step: step(), by: "ann".to_owned(), comment: String::new() },
+        RunStatus::Expired { step: step(), deadline: Timestamp::EPOCH },
         RunStatus::Cancelled,
+        RunStatus::TimedOut { step: step() },
         RunStatus::Failed { step: step(), error: "two\nlines".to_owned() },
     ]
 }

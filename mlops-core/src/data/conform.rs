@@ -57,17 +57,21 @@ pub(super) fn conform(schema: &TableSchema, batch: &RecordBatch, first_row: usiz
 /// # Errors
 /// `Data` if a name comes twice: nobody can say which one is meant.
 pub(super) fn find<'a>(schema: &TableSchema, batch: &'a RecordBatch) -> Result<Vec<Option<&'a ArrayRef>>> {
+    schema.columns().iter().map(|column| named(batch, &column.name)).collect()
+}
+
+/// The array of the column of this name, if the batch has it.
+///
+/// # Errors
+/// `Data` if the name comes twice.
+pub(crate) fn named<'a>(batch: &'a RecordBatch, name: &str) -> Result<Option<&'a ArrayRef>> {
     let fields = batch.schema_ref().fields();
-    let find = |column: &Column| {
-        let name = &column.name;
-        let mut places = (0..fields.len()).filter(|place| fields[*place].name() == name);
-        let first = places.next();
-        match places.next() {
-            None => Ok(first.map(|place| batch.column(place))),
-            Some(_) => Err(Error::data(format!("the data has two columns `{name}`: rename one"))),
-        }
-    };
-    schema.columns().iter().map(find).collect()
+    let mut places = (0..fields.len()).filter(|place| fields[*place].name() == name);
+    let first = places.next();
+    match places.next() {
+        None => Ok(first.map(|place| batch.column(place))),
+        Some(_) => Err(Error::data(format!("the data has two columns `{name}`: rename one"))),
+    }
 }
 
 /// A column brought to its kind.

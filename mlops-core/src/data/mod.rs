@@ -28,6 +28,7 @@ mod validate;
 mod value;
 
 pub use cells::Cells;
+pub(crate) use conform::named;
 pub use dataset::Dataset;
 #[cfg(feature = "csv")]
 pub use file::CsvFormat;

@@ -25,17 +25,26 @@ pub struct Approval {
     pub comment: String,
     /// When.
     pub time: Timestamp,
+    /// Whether nobody answered in time: then it is not granted, and the time is the deadline.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
 }
 
 impl Approval {
     /// The run may go on.
     pub fn granted(by: impl Into<String>, comment: impl Into<String>, time: Timestamp) -> Self {
-        Self { granted: true, by: by.into(), comment: comment.into(), time }
+        Self { granted: true, by: by.into(), comment: comment.into(), time, expired: false }
     }
 
     /// The run ends here.
     pub fn rejected(by: impl Into<String>, comment: impl Into<String>, time: Timestamp) -> Self {
-        Self { granted: false, by: by.into(), comment: comment.into(), time }
+        Self { granted: false, by: by.into(), comment: comment.into(), time, expired: false }
+    }
+
+    /// Nobody answered up to the deadline.
+    pub(super) fn expired(deadline: Timestamp) -> Self {
+        let (by, comment) = (String::new(), String::new());
+        Self { granted: false, by, comment, time: deadline, expired: true }
     }
 }
 
@@ -45,6 +54,9 @@ impl Decision for Approval {
     }
 
     fn reason(&self) -> String {
+        if self.expired {
+            return format!("nobody answered up to {}", self.time);
+        }
         let verb = if self.granted { "approved" } else { "rejected" };
         format!("{verb} by {}: {}", self.by, self.comment)
     }

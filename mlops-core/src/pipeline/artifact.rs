@@ -17,9 +17,10 @@ use crate::{Digest, Digester, Error, Result};
 /// A value that a step takes or gives.
 ///
 /// Every type that serde can write and read is one already: numbers, texts, collections, your own structs,
-/// whole models. It is written as CBOR, which, unlike JSON, keeps NaN, infinities and any map key. Tables
-/// ([`Table`](super::Table)), files ([`Blob`]) and lists of artifacts ([`Many`]) are artifacts too. Implement it by hand
-/// for a type that serde does not know, or that has a better format of its own.
+/// whole models, tables ([`Dataset`](crate::data::Dataset), [`Table`](super::Table)), and tuples, lists and structs of
+/// these. It is written as CBOR, which, unlike JSON, keeps NaN, infinities and any map key. Files ([`Blob`]) and lists of
+/// artifacts ([`Many`]) are artifacts with a format of their own, which serde does not know: they pass between steps, not
+/// inside of other values. Implement it by hand for such a type.
 ///
 /// # Contract
 /// * `decode(encode(x))` equals `x`.

@@ -27,11 +27,22 @@ pub(super) struct Scope {
     pub(super) seed: Seed,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) cancel: CancelToken,
+    /// When the time of the run is over, by the monotonic clock.
+    pub(super) deadline_ns: Option<u64>,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) secrets: Arc<BTreeMap<String, Secret>>,
 }
 
 impl Scope {
+    /// Whether the time of the run is over after this wait.
+    pub(super) fn is_over_in(&self, wait: Duration) -> bool {
+        let after = || {
+            let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+            self.clock.monotonic_ns().saturating_add(wait)
+        };
+        self.deadline_ns.is_some_and(|deadline| after() > deadline)
+    }
+
     pub(super) fn notify(&self, notice: &Notice<'_>) {
         for observer in &self.observers {
             observer.observe(&self.run, notice);
@@ -73,13 +84,16 @@ impl Context {
         operation_id(&self.scope.pipeline, &self.scope.run, &self.step)
     }
 
-    /// Fails if the run was cancelled or the time of the step is over: call it where stopping is safe.
+    /// Fails if the run was cancelled, or the time of the step or of the run is over: call it where stopping is safe.
     ///
     /// # Errors
     /// `Unavailable`.
     pub fn checkpoint(&self) -> Result<()> {
         if self.scope.cancel.is_cancelled() {
             return Err(Error::unavailable("the run was cancelled: run it again to go on"));
+        }
+        if self.scope.is_over_in(Duration::ZERO) {
+            return Err(Error::unavailable("the time of the run is over: run it again to go on"));
         }
         if self.deadline_ns.is_some_and(|deadline| self.scope.clock.monotonic_ns() > deadline) {
             return Err(Error::unavailable("the time of the step is over: raise its timeout"));

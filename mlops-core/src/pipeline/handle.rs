@@ -186,6 +186,58 @@ impl<I: Input> Inputs for I {
     }
 }
 
+/// A list that a [`map`](super::Pipeline::map) runs over: [`Many`], or a `Vec` of what can be cloned.
+#[diagnostic::on_unimplemented(
+    message = "a map cannot run over `{Self}`",
+    label = "want a handle of a `Many<T>`, or of a `Vec<T>` with `T: Clone`"
+)]
+pub trait Items: Artifact {
+    /// What the step sees a reference to, item by item.
+    type Item: Artifact;
+
+    #[doc(hidden)]
+    fn items(&self) -> Vec<Arc<Self::Item>>;
+}
+
+impl<T: Artifact> Items for Many<T> {
+    type Item = T;
+
+    fn items(&self) -> Vec<Arc<T>> {
+        self.shared().to_vec()
+    }
+}
+
+impl<T: Artifact + Clone> Items for Vec<T>
+where
+    Self: Artifact,
+{
+    type Item = T;
+
+    fn items(&self) -> Vec<Arc<T>> {
+        self.iter().cloned().map(Arc::new).collect()
+    }
+}
+
+/// Adds a join of two ports and gives its pipeline and slot. The text is its place in a tuple, such as `.1`.
+pub(super) type Join<'a> = dyn FnMut(&str, [Port; 2], Codec) -> (u64, usize) + 'a;
+
+/// What both ways of a [`Branch`](super::Branch) give: a handle, or a tuple of two to four.
+#[diagnostic::on_unimplemented(
+    message = "the ways of a branch cannot rejoin as `{Self}`",
+    label = "want a handle, or a tuple of handles"
+)]
+pub trait Rejoin: Sized {
+    #[doc(hidden)]
+    fn rejoin(self, no: Self, place: &str, join: &mut Join<'_>) -> Self;
+}
+
+impl<T: Artifact> Rejoin for Handle<T> {
+    fn rejoin(self, no: Self, place: &str, join: &mut Join<'_>) -> Self {
+        let (pipeline, slot) = join(place, [self.port(), no.port()], Codec::of::<T>());
+        Self::new(pipeline, slot)
+    }
+}
+
 /// A tuple of artifact types.
 pub trait Values: 'static {
     #[doc(hidden)]
@@ -268,6 +320,16 @@ macro_rules! outputs {
     };
 }
 
+macro_rules! rejoin {
+    ($($name:ident $index:tt),*) => {
+        impl<$($name: Rejoin),*> Rejoin for ($($name,)*) {
+            fn rejoin(self, no: Self, place: &str, join: &mut Join<'_>) -> Self {
+                ($(self.$index.rejoin(no.$index, &format!("{place}.{}", $index), join),)*)
+            }
+        }
+    };
+}
+
 macro_rules! prepend {
     ($($name:ident),*) => {
         impl<First: Artifact, $($name: Artifact),*> Prepend<First> for ($($name,)*) {
@@ -288,6 +350,9 @@ inputs!(A, B, C, D, E, F, G, H);
 outputs!(A 0, B 1);
 outputs!(A 0, B 1, C 2);
 outputs!(A 0, B 1, C 2, D 3);
+rejoin!(A 0, B 1);
+rejoin!(A 0, B 1, C 2);
+rejoin!(A 0, B 1, C 2, D 3);
 prepend!();
 prepend!(A);
 prepend!(A, B);

@@ -77,17 +77,18 @@
 //! | Tuning, AutoML step | [`Pipeline::map`] over the settings or candidates, then a step that takes the best of [`Many`] |
 //! | Transform step (batch inference) | [`Pipeline::map`] over parts of the data |
 //! | Model, RegisterModel step | a step that is [`always`](Step::always) run, with [`Context::operation_id`] |
-//! | Condition step | a step that gives `bool` or a [`Decision`], then [`Pipeline::when`]; its two ways [rejoin](Branch::otherwise) |
+//! | Condition step | a step that gives `bool` or a [`Decision`], then [`Pipeline::when`]; its two ways [rejoin](Branch::otherwise), as one value or as a tuple |
 //! | `ConditionEquals`, `GreaterThan`, `GreaterThanOrEqualTo`, `LessThan`, `LessThanOrEqualTo`, `In`, `Not`, `Or` | `==`, `>`, `>=`, `<`, `<=`, `contains`, `!`, `\|\|` in that step |
 //! | Fail step | [`Pipeline::require`], or a step that returns an error |
-//! | Callback step, approval of a model package | [`Pipeline::approval`], answered by [`Store::decide`] |
+//! | Callback step, approval of a model package | [`Pipeline::approval`], answered by [`Store::decide`]; [`Step::timeout`] says up to when |
 //! | QualityCheck, ClarifyCheck step | a step that gives a [`Verdict`](crate::evaluation::Verdict), then [`Pipeline::require`]; the baseline is an input of it |
 //! | Lambda, EMR, EMR Serverless, Notebook job, Join step | a step, whose function does it; `Join` takes the paths apart and together itself, here handles do |
 //! | Endpoint, EndpointConfig step | a step that is [`always`](Step::always) run and rolls out |
 //! | step decorator `@step` | [`Pipeline::step`] with any function |
 //! | property references, `DependsOn` | handles |
 //! | cache with `ExpireAfter` | on with a [`Store`]; [`Step::expires_after`] |
-//! | retry policies by exception, backoff, attempts or expiry | [`Step::retry_on`] with a [`Retry`] |
+//! | retry policies by exception, backoff, attempts or expiry | [`Step::retry_on`] with a [`Retry`], which has jitter too |
+| `MaxRuntimeInSeconds` | [`Step::timeout`]; of the whole run: [`Request::timeout`] |
 //! | selective execution | [`Request::only`], with [`Request::inject`] for what is not to run |
 //! | `ParallelismConfiguration` | [`Runner::with_threads`] |
 //! | execution, its status and its lineage | [`Run`](crate::run::Run), [`RunStatus`](crate::run::RunStatus) |
@@ -132,7 +133,7 @@ pub use artifact::{Artifact, Blob, Many, digest};
 pub use branch::{Branch, Decision};
 pub use context::{CancelToken, Context, Secret};
 pub(crate) use engine::journal::StartedOtherwise;
-pub use handle::{Handle, Input, Inputs, Outputs, Prepend, Values};
+pub use handle::{Handle, Input, Inputs, Items, Outputs, Prepend, Rejoin, Values};
 pub use key::KeyFields;
 pub use observer::{EventObserver, Notice, Observer};
 pub use pipeline::Pipeline;

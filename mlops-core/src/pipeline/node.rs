@@ -64,6 +64,8 @@ pub(super) struct Each {
     pub(super) item: Codec,
     pub(super) output: Codec,
     pub(super) items: fn(&Erased) -> Result<Vec<Erased>>,
+    /// The items of its output.
+    pub(super) results: fn(&Erased) -> Result<Vec<Erased>>,
     pub(super) gather: fn(&[Erased]) -> Result<Erased>,
     pub(super) call: Call,
 }

@@ -154,7 +154,13 @@ impl Observer for EventObserver {
                     RunStatus::Rejected { step, by, comment } => {
                         (Severity::Info, format!("`{step}` was rejected by {by}: {comment}"))
                     }
+                    RunStatus::Expired { step, deadline } => {
+                        (Severity::Warning, format!("nobody answered `{step}` up to {deadline}"))
+                    }
                     RunStatus::Cancelled => (Severity::Warning, "cancelled".to_owned()),
+                    RunStatus::TimedOut { step } => {
+                        (Severity::Warning, format!("its time was over before `{step}`"))
+                    }
                     RunStatus::Failed { step, error } => {
                         (Severity::Critical, format!("`{step}` failed: {error}"))
                     }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::approval::Approval;
 use super::artifact::{Artifact, Codec, Erased, Many, typed};
 use super::branch::{Branch, Decision};
-use super::handle::{Handle, Inputs, Outputs, Port, Prepend, Source, Values};
+use super::handle::{Handle, Inputs, Items, Outputs, Port, Prepend, Source, Values};
 use super::key;
 use super::node::{Each, Guard, Node, Output, Param, Work};
 use super::step::{Step, StepFn};
@@ -140,10 +140,51 @@ impl Pipeline {
         Out::handles(self.id, first)
     }
 
-    /// Adds a step that runs once for each item of a list that an earlier step gives. Each item has its own
-    /// cache entry, retries and place in the journal, and items run in parallel if the runner may.
+    /// Adds a step that runs once for each item of a list that an earlier step gives: of a [`Many`], or of a `Vec` of
+    /// what can be cloned. Each item has its own cache entry, retries and place in the journal, and items run in
+    /// parallel if the runner may.
     ///
-    /// The function takes an item first, then the shared inputs.
+    /// The function takes an item first, then the shared inputs. Its [`seed`](super::Context::seed) is another one for
+    /// each item.
+    ///
+    /// # Examples
+    /// Cross-validation, with a pair of tables for each fold:
+    ///
+    /// ```
+    /// use mlops_core::data::{Column, ColumnKind, Dataset, Split, TableSchema};
+    /// use mlops_core::pipeline::{Context, Many, Pipeline, Runner};
+    /// use mlops_core::{Result, SystemClock};
+    ///
+    /// fn read() -> Result<Dataset> {
+    ///     let schema = TableSchema::new([Column::new("price", ColumnKind::Float)])?;
+    ///     Dataset::from_csv("price\n1\n2\n3\n4\n5\n6\n7\n8\n9\n".as_bytes(), schema)
+    /// }
+    ///
+    /// fn folds(cx: &Context, rows: &Dataset, k: &usize) -> Result<Vec<(Dataset, Dataset)>> {
+    ///     rows.folds(Split::Random, *k, cx.seed())?.collect()
+    /// }
+    ///
+    /// /// The error of a model that knows the mean alone.
+    /// fn score((train, test): &(Dataset, Dataset)) -> Result<f64> {
+    ///     let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
+    ///     let predicted = mean(&train.numbers("price")?);
+    ///     Ok(mean(&test.numbers("price")?.iter().map(|price| (price - predicted).abs()).collect::<Vec<_>>()))
+    /// }
+    ///
+    /// let mut p = Pipeline::new("cross-validation");
+    /// let rows = p.step("read", read, ());
+    /// let k = p.param("k", 3_usize);
+    /// let folds = p.step("folds", folds, (rows, k));
+    /// let errors = p.map("score", score, folds, ());
+    /// let worst = p.step("worst", |errors: &Many<f64>| Ok(errors.iter().copied().fold(0.0, f64::max)), errors);
+    ///
+    /// let done = Runner::new(SystemClock::new()).with_threads(2).run(&p, "1")?;
+    /// assert_eq!(done.get(errors)?.len(), 3);
+    /// assert!(*done.get(worst)? > 1.0);
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// With a shared input:
     ///
     /// ```
     /// use mlops_core::SystemClock;
@@ -159,30 +200,28 @@ impl Pipeline {
     /// assert_eq!(*done.get(best)?, 13);
     /// # Ok::<(), mlops_core::Error>(())
     /// ```
-    pub fn map<T, I, Out, M, F>(
+    pub fn map<L, I, Out, M, F>(
         &mut self,
         step: impl Into<Step>,
         work: F,
-        items: Handle<Many<T>>,
+        items: Handle<L>,
         shared: I,
     ) -> Handle<Many<Out>>
     where
-        T: Artifact,
+        L: Items,
         I: Inputs,
-        I::Values: Prepend<T>,
+        I::Values: Prepend<L::Item>,
         Out: Artifact,
-        F: StepFn<<I::Values as Prepend<T>>::Output, Out, M>,
+        F: StepFn<<I::Values as Prepend<L::Item>>::Output, Out, M>,
     {
         let each = Work::Each(Each {
-            item: Codec::of::<T>(),
+            item: Codec::of::<L::Item>(),
             output: Codec::of::<Out>(),
-            items: |list| {
-                let list = typed::<Many<T>>(list)?;
-                Ok(list.shared().iter().map(|item| item.clone() as Erased).collect())
-            },
+            items: erased_items::<L>,
+            results: erased_items::<Many<Out>>,
             gather: super::handle::gather::<Out>,
             call: Box::new(move |context, values| {
-                let values = <I::Values as Prepend<T>>::Output::load(values)?;
+                let values = <I::Values as Prepend<L::Item>>::Output::load(values)?;
                 Ok(vec![Arc::new(work.call(context, values)?) as Erased])
             }),
         });
@@ -218,7 +257,7 @@ impl Pipeline {
         wire: impl FnOnce(&mut Self) -> R,
     ) -> Branch<'_, D, R> {
         let value = self.guarded(Guard::on(condition, true), wire);
-        Branch { pipeline: self, condition, value }
+        Branch { pipeline: self, condition, value, name: None }
     }
 
     /// Adds a gate: the steps added after it, in this branch, run only if it passes. If it does not, the run
@@ -237,6 +276,10 @@ impl Pipeline {
     /// Asks a person: the steps added after it, in this branch, wait for the answer. The run ends as
     /// [`Suspended`](crate::run::RunStatus::Suspended) with a token once nothing else can go on; no thread
     /// waits. After [`Store::decide`](super::Store::decide), in this process or another, run it again.
+    ///
+    /// With [`Step::timeout`], the question may be answered for so long after it was asked first, by the clock of the
+    /// runner; then the run ends as [`Expired`](crate::run::RunStatus::Expired), for good:
+    /// `p.approval(Step::new("release?").timeout(Duration::from_secs(3 * 86_400)), auc)`.
     ///
     /// ```
     /// use mlops_core::pipeline::{Approval, Pipeline, Runner, Store};
@@ -263,9 +306,9 @@ impl Pipeline {
     /// assert_eq!(*done.get(released)?, "released a model of AUC 0.91");
     /// # Ok::<(), mlops_core::Error>(())
     /// ```
-    pub fn approval<I: Inputs>(&mut self, name: &str, shown: I) -> Handle<Approval> {
+    pub fn approval<I: Inputs>(&mut self, step: impl Into<Step>, shown: I) -> Handle<Approval> {
         let codecs = vec![Codec::of::<Approval>()];
-        let slot = self.add(Step::new(name), "", false, shown.ports(), codecs, Work::Approval);
+        let slot = self.add(step.into(), "", false, shown.ports(), codecs, Work::Approval);
         let handle = Handle::new(self.id, slot);
         self.guards.push(Guard::on(handle, true));
         handle
@@ -337,6 +380,18 @@ impl Pipeline {
         let result = wire(self);
         self.guards.truncate(depth);
         result
+    }
+
+    /// A free name for the join of a condition.
+    pub(super) fn join_name(&self, condition: usize) -> String {
+        let decides =
+            self.slots.get(condition).map_or("", |(node, place)| &self.nodes[*node].outputs[*place].name);
+        let name = format!("join of {}", decides.strip_prefix(&*self.scope).unwrap_or(decides));
+        let is_free = |name: &String| {
+            ["", ".0"].iter().all(|place| !self.names.contains(&*format!("{}{name}{place}", self.scope)))
+        };
+        let numbered = (2..).map(|number| format!("{name}, {number}"));
+        std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
     }
 
     /// Adds a node and gives its first slot.
@@ -440,6 +495,10 @@ impl Pipeline {
         });
         first
     }
+}
+
+fn erased_items<L: Items>(list: &Erased) -> Result<Vec<Erased>> {
+    Ok(typed::<L>(list)?.items().into_iter().map(|item| item as Erased).collect())
 }
 
 /// Whether the name ends in a number in brackets.

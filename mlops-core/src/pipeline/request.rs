@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::artifact::{Artifact, Erased, digest};
+use super::artifact::{Artifact, digest};
 use super::context::CancelToken;
+use super::engine::Value;
 use super::handle::{Handle, Input};
-use crate::{Digest, Error, Result, Seed};
+use crate::{Error, Result, Seed};
 
 /// One run: its id, and what differs from the defaults. A text is a request with nothing else.
 ///
@@ -38,24 +40,13 @@ pub struct Request {
     pub(super) id: String,
     pub(super) seed: Seed,
     pub(super) params: BTreeMap<String, serde_json::Value>,
-    pub(super) injected: BTreeMap<usize, Injected>,
+    pub(super) injected: BTreeMap<usize, Value>,
     pub(super) only: Vec<usize>,
     pub(super) cancel: CancelToken,
+    pub(super) timeout: Option<Duration>,
     /// The pipeline of all handles, 0 if there is none.
     pub(super) pipeline: u64,
     pub(super) problems: Vec<String>,
-}
-
-#[derive(Clone)]
-pub(super) struct Injected {
-    pub(super) value: Erased,
-    pub(super) digest: Digest,
-}
-
-impl std::fmt::Debug for Injected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Injected({})", self.digest.short())
-    }
 }
 
 impl Request {
@@ -68,6 +59,7 @@ impl Request {
             injected: BTreeMap::new(),
             only: Vec::new(),
             cancel: CancelToken::default(),
+            timeout: None,
             pipeline: 0,
             problems: Vec::new(),
         }
@@ -95,7 +87,7 @@ impl Request {
         self.claim(handle.pipeline);
         match digest(&value) {
             Ok(digest) => {
-                self.injected.insert(handle.slot, Injected { value: Arc::new(value), digest });
+                self.injected.insert(handle.slot, Value { erased: Arc::new(value), digest });
             }
             Err(error) => self.problems.push(format!("an injected value: {error:#}")),
         }
@@ -115,6 +107,34 @@ impl Request {
     #[must_use]
     pub fn cancel_by(mut self, token: &CancelToken) -> Self {
         self.cancel = token.clone();
+        self
+    }
+
+    /// Gives the run so much time, by the monotonic clock, from this call of [`Runner::run`](super::Runner::run) on. Once
+    /// it is over no step starts, no retry is waited for, a step ends at its next
+    /// [`checkpoint`](super::Context::checkpoint), and the run ends as [`TimedOut`](crate::run::RunStatus::TimedOut).
+    /// What is done is kept: running it again goes on, with the whole time anew.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// use mlops_core::pipeline::{Context, Pipeline, Request, Runner};
+    /// use mlops_core::run::RunStatus;
+    /// use mlops_core::{ManualClock, Timestamp};
+    ///
+    /// let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    /// let mut p = Pipeline::new("nightly");
+    /// let slow = clock.clone();
+    /// let rows = p.step("read", move || Ok(slow.advance(Duration::from_secs(7200))), ());
+    /// let model = p.step("train", |_: &()| Ok(1), rows);
+    ///
+    /// let done = Runner::new(clock).run(&p, Request::new("1").timeout(Duration::from_secs(3600)))?;
+    /// assert_eq!(*done.status(), RunStatus::TimedOut { step: "train".to_owned() });
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
         self
     }
 

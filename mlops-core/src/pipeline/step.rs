@@ -85,7 +85,8 @@ impl Step {
         self
     }
 
-    /// Fails an attempt that takes longer, with [`ErrorKind::Unavailable`].
+    /// Of an [`approval`](super::Pipeline::approval): how long it may be answered. Of any other step: fails an attempt
+    /// that takes longer, with [`ErrorKind::Unavailable`].
     ///
     /// The step is asked, not killed: [`Context::checkpoint`] fails once the time is over, and a result that
     /// comes later is refused. So an effect on the world may have happened: with [`retry`](Self::retry) it is

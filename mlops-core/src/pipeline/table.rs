@@ -1,7 +1,5 @@
 //! Tables as artifacts: Arrow IPC, so that every cell comes back as it was.
 
-use std::borrow::Cow;
-use std::io::Write;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -12,60 +10,63 @@ use arrow_buffer::{Buffer, NullBuffer};
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::DataType;
-use bytes::{Buf, Bytes};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::artifact::Artifact;
 use super::step::Lend;
 use crate::data::{Dataset, TableSchema};
 use crate::{Error, Result};
 
-/// An Arrow batch as an artifact: written as an Arrow IPC stream. A table with a schema that says what its
-/// columns mean is a [`Dataset`], which is an artifact itself.
+/// An Arrow batch as an artifact, alone or in tuples, lists and structs of your own: written as an Arrow IPC stream.
+/// A table with a schema that says what its columns mean is a [`Dataset`], which is an artifact itself.
 ///
 /// Two tables with the same buffers, types and names have the same digest: what lies under missing cells and past
 /// the end of a bitmap counts too. Take a [`Dataset`] where the same rows must have the same digest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table(pub RecordBatch);
 
-impl Artifact for Table {
-    fn format() -> Cow<'static, str> {
-        "arrow ipc stream, one batch".into()
-    }
-
-    fn encode(&self, out: &mut dyn Write) -> Result<()> {
-        write_batch(&self.0, out)
-    }
-
-    fn decode(bytes: Bytes) -> Result<Self> {
-        read_batch(bytes).map(Self)
+impl Serialize for Table {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&written(&self.0).map_err(S::Error::custom)?)
     }
 }
 
-/// Written as its schema in CBOR, with its length before it, then one Arrow batch: the same rows give the
-/// same digest, however they were made or cut into batches.
-impl Artifact for Dataset {
-    fn format() -> Cow<'static, str> {
-        "table schema as cbor, arrow ipc stream, one batch".into()
+impl<'de> Deserialize<'de> for Table {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        read(Vec::deserialize(from)?).map(Self).map_err(D::Error::custom)
     }
+}
 
-    fn encode(&self, out: &mut dyn Write) -> Result<()> {
-        let mut schema = Vec::new();
-        Artifact::encode(&**self.schema(), &mut schema)?;
-        out.write_all(&(schema.len() as u64).to_le_bytes()).map_err(super::artifact::unwritable)?;
-        out.write_all(&schema).map_err(super::artifact::unwritable)?;
+/// A [`Dataset`] as it is written: the rows are an Arrow IPC stream of one batch.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    schema: TableSchema,
+    #[serde(serialize_with = "as_bytes")]
+    rows: Vec<u8>,
+}
+
+fn as_bytes<S: Serializer>(rows: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(rows)
+}
+
+/// Written as its schema and one Arrow batch: the same rows give the same bytes, however they were made or cut into
+/// batches.
+impl Serialize for Dataset {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let columns = self.schema().columns().iter();
         let columns = columns.map(|column| Ok(canonical(self.column(&column.name)?.as_ref())));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        write_batch(&RecordBatch::try_new(self.schema().to_arrow(), columns)?, out)
+        let columns = columns.collect::<Result<Vec<_>>>().map_err(S::Error::custom)?;
+        let batch = RecordBatch::try_new(self.schema().to_arrow(), columns).map_err(S::Error::custom)?;
+        let rows = written(&batch).map_err(S::Error::custom)?;
+        Written { schema: TableSchema::clone(self.schema()), rows }.serialize(to)
     }
+}
 
-    fn decode(mut bytes: Bytes) -> Result<Self> {
-        let length = bytes.try_get_u64_le().ok().and_then(|length| usize::try_from(length).ok());
-        let Some(length) = length.filter(|length| *length <= bytes.len()) else {
-            return Err(Error::data("a data set is cut short"));
-        };
-        let schema = <TableSchema as Artifact>::decode(bytes.split_to(length))?;
-        Self::new(schema, [read_batch(bytes)?])
+impl<'de> Deserialize<'de> for Dataset {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Written { schema, rows } = Written::deserialize(from)?;
+        read(rows).and_then(|batch| Self::new(schema, [batch])).map_err(D::Error::custom)
     }
 }
 
@@ -107,15 +108,14 @@ fn whole_numbers<T: ArrowPrimitiveType<Native = i64>>(
     PrimitiveArray::new(cells.collect(), nulls).with_data_type(column.data_type().clone())
 }
 
-fn write_batch(batch: &RecordBatch, out: &mut dyn Write) -> Result<()> {
-    let mut writer = StreamWriter::try_new(out, batch.schema_ref())?;
+fn written(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
     writer.write(batch)?;
-    writer.finish()?;
-    Ok(())
+    Ok(writer.into_inner()?)
 }
 
 /// Reads as far as there are bytes: a damaged length reserves no memory.
-fn read_batch(bytes: Bytes) -> Result<RecordBatch> {
+fn read(bytes: Vec<u8>) -> Result<RecordBatch> {
     let mut rest = Buffer::from(bytes);
     let mut decoder = StreamDecoder::new();
     let Some(batch) = decoder.decode(&mut rest)? else {
@@ -152,7 +152,9 @@ impl From<RecordBatch> for Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::artifact::digest;
+    use bytes::Bytes;
+
+    use super::super::artifact::{Artifact, digest};
     use super::*;
     use crate::data::{Column, ColumnKind, Role};
 
@@ -228,6 +230,9 @@ mod tests {
         for data in [&whole, &cut, &none] {
             let back = Dataset::decode(bytes(data)).unwrap();
             assert_eq!((back.fingerprint(), back.schema()), (data.fingerprint(), data.schema()));
+            let nested = vec![(data.clone(), Some(data.clone()))];
+            let back = Vec::<(Dataset, Option<Dataset>)>::decode(bytes(&nested)).unwrap();
+            assert_eq!(digest(&back).unwrap(), digest(&nested).unwrap());
         }
         let whole = bytes(&whole);
         for length in 0..whole.len() {

@@ -79,7 +79,9 @@ fn status(status: &RunStatus) -> &'static str {
         RunStatus::Stopped { .. } => "stopped",
         RunStatus::Suspended { .. } => "suspended",
         RunStatus::Rejected { .. } => "rejected",
+        RunStatus::Expired { .. } => "expired",
         RunStatus::Cancelled => "cancelled",
+        RunStatus::TimedOut { .. } => "timed out",
         RunStatus::Failed { .. } => "failed",
     }
 }

@@ -166,6 +166,9 @@ impl Unit<'_> {
             if scope.cancel.is_cancelled() {
                 return Err(Halt::Cancelled);
             }
+            if scope.is_over_in(Duration::ZERO) {
+                return Err(Halt::TimedOut(name));
+            }
             scope.notify(&Notice::StepStarted { step: &name, attempt });
             let deadline = self.node.step.timeout.map(|limit| started_ns.saturating_add(nanos(limit)));
             let context = Context {
@@ -192,8 +195,8 @@ impl Unit<'_> {
                 Err(error) => error,
             };
             let elapsed = Duration::from_nanos(scope.clock.monotonic_ns().saturating_sub(begun_ns));
-            let retry_in =
-                self.retry_in(&error, &mut retried, elapsed).filter(|_| !scope.cancel.is_cancelled());
+            let wait = self.retry_in(&error, &mut retried, elapsed).filter(|_| !scope.cancel.is_cancelled());
+            let retry_in = wait.filter(|wait| !scope.is_over_in(*wait));
             scope.notify(&Notice::AttemptFailed { step: &name, attempt, error: &error, retry_in });
             match retry_in {
                 Some(wait) => {
@@ -204,6 +207,10 @@ impl Unit<'_> {
                     started_ns = scope.clock.monotonic_ns();
                 }
                 None if scope.cancel.is_cancelled() => return Err(Halt::Cancelled),
+                // It may have ended at a checkpoint.
+                None if wait.is_some() || error.is_retryable() && scope.is_over_in(Duration::ZERO) => {
+                    return Err(Halt::TimedOut(name));
+                }
                 None => return Err(Halt::Failed { step: name, error, attempts: attempt }),
             }
         }
@@ -234,7 +241,9 @@ impl Unit<'_> {
         let place = retries.iter().position(|(kind, _)| *kind == error.kind())?;
         let ((_, retry), used) = (retries.get(place)?, retried.get_mut(place)?);
         *used += 1;
-        let wait = retry.wait_before(*used);
+        let scope = &self.engine.scope;
+        let chance = scope.seed.derive(&operation_id(&scope.pipeline, &scope.run, &self.name()).to_string());
+        let wait = retry.jittered_wait(*used, chance);
         let in_time = retry.expires_after.is_none_or(|limit| elapsed.saturating_add(wait) <= limit);
         (*used <= retry.times && in_time).then_some(wait)
     }

@@ -7,6 +7,7 @@ use arrow_array::{Array, FixedSizeBinaryArray, Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
+use crate::data::named;
 use crate::{Error, RequestId, Result, Timestamp};
 
 /// What turned out to be true for one request.
@@ -83,10 +84,10 @@ impl LabelStore {
     /// The records with a further column `label`, missing where none was known at `known_at`.
     ///
     /// # Errors
-    /// `Invalid` if the batch has no `request_id` column as [`InferenceLog`](super::InferenceLog) writes it.
+    /// `Invalid` if the batch has no `request_id` column as [`InferenceLog`](super::InferenceLog) writes it,
+    /// `Data` if it has two.
     pub fn join(&self, records: &RecordBatch, known_at: Timestamp) -> Result<RecordBatch> {
-        let ids = records
-            .column_by_name("request_id")
+        let ids = named(records, "request_id")?
             .and_then(|column| column.as_any().downcast_ref::<FixedSizeBinaryArray>())
             .filter(|ids| ids.value_length() == 16)
             .ok_or_else(|| Error::invalid("the records have no `request_id` column of 16 bytes"))?;
@@ -99,13 +100,9 @@ impl LabelStore {
         };
         let labels: Float64Array = (0..ids.len()).map(label).collect();
         // Joined again, as of a later time: the new labels take the place of the old.
-        let records = match records.schema().index_of("label") {
-            Ok(old) => {
-                let kept: Vec<usize> = (0..records.num_columns()).filter(|place| *place != old).collect();
-                &records.project(&kept)?
-            }
-            Err(_) => records,
-        };
+        let schema = records.schema();
+        let kept = (0..records.num_columns()).filter(|place| schema.field(*place).name() != "label");
+        let records = records.project(&kept.collect::<Vec<_>>())?;
         let mut fields = records.schema().fields().to_vec();
         fields.push(Arc::new(Field::new("label", DataType::Float64, true)));
         let mut columns = records.columns().to_vec();

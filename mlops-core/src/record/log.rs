@@ -23,9 +23,32 @@ pub struct RecordSchema {
 
 impl RecordSchema {
     /// Records with the feature columns of `table` and outputs of these names.
-    pub fn new(table: &TableSchema, outputs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    ///
+    /// ```
+    /// use mlops_core::data::{Column, ColumnKind, TableSchema};
+    /// use mlops_core::record::RecordSchema;
+    ///
+    /// let table = TableSchema::new([Column::new("page_value", ColumnKind::Float)])?;
+    /// assert_eq!(RecordSchema::new(&table, ["score", "margin"])?.outputs(), ["score", "margin"]);
+    /// assert!(RecordSchema::new(&table, ["score", "score"]).is_err());
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if two outputs have the same name, or one has none.
+    pub fn new(table: &TableSchema, outputs: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         let features: Vec<Column> = table.features().cloned().collect();
         let outputs: Vec<String> = outputs.into_iter().map(Into::into).collect();
+        for (place, name) in outputs.iter().enumerate() {
+            if name.is_empty() {
+                return Err(Error::invalid(format!("output {place} of the records has no name")));
+            }
+            if outputs[..place].contains(name) {
+                return Err(Error::invalid(format!(
+                    "two outputs of the records are called `{name}`: rename one"
+                )));
+            }
+        }
         let text_list = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
         let mut fields = vec![
             Field::new("request_id", DataType::FixedSizeBinary(16), false),
@@ -45,7 +68,7 @@ impl RecordSchema {
         fields.extend(
             outputs.iter().map(|name| Field::new(format!("output.{name}"), DataType::Float64, false)),
         );
-        Self { features, outputs, arrow: Arc::new(Schema::new(fields)) }
+        Ok(Self { features, outputs, arrow: Arc::new(Schema::new(fields)) })
     }
 
     /// The schema of the batches.
@@ -72,7 +95,7 @@ impl RecordSchema {
 /// use mlops_core::{RequestId, Timestamp};
 ///
 /// let table = TableSchema::new([Column::new("page_value", ColumnKind::Float)])?;
-/// let mut log = InferenceLog::new(RecordSchema::new(&table, ["probability"]));
+/// let mut log = InferenceLog::new(RecordSchema::new(&table, ["probability"])?);
 /// log.push(&InferenceRecord {
 ///     id: RequestId::from_u128(1),
 ///     time: Timestamp::EPOCH,

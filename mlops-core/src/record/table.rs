@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
-use crate::data::{Dataset, Role, TableSchema};
+use crate::data::{Dataset, Role, TableSchema, named};
 #[cfg(feature = "parquet")]
 use crate::data::{caught, damaged_parquet as damaged};
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ use crate::{Error, Result};
 ///     Column::new("bought", ColumnKind::Boolean).role(Role::Label).required(),
 /// ])?;
 /// let (id, time) = (RequestId::from_u128(1), Timestamp::EPOCH);
-/// let mut log = InferenceLog::new(RecordSchema::new(&table, ["probability"]));
+/// let mut log = InferenceLog::new(RecordSchema::new(&table, ["probability"])?);
 /// log.push(&InferenceRecord {
 ///     id, time, model: "shop", version: 3, arm: "champion", propensity: 1.0, latency_us: 2.5,
 ///     candidates: &[], features: &[Value::Float(12.0)], outputs: &[0.7],
@@ -42,7 +42,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// `Invalid` if the schema has not exactly one label, or columns that are neither feature nor label; `Data`
-/// if a column is missing or does not fit.
+/// if a column is missing, comes twice or does not fit.
 pub fn labelled_rows(records: &[RecordBatch], schema: impl Into<Arc<TableSchema>>) -> Result<Dataset> {
     let schema = schema.into();
     let label = &schema.the(Role::Label)?.name;
@@ -57,8 +57,7 @@ pub fn labelled_rows(records: &[RecordBatch], schema: impl Into<Arc<TableSchema>
     let names = names.collect::<Result<Vec<_>>>()?;
     let batches = records.iter().map(|batch| {
         let column = |name: &str| {
-            batch
-                .column_by_name(name)
+            named(batch, name)?
                 .cloned()
                 .ok_or_else(|| Error::data(format!("column `{name}` is missing from the records")))
         };

@@ -68,8 +68,20 @@ pub enum RunStatus {
         /// Why.
         comment: String,
     },
+    /// Nobody answered in time.
+    Expired {
+        /// The approval.
+        step: String,
+        /// Up to when it could be answered.
+        deadline: Timestamp,
+    },
     /// It was cancelled; run it again to go on.
     Cancelled,
+    /// The time that its request gave it was over; run it again to go on.
+    TimedOut {
+        /// The step that did not start, or was not tried again.
+        step: String,
+    },
     /// A step failed; run it again to go on from there.
     Failed {
         /// The step.
@@ -86,6 +98,9 @@ pub struct Waiting {
     pub step: String,
     /// Names the question when answering it. It is no secret and proves nothing about who answers.
     pub token: String,
+    /// Up to when it can be answered, if that has an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
 }
 
 impl Run {

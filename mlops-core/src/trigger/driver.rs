@@ -9,7 +9,7 @@ use super::policy::TriggerPolicy;
 use super::state::{Action, Active, Cause, Hold, TriggerState};
 use crate::pipeline::store::check_run_id;
 use crate::pipeline::{Execution, Pipeline, Request, Runner, StartedOtherwise};
-use crate::run::RunStatus;
+use crate::run::{RunStatus, Waiting};
 use crate::{Error, ErrorKind, Event, EventSink, Result, Timestamp};
 
 /// Trains again and again: a pipeline, a runner, a policy.
@@ -48,8 +48,8 @@ pub struct ContinuousTraining {
     unsaved: AtomicBool,
 }
 
-/// The questions of the run that is going on, as tokens; empty if it asks none or was not run yet.
-type Waits = Vec<String>;
+/// The questions of the run that is going on, empty if it asks none or was not run yet.
+type Waits = Vec<Waiting>;
 
 type Customise = dyn Fn(Request, &[Cause]) -> Request + Send + Sync;
 
@@ -169,7 +169,7 @@ impl ContinuousTraining {
             Err(hold) => return Ok(Tick::Idle(hold)),
         };
         let id = format!("{}-{:06}", self.name, active.run);
-        if !waits.is_empty() && !self.is_answered(&id, &waits)? {
+        if !waits.is_empty() && !self.is_decided(&id, &waits)? {
             return Ok(Tick::Idle(Hold::Approval));
         }
         waits.clear();
@@ -178,10 +178,11 @@ impl ContinuousTraining {
         let is_over = match &outcome {
             Ok(done) => match done.status() {
                 RunStatus::Suspended { waiting } => {
-                    *waits = waiting.iter().map(|question| question.token.clone()).collect();
+                    waits.clone_from(waiting);
                     None
                 }
                 RunStatus::Cancelled => None,
+                RunStatus::TimedOut { .. } => Some(false),
                 _ => Some(true),
             },
             Err(error) if started_otherwise(error) => {
@@ -197,11 +198,13 @@ impl ContinuousTraining {
         Ok(Tick::Ran(Box::new(outcome?)))
     }
 
-    /// Whether people answered one of these questions.
-    fn is_answered(&self, run: &str, tokens: &[String]) -> Result<bool> {
+    /// Whether people answered one of these questions, or it is too late to.
+    fn is_decided(&self, run: &str, questions: &[Waiting]) -> Result<bool> {
         let Some(store) = self.runner.store() else { return Ok(true) };
-        for token in tokens {
-            if store.answer(run, token)?.is_some() {
+        let now = self.runner.clock().now();
+        for question in questions {
+            let is_over = question.deadline.is_some_and(|deadline| now > deadline);
+            if is_over || store.answer(run, &question.token)?.is_some() {
                 return Ok(true);
             }
         }

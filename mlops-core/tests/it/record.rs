@@ -43,7 +43,7 @@ fn record<'a>(id: u128, features: &'a [Value<'a>], outputs: &'a [f64]) -> Infere
 }
 
 fn log() -> InferenceLog {
-    InferenceLog::new(RecordSchema::new(&table(), ["probability", "margin"]))
+    InferenceLog::new(RecordSchema::new(&table(), ["probability", "margin"]).unwrap())
 }
 
 /// The records of these requests.
@@ -87,6 +87,18 @@ fn every_field_is_written_as_it_was() {
     }
     assert!(column("output.margin").as_primitive::<Float64Type>().value(0).is_nan());
     assert_eq!(column("output.probability").as_primitive::<Float64Type>().value(1), 0.1);
+}
+
+#[test]
+fn names_of_outputs_are_unique_and_not_empty() {
+    for (outputs, says) in [
+        (vec!["score", "margin", "score"], "two outputs of the records are called `score`: rename one"),
+        (vec!["score", ""], "output 1 of the records has no name"),
+    ] {
+        let error = RecordSchema::new(&table(), outputs).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, says));
+    }
+    assert_eq!(RecordSchema::new(&table(), Vec::<String>::new()).unwrap().outputs(), [""; 0]);
 }
 
 #[test]
@@ -176,6 +188,14 @@ fn labelled_records_are_training_rows() {
         labelled_rows(std::slice::from_ref(records), schema).unwrap_err().kind()
     };
     assert_eq!(kind(&batch(&[1]), table()), ErrorKind::Data, "not joined yet");
+    let twice: Vec<usize> = (0..batch(&[1]).num_columns()).chain([0, 8]).collect();
+    let error = store.join(&batch(&[1]).project(&twice).unwrap(), known_at(1)).unwrap_err();
+    assert_eq!(error.to_string(), "the data has two columns `request_id`: rename one");
+    assert_eq!(
+        kind(&joined(&[1]).project(&twice).unwrap(), table()),
+        ErrorKind::Data,
+        "a feature comes twice"
+    );
     let without = joined(&[1]);
     let kept: Vec<usize> = (0..without.num_columns())
         .filter(|place| without.schema().field(*place).name() != "feature.page")

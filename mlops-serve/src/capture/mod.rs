@@ -17,7 +17,7 @@
 //! use mlops_serve::capture::{Capture, CaptureSettings};
 //!
 //! let table = TableSchema::new([Column::new("page_value", ColumnKind::Float)])?;
-//! let capture = Capture::new(RecordSchema::new(&table, ["score"]), CaptureSettings::default())?;
+//! let capture = Capture::new(RecordSchema::new(&table, ["score"])?, CaptureSettings::default())?;
 //! capture.offer(&InferenceRecord {
 //!     id: RequestId::from_u128(1),
 //!     time: Timestamp::EPOCH,

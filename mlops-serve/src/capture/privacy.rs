@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 ///     .redact("email", Redaction::Hash { salt: "a long secret of the host".into() })
 ///     .redact("postcode", Redaction::Truncate { chars: 2 })
 ///     .redact("age", Redaction::Round { step: 10.0 });
-/// let capture = Capture::new(RecordSchema::new(&table, ["score"]), settings)?;
+/// let capture = Capture::new(RecordSchema::new(&table, ["score"])?, settings)?;
 /// # Ok::<(), mlops_serve::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl Privacy {
         if left.is_empty() {
             return Err(Error::invalid("every feature is dropped for privacy: keep at least one"));
         }
-        let left = RecordSchema::new(&TableSchema::new(left)?, schema.outputs().iter().cloned());
+        let left = RecordSchema::new(&TableSchema::new(left)?, schema.outputs().iter().cloned())?;
         Ok((Self { columns, idle }, left))
     }
 
@@ -188,7 +188,7 @@ mod tests {
             Column::new("left", ColumnKind::Integer),
             Column::new("secret", ColumnKind::Text),
         ]);
-        RecordSchema::new(&table.unwrap(), ["score"])
+        RecordSchema::new(&table.unwrap(), ["score"]).unwrap()
     }
 
     fn redactions() -> BTreeMap<String, Redaction> {

@@ -235,7 +235,7 @@ mod tests {
     fn schema() -> RecordSchema {
         let table =
             TableSchema::new([Column::new("x", ColumnKind::Float), Column::new("visitor", ColumnKind::Text)]);
-        RecordSchema::new(&table.unwrap(), ["score"])
+        RecordSchema::new(&table.unwrap(), ["score"]).unwrap()
     }
 
     fn offer(capture: &Capture, id: u64, features: &[Value<'_>]) {

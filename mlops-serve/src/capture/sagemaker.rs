@@ -220,7 +220,7 @@ mod tests {
             Column::new("visitor", ColumnKind::Text),
             Column::new("when", ColumnKind::Timestamp),
         ]);
-        let mut log = InferenceLog::new(RecordSchema::new(&table.unwrap(), ["score"]));
+        let mut log = InferenceLog::new(RecordSchema::new(&table.unwrap(), ["score"]).unwrap());
         for (row, hour) in [8, 8, 9].into_iter().enumerate() {
             log.push(&InferenceRecord {
                 id: RequestId::from_u128(row as u128 + 1),

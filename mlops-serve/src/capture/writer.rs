@@ -163,7 +163,8 @@ mod tests {
 
     fn capture() -> Arc<Capture> {
         let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
-        Arc::new(Capture::new(RecordSchema::new(&table, ["score"]), CaptureSettings::default()).unwrap())
+        let schema = RecordSchema::new(&table, ["score"]).unwrap();
+        Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap())
     }
 
     fn offer(capture: &Capture, rows: u64) {

@@ -126,8 +126,8 @@ fn what_is_answered_is_captured() {
     let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
     clock.advance(Duration::from_secs(5));
     let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
-    let capture =
-        Arc::new(Capture::new(RecordSchema::new(&table, ["score"]), CaptureSettings::default()).unwrap());
+    let schema = RecordSchema::new(&table, ["score"]).unwrap();
+    let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
     let endpoint = Endpoint::new("shop", Arc::clone(&clock)).with_capture(Arc::clone(&capture));
     endpoint.deploy(model(1, |x| 2.0 * x)).unwrap();
     endpoint.challenge(model(2, |_| f32::NAN), 0.5).unwrap();

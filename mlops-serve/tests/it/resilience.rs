@@ -203,7 +203,7 @@ fn when_no_model_can_an_equal_row_gets_the_answer_that_it_got_before() {
 #[test]
 fn a_shadow_sees_everything_and_harms_nothing() {
     let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
-    let schema = RecordSchema::new(&table, ["score"]);
+    let schema = RecordSchema::new(&table, ["score"]).unwrap();
     let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
     let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
     assert!(endpoint.set_shadows(Vec::new()).is_err(), "no arms yet");
@@ -273,7 +273,7 @@ fn a_soak_with_faults_loses_no_answer_and_keeps_its_memory() {
     };
     let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
     let settings = CaptureSettings::default().bytes_max(1 << 20);
-    let capture = Arc::new(Capture::new(RecordSchema::new(&table, ["score"]), settings).unwrap());
+    let capture = Arc::new(Capture::new(RecordSchema::new(&table, ["score"]).unwrap(), settings).unwrap());
     let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
     endpoint.deploy(model(0, |x| x)).unwrap();
     let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));

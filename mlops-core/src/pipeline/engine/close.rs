@@ -8,7 +8,7 @@ use crate::pipeline::Approval;
 use crate::pipeline::artifact::typed;
 use crate::pipeline::node::{Node, Work};
 use crate::pipeline::observer::Notice;
-use crate::run::{ArtifactRecord, Run, RunStatus, StepRecord, StepState, Waiting};
+use crate::run::{ArtifactRecord, Run, RunStatus, StepRecord, StepState};
 
 impl Engine<'_> {
     pub(in crate::pipeline) fn record(&self, node: &Node, settled: Option<&Settled>) -> StepRecord {
@@ -34,7 +34,17 @@ impl Engine<'_> {
             }
             Some(Settled::Skipped) => record.state = StepState::Skipped,
             Some(Settled::Asks(_)) => record.state = StepState::Suspended,
-            Some(Settled::Waits) | None => {}
+            Some(Settled::Waits) | None => {
+                // Nobody needs the node, since somebody gave what is wanted of it.
+                let given = node.outputs.iter().zip(node.first..).filter_map(|(output, slot)| {
+                    let digest = self.given.get(&slot)?.digest;
+                    Some(ArtifactRecord { name: output.name.clone(), digest })
+                });
+                record.outputs = given.collect();
+                if !record.outputs.is_empty() {
+                    record.state = StepState::Injected;
+                }
+            }
         }
         record
     }
@@ -45,12 +55,13 @@ impl Engine<'_> {
         for (node, settled) in self.pipeline.nodes.iter().zip(&self.settled) {
             let step = || node.name.to_string();
             match (&node.work, settled.get()) {
-                (_, Some(Settled::Asks(token))) => {
-                    waiting.push(Waiting { step: step(), token: token.clone() });
-                }
+                (_, Some(Settled::Asks(question))) => waiting.push(question.clone()),
                 (Work::Approval, Some(Settled::Done(done))) => {
                     for value in &done.values {
                         let answer = typed::<Approval>(&value.erased)?;
+                        if answer.expired {
+                            return Ok(RunStatus::Expired { step: step(), deadline: answer.time });
+                        }
                         if !answer.granted {
                             let (by, comment) = (answer.by.clone(), answer.comment.clone());
                             return Ok(RunStatus::Rejected { step: step(), by, comment });
@@ -78,6 +89,7 @@ impl Engine<'_> {
         let status = match halt {
             None => self.status()?,
             Some(Halt::Cancelled) => RunStatus::Cancelled,
+            Some(Halt::TimedOut(step)) => RunStatus::TimedOut { step: step.to_string() },
             Some(Halt::Failed { step, error, .. }) => {
                 RunStatus::Failed { step: step.to_string(), error: format!("{error:#}") }
             }
@@ -93,7 +105,7 @@ impl Engine<'_> {
         let mut steps = Vec::with_capacity(self.pipeline.nodes.len());
         for (node, settled) in self.pipeline.nodes.iter().zip(&self.settled) {
             if let Work::Param(param) = &node.work {
-                let given = self.given.get(&node.first).map_or(&param.default, |given| &given.value);
+                let given = self.given.get(&node.first).map_or(&param.default, |given| &given.erased);
                 params.insert(node.name.to_string(), (param.to_json)(given)?);
             }
             let settled = settled.get();

@@ -10,17 +10,17 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use self::wanted::{needed, parameter};
+use self::wanted::{injected, needed, parameter};
 use super::artifact::Erased;
 use super::context::Scope;
 use super::observer::Notice;
 use super::parallel::{Permits, settle_all};
 use super::pipeline::Pipeline;
-use super::request::{Injected, Request};
+use super::request::Request;
 use super::runner::{Execution, Runner};
 use super::store::{Committed, Journal};
 use super::unit::{Unit, panicked};
-use crate::run::{Run, StepRecord, StepState};
+use crate::run::{Run, StepRecord, StepState, Waiting};
 use crate::{Digest, Error, Result, Timestamp};
 
 pub(super) struct Engine<'a> {
@@ -30,7 +30,7 @@ pub(super) struct Engine<'a> {
     /// Which nodes the request asks for.
     pub(super) needed: Vec<bool>,
     /// Parameters and injected values by slot.
-    pub(super) given: BTreeMap<usize, Injected>,
+    pub(super) given: BTreeMap<usize, Value>,
     /// What the journal says is done.
     pub(super) committed: BTreeMap<String, Committed>,
     pub(super) settled: Vec<OnceLock<Settled>>,
@@ -52,12 +52,18 @@ pub(super) struct Value {
     pub(super) digest: Digest,
 }
 
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Value({})", self.digest.short())
+    }
+}
+
 /// How a node ended.
 pub(super) enum Settled {
     Done(Done),
     Skipped,
-    /// It asks a person, by this token.
-    Asks(String),
+    /// It asks a person.
+    Asks(Waiting),
     /// It waits for a node that asks a person, or that a plan cannot foresee.
     Waits,
 }
@@ -87,6 +93,8 @@ impl Done {
 #[derive(Debug)]
 pub(super) enum Halt {
     Cancelled,
+    /// The time of the run was over before this step.
+    TimedOut(Arc<str>),
     Failed {
         step: Arc<str>,
         error: Error,
@@ -130,7 +138,7 @@ impl<'a> Engine<'a> {
     pub(super) fn prepare(runner: &'a Runner, pipeline: &'a Pipeline, request: &Request) -> Result<Self> {
         pipeline.check()?;
         request.check(pipeline.id)?;
-        let mut given = request.injected.clone();
+        let mut given = injected(pipeline, &request.injected)?;
         for (name, json) in &request.params {
             let (slot, value) = parameter(pipeline, name, json)?;
             given.insert(slot, value);
@@ -141,6 +149,10 @@ impl<'a> Engine<'a> {
             seed: request.seed,
             clock: runner.clock.clone(),
             cancel: request.cancel.clone(),
+            deadline_ns: request.timeout.map(|limit| {
+                let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+                runner.clock.monotonic_ns().saturating_add(limit)
+            }),
             observers: runner.observers.clone(),
             secrets: runner.secrets.clone(),
         };
@@ -183,7 +195,6 @@ fn run_to_its_end(engine: &Engine<'_>) -> Result<Execution> {
     };
     match outcome {
         Ok(()) => Ok(execution(engine, engine.finish(None)?)),
-        Err(Halt::Cancelled) => Ok(execution(engine, engine.finish(Some(&Halt::Cancelled))?)),
         Err(halt) => {
             let closed = engine.finish(Some(&halt));
             match halt {
@@ -192,7 +203,7 @@ fn run_to_its_end(engine: &Engine<'_>) -> Result<Execution> {
                     Err(error.context(format!("step `{step}` of run `{}` failed", scope.run)))
                 }
                 Halt::Broken(error) => Err(error),
-                Halt::Cancelled => closed.map(|run| execution(engine, run)),
+                Halt::Cancelled | Halt::TimedOut(_) => closed.map(|run| execution(engine, run)),
             }
         }
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::wire::list_digest;
 use super::{Done, Engine, Found, Halt, Mode, Settled, Value};
+use crate::pipeline::Approval;
 use crate::pipeline::artifact::{Erased, digest};
 use crate::pipeline::context::operation_id;
 use crate::pipeline::node::{Each, Guard, Node, Param, Work};
 use crate::pipeline::observer::Notice;
 use crate::pipeline::parallel;
 use crate::pipeline::unit::{Unit, panicked};
-use crate::run::StepState;
+use crate::run::{StepState, Waiting};
 use crate::{Digester, Error, Result};
 
 impl Engine<'_> {
@@ -46,8 +47,7 @@ impl Engine<'_> {
     pub(in crate::pipeline) fn settled_as(&self, node: &Node, mode: &mut Mode<'_>) -> Result<Settled, Halt> {
         let places = node.first..node.first + node.outputs.len();
         if !places.is_empty() && places.clone().all(|slot| self.given.contains_key(&slot)) {
-            let values = places.filter_map(|slot| self.given.get(&slot));
-            let values = values.map(|g| Value { erased: g.value.clone(), digest: g.digest }).collect();
+            let values = places.filter_map(|slot| self.given.get(&slot)).cloned().collect();
             return Ok(Settled::Done(Done::with(StepState::Injected, values)));
         }
         match self.guarded(&node.guards)? {
@@ -80,7 +80,7 @@ impl Engine<'_> {
                 return Err(Error::invalid(format!("input `{name}` has no value: inject one")).into());
             }
             Work::Require(_) => Done::with(StepState::Computed, Vec::new()),
-            Work::Approval => return self.ask(node, &inputs),
+            Work::Approval => return self.ask(node, &inputs, mode),
             Work::Call(call) => {
                 let unit = Unit { engine: self, node, place: None, call, inputs: &inputs };
                 match mode.obtain(&unit)? {
@@ -102,7 +102,7 @@ impl Engine<'_> {
         if !self.given.is_empty() {
             for (value, slot) in done.values.iter_mut().zip(node.first..) {
                 if let Some(given) = self.given.get(&slot) {
-                    *value = Value { erased: given.value.clone(), digest: given.digest };
+                    value.clone_from(given);
                 }
             }
         }
@@ -140,17 +140,33 @@ impl Engine<'_> {
         })
     }
 
-    /// Asks under a token that names what is shown: an answer counts for that alone.
-    fn ask(&self, node: &Node, shown: &[Value]) -> Result<Settled, Halt> {
+    /// Asks under a token that names what is shown: an answer counts for that alone. A question that nobody answered in
+    /// time answers itself.
+    fn ask(&self, node: &Node, shown: &[Value], mode: &Mode<'_>) -> Result<Settled, Halt> {
+        let (run, now) = (&self.scope.run, self.scope.clock.now());
         let mut token = Digester::new();
-        token.update(operation_id(&self.scope.pipeline, &self.scope.run, &node.name).as_bytes());
+        token.update(operation_id(&self.scope.pipeline, run, &node.name).as_bytes());
         shown.iter().for_each(|value| token.update(value.digest.as_bytes()));
-        let token = token.finish().to_string();
-        let answer = match &self.runner.store {
-            Some(store) => store.answer(&self.scope.run, &token)?,
-            None => None,
+        let deadline = node.step.timeout.map(|limit| now.saturating_add(limit));
+        let mut question =
+            Waiting { step: node.name.to_string(), token: token.finish().to_string(), deadline };
+        let Some(store) = &self.runner.store else { return Ok(Settled::Asks(question)) };
+        let answer = match store.answer(run, &question.token)? {
+            Some(answer) => answer,
+            None => {
+                let is_run = matches!(mode, Mode::Run);
+                match store.question(run, &question.token)? {
+                    Some(asked) => question = asked,
+                    None if is_run => store.ask(run, &question)?,
+                    None => {}
+                }
+                match question.deadline.filter(|deadline| now > *deadline).map(Approval::expired) {
+                    None => return Ok(Settled::Asks(question)),
+                    Some(expired) if is_run => store.first_answer(run, &question.token, expired)?,
+                    Some(expired) => expired,
+                }
+            }
         };
-        let Some(answer) = answer else { return Ok(Settled::Asks(token)) };
         let digest = digest(&answer)?;
         let value = Value { erased: Arc::new(answer), digest };
         Ok(Settled::Done(Done::with(StepState::Computed, vec![value])))

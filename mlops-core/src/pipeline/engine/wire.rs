@@ -9,6 +9,9 @@ use crate::{Digest, Digester, Result};
 
 impl Engine<'_> {
     pub(in crate::pipeline) fn slot(&self, slot: usize) -> Found<&Value> {
+        if let Some(value) = self.given.get(&slot) {
+            return Found::Value(value);
+        }
         let (node, place) = self.pipeline.slots[slot];
         match self.settled[node].get() {
             Some(Settled::Done(done)) => done.values.get(place).map_or(Found::Waits, Found::Value),

@@ -4,7 +4,8 @@
 //! results/ab/cdef..      what one execution of a step gave, by cache key (or operation id)
 //! latest/..              the cache key of the last result of each step: what a miss is explained by
 //! runs/<id>/journal      what the run committed, line by line
-//! runs/<id>/answers/..   what people decided
+//! runs/<id>/questions/.. what people are asked, and up to when
+//! runs/<id>/answers/..   what they decided
 //! runs/<id>/run.json     the record of the run
 //! triggers/..            what continuous training knows
 //! tmp/..                 files that are being written
@@ -30,7 +31,7 @@ pub use result::StoredResult;
 pub(super) use result::{FORMAT as RESULT_FORMAT, Header, StoredOutput};
 
 use super::approval::Approval;
-use crate::run::Run;
+use crate::run::{Run, RunStatus, Waiting};
 use crate::trigger::TriggerState;
 use crate::version::later_format;
 use crate::{Digest, Error, Result};
@@ -68,27 +69,62 @@ impl Store {
         &self.root
     }
 
-    /// Answers an approval of a suspended run. The first answer counts.
+    /// Answers an approval of a run that asked it. The first answer counts.
     ///
     /// # Errors
-    /// `Conflict` if it was answered already, `NotFound` if the run asks no such question, `Unavailable` if
-    /// the folder cannot be written.
+    /// `Conflict` if it was answered already, or the time of the answer is after the deadline; `NotFound` if the run
+    /// asks no such question; `Unavailable` if the folder cannot be written.
     pub fn decide(&self, run: &str, token: &str, answer: &Approval) -> Result<()> {
-        let record = self.run(run)?;
-        let open = match &record.status {
-            crate::run::RunStatus::Suspended { waiting } => waiting.iter().any(|open| open.token == token),
-            _ => false,
+        // A run that failed after it asked left the question alone.
+        let asked = match self.run(run)?.status {
+            RunStatus::Suspended { waiting } => waiting.into_iter().find(|open| open.token == token),
+            _ => self.question(run, token)?,
         };
-        let place = self.answer_path(run, token);
-        if !open && !place.exists() {
-            return Err(Error::not_found(format!("run `{run}` asks no question `{token}`")));
+        let is_answered =
+            || Error::conflict(format!("question `{token}` of run `{run}` was answered before"));
+        match asked.map(|question| question.deadline) {
+            None if self.answer_path(run, token).exists() => return Err(is_answered()),
+            None => return Err(Error::not_found(format!("run `{run}` asks no question `{token}`"))),
+            Some(Some(deadline)) if answer.time > deadline => {
+                return Err(Error::conflict(format!(
+                    "question `{token}` of run `{run}` could be answered up to {deadline}: it is {}",
+                    answer.time
+                )));
+            }
+            Some(_) => {}
         }
+        if self.write_answer(run, token, answer)? { Ok(()) } else { Err(is_answered()) }
+    }
+
+    /// The answer to a question: this one, unless there is one before it.
+    pub(super) fn first_answer(&self, run: &str, token: &str, answer: Approval) -> Result<Approval> {
+        match self.write_answer(run, token, &answer)? {
+            true => Ok(answer),
+            false => Ok(self.answer(run, token)?.unwrap_or(answer)),
+        }
+    }
+
+    fn write_answer(&self, run: &str, token: &str, answer: &Approval) -> Result<bool> {
         let json = serde_json::to_vec(answer)
             .map_err(|error| Error::internal("an answer does not go into JSON").with_source(error))?;
-        if file::write_new(&self.tmp(), &place, &json, self.durable)? {
-            return Ok(());
-        }
-        Err(Error::conflict(format!("question `{token}` of run `{run}` was answered before")))
+        file::write_new(&self.tmp(), &self.answer_path(run, token), &json, self.durable)
+    }
+
+    /// Notes when a question was asked first.
+    pub(super) fn ask(&self, run: &str, question: &Waiting) -> Result<()> {
+        let json = serde_json::to_vec(question)
+            .map_err(|error| Error::internal("a question does not go into JSON").with_source(error))?;
+        let path = self.question_path(run, &question.token);
+        file::write_new(&self.tmp(), &path, &json, self.durable).map(drop)
+    }
+
+    /// The question of this token, if the run asked it.
+    pub(super) fn question(&self, run: &str, token: &str) -> Result<Option<Waiting>> {
+        let path = self.question_path(run, token);
+        let Some(bytes) = file::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Error::data(format!("the question in `{}` is damaged", path.display())).with_source(error)
+        })
     }
 
     /// The record of a run, as of its last end or interruption.
@@ -250,6 +286,10 @@ impl Store {
 
     fn answer_path(&self, run: &str, token: &str) -> PathBuf {
         self.root.join("runs").join(run).join("answers").join(Digest::of(token).to_string())
+    }
+
+    fn question_path(&self, run: &str, token: &str) -> PathBuf {
+        self.root.join("runs").join(run).join("questions").join(Digest::of(token).to_string())
     }
 
     /// The folder of a run.

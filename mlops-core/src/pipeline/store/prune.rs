@@ -65,7 +65,10 @@ impl Store {
             let ended = match self.run(run) {
                 Ok(record) => matches!(
                     record.status,
-                    RunStatus::Completed | RunStatus::Stopped { .. } | RunStatus::Rejected { .. }
+                    RunStatus::Completed
+                        | RunStatus::Stopped { .. }
+                        | RunStatus::Rejected { .. }
+                        | RunStatus::Expired { .. }
                 ),
                 Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
                 // None yet, or one that tells nothing.

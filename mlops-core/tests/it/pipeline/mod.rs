@@ -3,12 +3,14 @@
 mod bound;
 mod cache;
 mod crash;
+mod deadline;
 mod driver;
 mod flow;
 mod formats;
 mod kill;
 mod laws;
 mod panics;
+mod rejoin;
 #[cfg(feature = "telemetry")]
 mod telemetry;
 mod wiring;
