@@ -12,6 +12,7 @@ mod cells;
 mod conform;
 mod dataset;
 mod file;
+mod fill;
 mod fingerprint;
 mod fold;
 #[cfg(feature = "object-store")]
@@ -42,5 +43,5 @@ pub use point_in_time::PointInTime;
 pub use sample::{Draw, Reservoir};
 pub use schema::{Column, ColumnKind, Role, TableSchema};
 pub use split::Split;
-pub use validate::{Rule, ValidationReport, Validator, Violation};
+pub use validate::{Promise, ValidationReport, Validator, Violation};
 pub use value::Value;

@@ -139,7 +139,8 @@ impl PointInTime {
 
     /// The rows of the spine that are old enough to judge, each with the first outcome of its entity from its
     /// time to `horizon` later that was known at `as_of`; missing where there was none. If only positive
-    /// outcomes are recorded (clicks, purchases), *missing is a negative*: read it as `false`, do not drop the row.
+    /// outcomes are recorded (clicks, purchases), *missing is a negative*: make it one by
+    /// [`fill_null`](Dataset::fill_null), do not drop the row.
     ///
     /// A row is old enough if its horizon, and the [`delay`](Self::delay) of outcomes, ended by `as_of`. Younger rows are left out *even if they have an
     /// outcome already*: outcomes that come early are the positive ones, and keeping them alone would bias the

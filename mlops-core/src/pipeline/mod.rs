@@ -88,7 +88,7 @@
 //! | property references, `DependsOn` | handles |
 //! | cache with `ExpireAfter` | on with a [`Store`]; [`Step::expires_after`] |
 //! | retry policies by exception, backoff, attempts or expiry | [`Step::retry_on`] with a [`Retry`], which has jitter too |
-| `MaxRuntimeInSeconds` | [`Step::timeout`]; of the whole run: [`Request::timeout`] |
+//! | `MaxRuntimeInSeconds` | [`Step::timeout`]; of the whole run: [`Request::timeout`] |
 //! | selective execution | [`Request::only`], with [`Request::inject`] for what is not to run |
 //! | `ParallelismConfiguration` | [`Runner::with_threads`] |
 //! | execution, its status and its lineage | [`Run`](crate::run::Run), [`RunStatus`](crate::run::RunStatus) |

@@ -77,7 +77,7 @@ impl Retry {
     pub fn jittered_wait(&self, retry: u32, seed: Seed) -> Duration {
         let wait = self.wait_before(retry);
         let jitter = self.jitter.clamp(0.0, 1.0);
-        if !(jitter > 0.0) {
+        if jitter.is_nan() || jitter <= 0.0 {
             return wait;
         }
         let chance: f64 = seed.derive(&retry.to_string()).rng().random();

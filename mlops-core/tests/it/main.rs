@@ -7,6 +7,7 @@ mod data;
 mod evaluation;
 mod experiment;
 mod features;
+mod fill;
 mod fingerprint;
 mod pipeline;
 mod point_in_time;

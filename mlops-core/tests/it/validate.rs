@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
 use mlops_core::ErrorKind;
 use mlops_core::data::{
-    Column, ColumnKind, Dataset, Role, Rule, Scan, TableSchema, ValidationReport, Validator,
+    Column, ColumnKind, Dataset, Promise, Role, Scan, TableSchema, ValidationReport, Validator,
 };
 use proptest::prelude::*;
 
@@ -18,10 +18,12 @@ fn schema() -> TableSchema {
     .unwrap()
 }
 
-/// Columns, rule, count, first row and example of each violation.
-fn found(report: &ValidationReport) -> Vec<(String, Rule, usize, usize, &str)> {
+/// Columns, promise, count, first row and example of each violation.
+fn found(report: &ValidationReport) -> Vec<(String, Promise, usize, usize, &str)> {
     let violations = report.violations.iter();
-    violations.map(|v| (v.columns.join("+"), v.rule, v.count, v.first_row, v.example.as_str())).collect()
+    violations
+        .map(|v| (v.columns.join("+"), v.promise.clone(), v.count, v.first_row, v.example.as_str()))
+        .collect()
 }
 
 fn csv(text: &str) -> Scan {
@@ -38,10 +40,10 @@ fn the_first_offender_is_named_and_the_rest_counted() {
     let text = "id,rate,kind\n1,0.5,a\n2,NaN,c\n2,-1,b\n4,2,\n";
     let report = Dataset::from_csv(text.as_bytes(), schema()).unwrap().validate().unwrap();
     let expected = [
-        ("rate".to_owned(), Rule::Finite, 1, 1, "NaN"),
-        ("rate".to_owned(), Rule::Range, 2, 2, "-1"),
-        ("kind".to_owned(), Rule::Category, 1, 1, "`c`"),
-        ("id".to_owned(), Rule::Unique, 1, 2, "2"),
+        ("rate".to_owned(), Promise::Finite, 1, 1, "NaN"),
+        ("rate".to_owned(), Promise::Range, 2, 2, "-1"),
+        ("kind".to_owned(), Promise::Category, 1, 1, "`c`"),
+        ("id".to_owned(), Promise::Unique, 1, 2, "2"),
     ];
     assert_eq!(found(&report), expected);
     assert_eq!(report.missing[2], ("kind".to_owned(), 0.25));
@@ -54,12 +56,12 @@ fn what_is_no_data_set_is_reported_whole() {
     validator.update_from(csv("id,rate,kind\nx,lots,a\n,0.5,a\n7,much,z\n1.5,,a\n7,2,\n")).unwrap();
     let report = validator.report();
     let expected = [
-        ("id".to_owned(), Rule::Kind, 2, 0, "`x`"),
-        ("id".to_owned(), Rule::Required, 1, 1, "missing"),
-        ("rate".to_owned(), Rule::Kind, 2, 0, "`lots`"),
-        ("rate".to_owned(), Rule::Range, 1, 4, "2"),
-        ("kind".to_owned(), Rule::Category, 1, 2, "`z`"),
-        ("id".to_owned(), Rule::Unique, 1, 4, "7"),
+        ("id".to_owned(), Promise::Kind, 2, 0, "`x`"),
+        ("id".to_owned(), Promise::Required, 1, 1, "missing"),
+        ("rate".to_owned(), Promise::Kind, 2, 0, "`lots`"),
+        ("rate".to_owned(), Promise::Range, 1, 4, "2"),
+        ("kind".to_owned(), Promise::Category, 1, 2, "`z`"),
+        ("id".to_owned(), Promise::Unique, 1, 4, "7"),
     ];
     assert_eq!(found(&report), expected);
     assert_eq!(report.missing.iter().map(|(_, share)| *share).collect::<Vec<_>>(), [0.2; 3]);
@@ -82,10 +84,10 @@ fn missing_columns_and_types_without_cells_are_counted() {
         .unwrap();
     let report = validator.report();
     let expected = [
-        ("id".to_owned(), Rule::Kind, 2, 2, "`NaN`"),
-        ("rate".to_owned(), Rule::Present, 2, 2, "the data has id, kind"),
-        ("rate".to_owned(), Rule::Kind, 1, 0, "`[1]`"),
-        ("kind".to_owned(), Rule::Present, 2, 0, "the data has id, rate, other"),
+        ("id".to_owned(), Promise::Kind, 2, 2, "`NaN`"),
+        ("rate".to_owned(), Promise::Present, 2, 2, "the data has id, kind"),
+        ("rate".to_owned(), Promise::Kind, 1, 0, "`[1]`"),
+        ("kind".to_owned(), Promise::Present, 2, 0, "the data has id, rate, other"),
     ];
     assert_eq!(found(&report), expected);
     assert_eq!(report.missing[1].1, 0.75);
@@ -102,19 +104,19 @@ fn rules_beyond_the_schema() {
         validator.report()
     };
     let all = || Validator::new(schema()).allow_non_finite("rate").unwrap();
-    assert_eq!(found(&check(all())), [("rate".to_owned(), Rule::Range, 1, 0, "inf")]);
+    assert_eq!(found(&check(all())), [("rate".to_owned(), Promise::Range, 1, 0, "inf")]);
 
     let key = check(all().unique(["rate", "kind"]).unwrap());
     assert_eq!(found(&key).len(), 1, "rows with a missing cell have no key");
     let key = check(all().unique(["kind"]).unwrap());
-    assert_eq!(found(&key)[1], ("kind".to_owned(), Rule::Unique, 2, 1, "\"a\""));
+    assert_eq!(found(&key)[1], ("kind".to_owned(), Promise::Unique, 2, 1, "\"a\""));
 
     let share = |max| check(all().missing_share_max("kind", max).unwrap());
     assert_eq!(found(&share(0.34)).len(), 1);
     let report = share(0.3);
     assert_eq!(
-        (report.violations[1].rule, report.violations[1].count, report.violations[1].first_row),
-        (Rule::MissingShare, 2, 4)
+        (report.violations[1].promise.clone(), report.violations[1].count, report.violations[1].first_row),
+        (Promise::MissingShare, 2, 4)
     );
     assert!(report.violations[1].to_string().contains("`kind` is missing too often, in 2 rows"));
 
@@ -151,10 +153,10 @@ fn a_folder_is_looked_at_whole() {
     let mut validator = Validator::new(schema());
     validator.update_from(Scan::open(folder.path(), schema()).unwrap()).unwrap();
     let expected = [
-        ("id".to_owned(), Rule::Kind, 1, 3, "`y`"),
-        ("rate".to_owned(), Rule::Kind, 2, 0, "`x`"),
-        ("rate".to_owned(), Rule::Range, 1, 3, "2"),
-        ("id".to_owned(), Rule::Unique, 1, 2, "2"),
+        ("id".to_owned(), Promise::Kind, 1, 3, "`y`"),
+        ("rate".to_owned(), Promise::Kind, 2, 0, "`x`"),
+        ("rate".to_owned(), Promise::Range, 1, 3, "2"),
+        ("id".to_owned(), Promise::Unique, 1, 2, "2"),
     ];
     assert_eq!(found(&validator.report()), expected);
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "csv")]
 mod csv;
+mod folders;
 mod format;
 #[cfg(feature = "ipc")]
 mod ipc;

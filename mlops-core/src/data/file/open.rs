@@ -17,13 +17,36 @@ impl Scan {
     ///
     /// A folder is the rows of all files in it and below, in the order of their paths, as Spark and others write
     /// them; names that begin with `_` or `.` are passed over.
-    /// A value that is in the name of a folder alone (`dt=2026-05-01/part-0.parquet`) is no column: write it into the
-    /// files too, or open folder by folder.
+    /// A column of the schema that a folder of the path names is taken from there: `dt=2026-05-01/part-0.parquet` has
+    /// `2026-05-01` in each row of `dt`. Escapes such as `%3A` are decoded, `__HIVE_DEFAULT_PARTITION__` is missing, and
+    /// a column of the same name in the file makes way.
     ///
     /// # Errors
     /// `NotFound` if there is no such file or none in the folder, `Unavailable` if it cannot be read,
     /// `Unsupported` if this build lacks the feature of its format, `Data` if it is empty, damaged or has not the
-    /// schema's columns; then each batch may fail.
+    /// schema's columns, `Invalid` if folders name all of them; then each batch may fail.
+    ///
+    /// # Examples
+    /// ```
+    /// use mlops_core::data::{Column, ColumnKind, Dataset, TableSchema};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// for (day, rows) in [("2026-05-01", "clicks\n3\n1\n"), ("2026-05-02", "clicks\n2\n")] {
+    ///     std::fs::create_dir(folder.join(format!("day={day}")))?;
+    ///     std::fs::write(folder.join(format!("day={day}/part-0.csv")), rows)?;
+    /// }
+    /// # #[cfg(feature = "csv")] {
+    /// let schema = TableSchema::new([
+    ///     Column::new("day", ColumnKind::Timestamp),
+    ///     Column::new("clicks", ColumnKind::Integer),
+    /// ])?;
+    /// let data = Dataset::open(folder, schema)?;
+    /// assert_eq!(data.numbers("clicks")?, [3.0, 1.0, 2.0]);
+    /// assert_eq!(data.numbers("day")?[2] - data.numbers("day")?[1], 86_400e6);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(path: impl AsRef<Path>, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
         let (path, schema) = (path.as_ref(), schema.into());
         if !path.is_dir() {
@@ -53,11 +76,17 @@ impl Dataset {
     }
 }
 
+fn open_file(path: &Path, schema: Arc<TableSchema>) -> Result<Scan> {
+    let folders =
+        path.parent().into_iter().flat_map(Path::components).filter_map(|part| part.as_os_str().to_str());
+    Scan::in_folders(folders, schema, |schema| open_columns(path, schema))
+}
+
 #[cfg_attr(
     not(any(feature = "csv", feature = "ipc", feature = "parquet")),
     allow(unused_variables, reason = "a build without formats opens no file")
 )]
-fn open_file(path: &Path, schema: Arc<TableSchema>) -> Result<Scan> {
+fn open_columns(path: &Path, schema: Arc<TableSchema>) -> Result<Scan> {
     let name = path.display().to_string();
     let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
     let magic = magic(&mut file).map_err(|error| unreadable(path, error))?;

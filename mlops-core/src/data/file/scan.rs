@@ -28,7 +28,7 @@ pub struct Scan {
     source: Option<Source>,
     next_row: usize,
     /// Names the table in errors.
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 enum Source {

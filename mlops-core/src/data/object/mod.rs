@@ -32,9 +32,8 @@ use snapshot::Snapshot;
 /// meanwhile, the scan ends with a `Conflict`.
 ///
 /// A folder, which is a URL that ends in `/`, is the rows of all tables in it and below, in the order of their
-/// paths, as Spark and others write them; names that begin with `_` or `.` are passed over. A value that is in
-/// the name of a folder alone (`dt=2026-05-01/part-0.parquet`) is no column: write it into the files too, or read
-/// folder by folder.
+/// paths, as Spark and others write them; names that begin with `_` or `.` are passed over. Columns that folders name
+/// (`dt=2026-05-01/part-0.parquet`) are taken from there: see [`Scan::open`].
 ///
 /// Each method waits on the calling thread; one more thread, which does the I/O, runs until the last clone and
 /// the last scan are dropped. May be called from inside a runtime, where it blocks the worker that calls it:
@@ -126,12 +125,12 @@ impl StoredTable {
     pub fn scan(&self, schema: impl Into<Arc<TableSchema>>) -> Result<Scan> {
         let schema = schema.into();
         if !self.location.folder {
-            return self.scan_object(&self.location.path, self.location.name.clone(), schema);
+            return self.scan_part(&self.location.path, self.location.name.clone(), schema);
         }
         let parts = self.driver.wait(self.parts())?;
         let (table, part_schema) = (self.clone(), Arc::clone(&schema));
         Scan::parts(schema, parts.into_iter(), move |path| {
-            table.scan_object(&path, table.name_of(&path), Arc::clone(&part_schema))
+            table.scan_part(&path, table.name_of(&path), Arc::clone(&part_schema))
         })
     }
 
@@ -141,6 +140,11 @@ impl StoredTable {
     /// As [`scan`](Self::scan).
     pub fn read(&self, schema: impl Into<Arc<TableSchema>>) -> Result<Dataset> {
         self.scan(schema)?.into_dataset()
+    }
+
+    fn scan_part(&self, path: &Path, name: String, schema: Arc<TableSchema>) -> Result<Scan> {
+        let folders = path.as_ref().rsplit_once('/').map_or("", |(folders, _)| folders).split('/');
+        Scan::in_folders(folders, schema, |schema| self.scan_object(path, name, schema))
     }
 
     fn scan_object(&self, path: &Path, name: String, schema: Arc<TableSchema>) -> Result<Scan> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Write;
 
-use super::{Broken, Rule, Violation};
+use super::{Broken, Promise, Violation};
 use crate::data::{Cells, Value};
 
 /// Counts the rows whose cells in some columns were there before.
@@ -79,6 +79,6 @@ impl Key {
     }
 
     pub(super) fn violation(&self) -> Option<Violation> {
-        Some(self.repeated.as_ref()?.violation(&self.columns, Rule::Unique))
+        Some(self.repeated.as_ref()?.violation(&self.columns, Promise::Unique))
     }
 }

@@ -1,11 +1,12 @@
 //! Does the data keep what its schema promises?
 
+mod check;
 mod key;
 mod report;
 mod tally;
 mod validator;
 
-pub use report::{Rule, ValidationReport, Violation};
+pub use report::{Promise, ValidationReport, Violation};
 pub use validator::Validator;
 
 /// How often a promise was broken.
@@ -27,10 +28,10 @@ impl Broken {
         }
     }
 
-    fn violation(&self, columns: &[String], rule: Rule) -> Violation {
+    fn violation(&self, columns: &[String], promise: Promise) -> Violation {
         Violation {
             columns: columns.to_vec(),
-            rule,
+            promise,
             count: self.count,
             first_row: self.first_row,
             example: self.example.clone(),

@@ -12,7 +12,7 @@ pub struct Violation {
     /// The column, or those of a key; none if it is about the whole table.
     pub columns: Vec<String>,
     /// The promise that is broken.
-    pub rule: Rule,
+    pub promise: Promise,
     /// In how many rows.
     pub count: usize,
     /// The first such row.
@@ -22,10 +22,10 @@ pub struct Violation {
 }
 
 /// A promise of a [`Column`](crate::data::Column) or of a [`Validator`](super::Validator).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Rule {
+pub enum Promise {
     /// The column is there.
     Present,
     /// Cells are of the column's kind.
@@ -42,6 +42,8 @@ pub enum Rule {
     MissingShare,
     /// Ids and keys are unique.
     Unique,
+    /// The rule of this name holds, which a [`Validator`](super::Validator::rule) was given.
+    Rule(String),
     /// There are as many rows as there should be.
     Rows,
 }
@@ -53,7 +55,7 @@ pub struct ValidationReport {
     pub rows: usize,
     /// The share of missing cells by column, in the order of the schema.
     pub missing: Vec<(String, f64)>,
-    /// What was broken: by column in the order of the schema, then keys, then the number of rows. Empty if the data is
+    /// What was broken: by column in the order of the schema, then keys, rules, and the number of rows. Empty if the data is
     /// good.
     pub violations: Vec<Violation>,
 }
@@ -79,20 +81,25 @@ impl ValidationReport {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let breaks = match self.rule {
-            Rule::Present => "is not there",
-            Rule::Kind => "is of another kind",
-            Rule::Required => "is missing",
-            Rule::Finite => "is not finite",
-            Rule::Range => "is out of its range",
-            Rule::Category => "has an unknown category",
-            Rule::MissingShare => "is missing too often,",
-            Rule::Unique if self.columns.len() > 1 => "repeats a key",
-            Rule::Unique => "repeats an id",
-            Rule::Rows => return write!(f, "the table has {}", self.example),
+        let breaks = match &self.promise {
+            Promise::Present => "is not there",
+            Promise::Kind => "is of another kind",
+            Promise::Required => "is missing",
+            Promise::Finite => "is not finite",
+            Promise::Range => "is out of its range",
+            Promise::Category => "has an unknown category",
+            Promise::MissingShare => "is missing too often,",
+            Promise::Unique if self.columns.len() > 1 => "repeats a key",
+            Promise::Unique => "repeats an id",
+            Promise::Rule(name) => &format!("breaks the rule `{name}`"),
+            Promise::Rows => return write!(f, "the table has {}", self.example),
         };
         let names: Vec<_> = self.columns.iter().map(|name| format!("`{name}`")).collect();
-        let column = if names.len() == 1 { "column" } else { "the key" };
+        let column = match (&self.promise, names.len()) {
+            (_, 1) => "column",
+            (Promise::Rule(_), _) => "the row of",
+            _ => "the key",
+        };
         let names = names.join(", ");
         let Self { count, first_row, example, .. } = self;
         let rows = if *count == 1 { "row" } else { "rows" };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow_array::{Array, ArrayRef};
 use arrow_cast::display::array_value_to_string;
 
-use super::{Broken, Rule, Violation};
+use super::{Broken, Promise, Violation};
 use crate::Result;
 use crate::data::conform::Fitted;
 use crate::data::{Cells, Column, Value};
@@ -14,7 +14,7 @@ use crate::data::{Cells, Column, Value};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Tally {
     missing: Option<Broken>,
-    broken: BTreeMap<Rule, Broken>,
+    broken: BTreeMap<Promise, Broken>,
 }
 
 impl Tally {
@@ -26,8 +26,8 @@ impl Tally {
     pub(super) fn absent(&mut self, first_row: usize, rows: usize, others: impl FnOnce() -> String) {
         self.missing = Broken::merge(self.missing.take(), 0, run(first_row, rows, String::new));
         let absent = run(first_row, rows, || format!("the data has {}", others()));
-        if let Some(absent) = Broken::merge(self.broken.remove(&Rule::Present), 0, absent) {
-            self.broken.insert(Rule::Present, absent);
+        if let Some(absent) = Broken::merge(self.broken.remove(&Promise::Present), 0, absent) {
+            self.broken.insert(Promise::Present, absent);
         }
     }
 
@@ -42,7 +42,7 @@ impl Tally {
     ) -> Result<ArrayRef> {
         let fitted = Fitted::new(column, array).unwrap_or_else(|_| Fitted::none(column, array));
         for row in &fitted.unfit {
-            self.broken(Rule::Kind, first_row + row, || {
+            self.broken(Promise::Kind, first_row + row, || {
                 array_value_to_string(array, *row)
                     .map_or_else(|_| array.data_type().to_string(), |text| format!("`{text}`"))
             });
@@ -64,26 +64,26 @@ impl Tally {
                 none => *none = run(row, 1, String::new),
             }
             if !column.nullable {
-                self.broken(Rule::Required, row, || value.to_string());
+                self.broken(Promise::Required, row, || value.to_string());
             }
             return;
         }
         if let Some(number) = value.as_f64() {
             if finite && !number.is_finite() {
-                self.broken(Rule::Finite, row, || value.to_string());
+                self.broken(Promise::Finite, row, || value.to_string());
             } else if column.range.is_some_and(|(low, high)| number < low || number > high) {
-                self.broken(Rule::Range, row, || value.to_string());
+                self.broken(Promise::Range, row, || value.to_string());
             }
         }
         if let (Value::Text(text), Some(categories)) = (value, &column.categories)
             && !categories.iter().any(|category| category == text)
         {
-            self.broken(Rule::Category, row, || value.to_string());
+            self.broken(Promise::Category, row, || value.to_string());
         }
     }
 
-    fn broken(&mut self, rule: Rule, first_row: usize, example: impl FnOnce() -> String) {
-        self.broken.entry(rule).and_modify(|broken| broken.count += 1).or_insert_with(|| Broken {
+    fn broken(&mut self, promise: Promise, first_row: usize, example: impl FnOnce() -> String) {
+        self.broken.entry(promise).and_modify(|broken| broken.count += 1).or_insert_with(|| Broken {
             count: 1,
             first_row,
             example: example(),
@@ -93,14 +93,14 @@ impl Tally {
     /// The tally of these rows and of those that follow from row `offset` on.
     pub(super) fn merge(&mut self, offset: usize, next: Self) {
         self.missing = Broken::merge(self.missing.take(), offset, next.missing);
-        for (rule, broken) in next.broken {
-            if let Some(broken) = Broken::merge(self.broken.remove(&rule), offset, Some(broken)) {
-                self.broken.insert(rule, broken);
+        for (promise, broken) in next.broken {
+            if let Some(broken) = Broken::merge(self.broken.remove(&promise), offset, Some(broken)) {
+                self.broken.insert(promise, broken);
             }
         }
     }
 
-    /// What was broken, in the order of the rules.
+    /// What was broken, in the order of the promises.
     pub(super) fn violations(
         &self,
         column: &Column,
@@ -112,10 +112,10 @@ impl Tally {
             let share = missing.count as f64 / rows as f64;
             let example = format!("{share} of the cells, at most {missing_share_max}");
             let broken = Broken { example, ..missing.clone() };
-            (share > missing_share_max).then(|| broken.violation(&columns, Rule::MissingShare))
+            (share > missing_share_max).then(|| broken.violation(&columns, Promise::MissingShare))
         });
         let broken: Vec<_> =
-            self.broken.iter().map(|(rule, broken)| broken.violation(&columns, *rule)).collect();
+            self.broken.iter().map(|(promise, broken)| broken.violation(&columns, promise.clone())).collect();
         broken.into_iter().chain(too_often)
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 
+use super::check::Check;
 use super::key::Key;
 use super::tally::Tally;
-use super::{Rule, ValidationReport, Violation};
+use super::{Broken, Promise, ValidationReport, Violation};
 use crate::data::conform::find;
-use crate::data::{Cells, Dataset, Role, Scan, TableSchema};
+use crate::data::{Cells, Dataset, Role, Scan, TableSchema, Value};
 use crate::{Error, Result};
 
 /// Looks at every cell of a table that comes in batches, and counts what breaks the schema and further rules.
@@ -49,6 +50,7 @@ pub struct Validator {
     rows: usize,
     columns: Vec<Tally>,
     keys: Vec<Key>,
+    checks: Vec<Check>,
 }
 
 /// What is asked for beyond the schema; by column, in its order.
@@ -74,6 +76,7 @@ impl Validator {
             rows: 0,
             columns: vec![Tally::default(); columns],
             keys,
+            checks: Vec::new(),
             schema,
         }
     }
@@ -84,13 +87,64 @@ impl Validator {
     /// # Errors
     /// `NotFound` if the schema has no such column, `Invalid` if none is named.
     pub fn unique(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
-        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
-        if columns.is_empty() {
-            return Err(Error::invalid("a key needs at least one column"));
-        }
-        columns.iter().try_for_each(|name| self.schema.index_of(name).map(drop))?;
+        let columns = self.places(columns, "a key")?;
         self.keys.push(Key::new(columns));
         Ok(self)
+    }
+
+    /// A rule of your own: `holds` says of the cells of these columns, in this order, whether the row is right. A cell
+    /// that is missing, or is not of its column's kind, is [`Missing`](Value::Missing). Rules of one name are taken for the
+    /// same when validators [merge](Self::merge).
+    ///
+    /// ```
+    /// use mlops_core::data::{Column, ColumnKind, Scan, TableSchema, Validator, Value};
+    ///
+    /// let schema = TableSchema::new([
+    ///     Column::new("shown", ColumnKind::Integer),
+    ///     Column::new("clicked", ColumnKind::Integer),
+    /// ])?;
+    /// let shown_first = |cells: &[Value<'_>]| match cells {
+    ///     [Value::Integer(shown), Value::Integer(clicked)] => clicked <= shown,
+    ///     _ => true,
+    /// };
+    /// let mut validator =
+    ///     Validator::new(schema.clone()).rule("shown before clicked", ["shown", "clicked"], shown_first)?;
+    /// validator.update_from(Scan::csv("shown,clicked\n3,1\n0,2\n".as_bytes(), schema)?)?;
+    /// assert_eq!(
+    ///     validator.report().violations[0].to_string(),
+    ///     "the row of `shown`, `clicked` breaks the rule `shown before clicked` in 1 row, first in row 1: 0, 2",
+    /// );
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` if the schema has no such column, `Invalid` if none is named, or there is a rule of this name.
+    pub fn rule(
+        mut self,
+        name: impl Into<String>,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+        holds: impl Fn(&[Value<'_>]) -> bool + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let (name, columns) = (name.into(), self.places(columns, "a rule")?);
+        if self.checks.iter().any(|check| check.name == name) {
+            return Err(Error::invalid(format!("two rules are called `{name}`: rename one")));
+        }
+        self.checks.push(Check { name, columns, holds: Arc::new(holds), broken: None });
+        Ok(self)
+    }
+
+    /// Names of columns that the schema has.
+    fn places(
+        &self,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+        what: &str,
+    ) -> Result<Vec<String>> {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        if columns.is_empty() {
+            return Err(Error::invalid(format!("{what} needs at least one column")));
+        }
+        columns.iter().try_for_each(|name| self.schema.index_of(name).map(drop))?;
+        Ok(columns)
     }
 
     /// The table has so many rows.
@@ -145,15 +199,22 @@ impl Validator {
                 }
             });
         }
+        // Nothing if the batch lacks one of the columns, which is counted already.
+        let cells = |columns: &[String]| -> Result<Option<Vec<Cells<'_>>>> {
+            let arrays = columns.iter().map(|name| Ok(fitted[self.schema.index_of(name)?].as_ref()));
+            let arrays = arrays.collect::<Result<Option<Vec<_>>>>()?;
+            arrays
+                .map(|arrays| arrays.into_iter().map(|array| Cells::new(array.as_ref())).collect())
+                .transpose()
+        };
         for key in &mut self.keys {
-            let mut cells = Vec::with_capacity(key.columns.len());
-            for name in &key.columns {
-                if let Some(array) = &fitted[self.schema.index_of(name)?] {
-                    cells.push(Cells::new(array.as_ref())?);
-                }
-            }
-            if cells.len() == key.columns.len() {
+            if let Some(cells) = cells(&key.columns)? {
                 key.update(&cells, self.rows);
+            }
+        }
+        for check in &mut self.checks {
+            if let Some(cells) = cells(&check.columns)? {
+                check.update(&cells, self.rows);
             }
         }
         self.rows += batch.num_rows();
@@ -175,8 +236,11 @@ impl Validator {
     /// `Invalid` if the other has another schema or other rules.
     pub fn merge(&mut self, other: Self) -> Result<()> {
         let names = |keys: &[Key]| keys.iter().map(|key| key.columns.clone()).collect::<Vec<_>>();
-        if (&self.schema, &self.limits, names(&self.keys))
-            != (&other.schema, &other.limits, names(&other.keys))
+        let rules = |checks: &[Check]| {
+            checks.iter().map(|check| (check.name.clone(), check.columns.clone())).collect::<Vec<_>>()
+        };
+        if (&self.schema, &self.limits, names(&self.keys), rules(&self.checks))
+            != (&other.schema, &other.limits, names(&other.keys), rules(&other.checks))
         {
             return Err(Error::invalid("validators of different schemas or rules do not merge"));
         }
@@ -184,6 +248,9 @@ impl Validator {
         self.rows += other.rows;
         self.columns.iter_mut().zip(other.columns).for_each(|(tally, next)| tally.merge(offset, next));
         self.keys.iter_mut().zip(other.keys).for_each(|(key, next)| key.merge(offset, next));
+        for (check, next) in self.checks.iter_mut().zip(other.checks) {
+            check.broken = Broken::merge(check.broken.take(), offset, next.broken);
+        }
         Ok(())
     }
 
@@ -199,12 +266,14 @@ impl Validator {
         let (low, high) = (self.limits.rows.start(), self.limits.rows.end());
         let count = (!self.limits.rows.contains(&rows)).then(|| Violation {
             columns: Vec::new(),
-            rule: Rule::Rows,
+            promise: Promise::Rows,
             count: rows,
             first_row: 0,
             example: format!("{rows} rows, not {low} to {high}"),
         });
-        let violations = by_column.chain(self.keys.iter().filter_map(Key::violation)).chain(count).collect();
+        let violations = by_column.chain(self.keys.iter().filter_map(Key::violation));
+        let violations =
+            violations.chain(self.checks.iter().filter_map(Check::violation)).chain(count).collect();
         ValidationReport { rows, missing, violations }
     }
 }
