@@ -124,7 +124,7 @@ fn best_two(number: u64, sign: f32) -> Arc<Model> {
 fn tensors_go_through_arms_rescue_and_capture() {
     let features = ["a", "b", "c"].map(|name| Column::new(name, ColumnKind::Float));
     let schema = RecordSchema::new(&TableSchema::new(features).unwrap(), ["s0", "s1", "i0", "i1"]);
-    let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
+    let capture = Arc::new(Capture::new(schema.unwrap(), CaptureSettings::default()).unwrap());
     let endpoint = Endpoint::new("shop", SystemClock::new())
         .with_capture(Arc::clone(&capture))
         .with_default_score(0.5)
@@ -175,7 +175,7 @@ fn tensors_go_through_arms_rescue_and_capture() {
 #[test]
 fn a_ranking_is_captured_and_shadowed_row_by_row() {
     let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
-    let schema = || RecordSchema::new(&table, ["score"]);
+    let schema = || RecordSchema::new(&table, ["score"]).unwrap();
     let capture = Arc::new(Capture::new(schema(), CaptureSettings::default().sample(0.5)).unwrap());
     let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
     endpoint.deploy(model(1, |x| 2.0 * x)).unwrap();

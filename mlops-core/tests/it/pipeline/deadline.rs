@@ -7,7 +7,7 @@ use std::time::Duration;
 use mlops_core::pipeline::{Approval, Context, Pipeline, Planned, Request, Retry, Step};
 use mlops_core::run::{RunStatus, StepState, Waiting};
 use mlops_core::trigger::{ContinuousTraining, Hold, Tick, TriggerPolicy};
-use mlops_core::{Error, ErrorKind, Timestamp};
+use mlops_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::Bench;
 
@@ -179,10 +179,10 @@ fn a_checkpoint_ends_a_step_at_the_end_of_the_run() {
     let bench = Bench::new();
     let mut p = Pipeline::new("p");
     let clock = bench.clock.clone();
-    let work = move |cx: &Context| loop {
-        clock.advance(HOUR);
-        if let Err(error) = cx.checkpoint() {
-            return Err::<u32, _>(error);
+    let work = move |cx: &Context| -> Result<u32> {
+        loop {
+            clock.advance(HOUR);
+            cx.checkpoint()?;
         }
     };
     p.step("work", work, ());

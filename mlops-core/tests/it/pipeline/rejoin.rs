@@ -90,7 +90,7 @@ fn folds(rows: &Dataset) -> Result<Vec<(Dataset, Dataset)>> {
     rows.folds(Split::Random, 3, Seed::new(1))?.collect()
 }
 
-fn sums((train, test): &(Dataset, Dataset), column: &String) -> Result<(f64, f64)> {
+fn sums((train, test): &(Dataset, Dataset), column: &str) -> Result<(f64, f64)> {
     let sum = |rows: &Dataset| Ok::<f64, Error>(rows.numbers(column)?.iter().sum());
     Ok((sum(train)?, sum(test)?))
 }
