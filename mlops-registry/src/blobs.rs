@@ -11,7 +11,7 @@ use mlops_core::{Digest, Digester, Error, ModelFile, Result};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
-use crate::measure::Parts;
+use crate::content::{Content, Parts};
 use crate::store::Place;
 use crate::{FileRecord, UploadId, store};
 
@@ -33,15 +33,15 @@ impl Blobs {
     }
 
     /// Stores the bytes of a file under its upload, over what may be there. Streams: memory stays at some parts.
-    pub(crate) async fn put(&self, record: &FileRecord, file: &ModelFile) -> Result<()> {
+    pub(crate) async fn put(&self, record: &FileRecord, content: &Content) -> Result<()> {
         let path = blob_path(&record.sha256, record.upload);
         let failed = |error| store::failed("write", &path, error);
         let part_bytes = part_bytes(record.size_bytes);
-        let mut source = Parts::open(file, part_bytes)?;
+        let mut source = Parts::open(content, part_bytes).await?;
         if record.size_bytes <= part_bytes as u64 {
-            let bytes = source.next()?;
+            let bytes = source.next().await?;
             if Digest::of(&bytes) != record.sha256 {
-                return Err(changed(file));
+                return Err(changed(content));
             }
             self.store.put(&path, bytes.into()).await.map_err(failed)?;
             return Ok(());
@@ -53,7 +53,7 @@ impl Blobs {
                 // The copy failed already. Parts that stay behind are swept on a local disk; a cloud needs a rule
                 // of its own against unfinished uploads.
                 let _ = upload.abort().await;
-                copied.and(Err(changed(file)))
+                copied.and(Err(changed(content)))
             }
         }
     }
@@ -218,7 +218,7 @@ async fn copy(
     let mut writing = FuturesUnordered::new();
     let mut left = size_bytes;
     while left > 0 {
-        let part = from.next()?;
+        let part = from.next().await?;
         digester.update(&part);
         // A file that shrank or grew meanwhile has another digest.
         left = if part.is_empty() { 0 } else { left.saturating_sub(part.len() as u64) };
@@ -234,10 +234,16 @@ async fn copy(
 }
 
 #[cold]
-fn changed(file: &ModelFile) -> Error {
-    let name = match file {
-        ModelFile::Path(path) => format!("file `{}`", path.display()),
-        _ => "a file".to_owned(),
+fn changed(content: &Content) -> Error {
+    let name = match content {
+        Content::File(ModelFile::Path(path)) => format!("file `{}`", path.display()),
+        Content::File(_) => "a file".to_owned(),
+        Content::Stored(_, file) => {
+            let path = blob_path(&file.sha256, file.upload);
+            return Error::data(format!(
+                "`{path}` of the registry that is copied from is damaged: look at it with its doctor"
+            ));
+        }
     };
     Error::conflict(format!(
         "{name} changed while it was being registered, or does not have the bytes that were registered"

@@ -21,7 +21,7 @@ use mlops_core::{BoxFuture, ModelFile, ModelPackage, ModelRef, ModelSource, Mode
 
 use crate::Builder;
 use crate::log::Log;
-use crate::{Commit, Draft, Receipt, Snapshot, Swept, Watch};
+use crate::{Commit, Draft, NewVersion, Receipt, Snapshot, Swept, Watch};
 
 /// [`Registry`](crate::Registry) without futures. Clones share one state.
 ///
@@ -137,6 +137,14 @@ impl Registry {
     /// As there.
     pub fn mend(&self, version: &ModelVersion, file: &str, copy: &ModelFile) -> Result<()> {
         self.driver.wait(self.inner.mend(version, file, copy))
+    }
+
+    /// See [`Registry::copy_of`](crate::Registry::copy_of).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn copy_of(&self, version: &ModelVersion, model: impl Into<String>) -> Result<NewVersion> {
+        self.driver.wait(self.inner.copy_of(version, model))
     }
 
     /// See [`Registry::sweep`](crate::Registry::sweep).

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use mlops_core::evaluation::Evaluation;
 use mlops_core::{ModelVersion, Result};
 use serde::Serialize;
 
@@ -43,6 +44,10 @@ pub struct ModelCard {
     pub tags: BTreeMap<String, String>,
     /// The versions that it was made from.
     pub parents: Vec<String>,
+    /// What it is a copy of.
+    pub copy_of: Option<String>,
+    /// How it did on rows that it had not seen.
+    pub evaluation: Option<Arc<Evaluation>>,
     /// The run that made it.
     pub run: Option<String>,
     /// The digests of the data that made it, by role.
@@ -96,6 +101,8 @@ impl Snapshot {
             metrics: version.metrics.clone(),
             tags: version.tags.clone(),
             parents: record.parents.iter().map(ToString::to_string).collect(),
+            copy_of: record.copy_of.as_ref().map(ToString::to_string),
+            evaluation: record.evaluation.clone(),
             run: record.run.clone(),
             data: record.data.iter().map(|(role, digest)| (role.clone(), digest.to_string())).collect(),
             code: record.code.clone(),
@@ -132,6 +139,7 @@ impl ModelCard {
             ("Run", self.run.clone()),
             ("Code", self.code.clone()),
             ("Parents", (!self.parents.is_empty()).then(|| self.parents.join(", "))),
+            ("Copy of", self.copy_of.clone()),
             ("Baseline", self.baseline.clone()),
         ];
         writeln!(page, "| | |\n|---|---|")?;
@@ -152,6 +160,21 @@ impl ModelCard {
             "Metrics",
             self.metrics.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect(),
         )?;
+        if let Some(evaluation) = &self.evaluation {
+            let mut rows = Vec::new();
+            let slices =
+                evaluation.slices.iter().map(|(name, slice)| (Some(name), slice.rows, &slice.metrics));
+            for (slice, count, metrics) in
+                [(None, evaluation.rows, &evaluation.metrics)].into_iter().chain(slices)
+            {
+                for (name, metric) in metrics {
+                    let of = slice.map_or(name.clone(), |slice| format!("{name} on {slice}"));
+                    let error = metric.std_error.map_or(String::new(), |error| format!(" ± {error}"));
+                    rows.push((of, format!("{}{error} ({count} rows)", metric.value)));
+                }
+            }
+            table("Evaluation", rows.iter().map(|(of, value)| (of.as_str(), value.clone())).collect())?;
+        }
         table("Reviews", {
             let said = |review: &Review| format!("{} ({})", review.verdict, by(&review.by));
             self.reviews.iter().map(|review| (review.by.actor.as_str(), said(review))).collect()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use mlops_core::evaluation::Evaluation;
 use mlops_core::{Digest, ModelSignature, ModelVersion};
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +207,40 @@ pub struct VersionRecord {
     /// Where the profile lies that its inputs are compared with: a file of the version or any address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
+    /// How it did on rows that it had not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Arc<Evaluation>>,
+    /// The version that it is a copy of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<CopyOf>,
+}
+
+impl VersionRecord {
+    /// The versions of this registry that it was made from: its parents, and what it is a copy of.
+    pub fn made_from(&self) -> impl Iterator<Item = &ModelVersion> {
+        let copied = self.copy_of.iter().filter(|copy| copy.registry.is_none());
+        self.parents.iter().chain(copied.map(|copy| &copy.version))
+    }
+}
+
+/// A version that another one is a copy of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CopyOf {
+    /// The version.
+    pub version: ModelVersion,
+    /// Where its registry was opened, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+}
+
+impl fmt::Display for CopyOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.registry {
+            None => self.version.fmt(f),
+            Some(registry) => write!(f, "{} of {registry}", self.version),
+        }
+    }
 }
 
 /// One file of a version.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mlops_core::{ModelVersion, Result};
+use mlops_core::{ModelVersion, Result, evaluation};
 use serde::{Deserialize, Serialize};
 
 use crate::Approval;
@@ -45,6 +45,17 @@ pub enum Gate {
         higher_is_better: bool,
         /// By how much it has to be better, in the unit of the metric; below zero for how much worse it may be.
         margin: f64,
+    },
+    /// Its [evaluation](crate::NewVersion::evaluation) passes rules that know slices and standard errors: whether a gain
+    /// may be noise. Fails if it has none.
+    Evaluation {
+        /// The rules.
+        rules: evaluation::Gate,
+        /// The alias whose version is the champion that rules compare with. While it points at nothing, or at a
+        /// version without an evaluation, there is no champion: a rule that compares fails, unless it says
+        /// [`skip_without_reference`](evaluation::Rule::skip_without_reference).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        champion: Option<String>,
     },
     /// A tag of it has this value.
     Tag {
@@ -164,6 +175,20 @@ impl Snapshot {
                     (_, None) => (false, format!("{name} of {} is missing", other.id())),
                 },
             },
+            Gate::Evaluation { rules, champion } => {
+                let other = champion.as_ref().and_then(|alias| self.alias(model, alias));
+                let other = other.and_then(|version| version.record.evaluation.as_deref());
+                let against = rules.against();
+                let against = other.map_or(against, |other| against.champion(other));
+                match &record.evaluation {
+                    None => (false, "the evaluation is missing".to_owned()),
+                    Some(evaluation) => {
+                        let verdict = against.check(evaluation);
+                        let failed: Vec<_> = verdict.failures().map(ToString::to_string).collect();
+                        (verdict.passed(), format!("evaluation: {}", failed.join(", ")))
+                    }
+                }
+            }
             Gate::Tag { name, value } => (
                 candidate.tags.get(name) == Some(value),
                 format!(

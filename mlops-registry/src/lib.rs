@@ -78,6 +78,8 @@ mod cache;
 mod card;
 mod change;
 mod commit;
+mod content;
+mod copy;
 mod download;
 mod draft;
 mod follow;
@@ -101,7 +103,7 @@ mod write;
 
 pub use builder::Builder;
 pub use card::{CardFile, ModelCard};
-pub use change::{Approval, Change, Expect, FileRecord, VersionRecord};
+pub use change::{Approval, Change, CopyOf, Expect, FileRecord, VersionRecord};
 pub use commit::Commit;
 pub use draft::{Draft, Receipt};
 pub use follow::Follower;

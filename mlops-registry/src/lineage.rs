@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use mlops_core::{ModelVersion, Result};
 use serde::Serialize;
 
-use crate::state::Snapshot;
+use crate::CopyOf;
+use crate::state::{Snapshot, Version};
 
 /// The versions above and below one version, and the data, runs and code that made them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,7 +28,7 @@ pub struct Lineage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Origin {
-    /// Its parents.
+    /// Its parents in this registry; what it is a copy of counts as one.
     pub parents: Vec<ModelVersion>,
     /// The run that made it.
     pub run: Option<String>,
@@ -34,6 +36,8 @@ pub struct Origin {
     pub data: BTreeMap<String, String>,
     /// The code that made it.
     pub code: Option<String>,
+    /// What it is a copy of.
+    pub copy_of: Option<CopyOf>,
 }
 
 impl Snapshot {
@@ -46,12 +50,13 @@ impl Snapshot {
         let all = || self.models().flat_map(|model| &model.versions).map(|version| &version.record);
         let mut children: BTreeMap<&ModelVersion, Vec<&ModelVersion>> = BTreeMap::new();
         for record in all() {
-            for parent in &record.parents {
+            for parent in record.made_from() {
                 children.entry(parent).or_default().push(&record.id);
             }
         }
         let parents = |id: &ModelVersion| {
-            self.version(id).map(|version| version.record.parents.clone()).unwrap_or_default()
+            let of = |version: &Arc<Version>| version.record.made_from().cloned().collect();
+            self.version(id).map(of).unwrap_or_default()
         };
         let ancestors = reach(of, parents);
         let descendants = reach(of, |id| children.get(id).into_iter().flatten().copied().cloned().collect());
@@ -59,8 +64,10 @@ impl Snapshot {
         let nodes = kin.filter_map(|id| {
             let record = &self.version(id).ok()?.record;
             let data = record.data.iter().map(|(role, digest)| (role.clone(), digest.to_string())).collect();
-            let (parents, run, code) = (record.parents.clone(), record.run.clone(), record.code.clone());
-            Some((id.to_string(), Origin { parents, run, data, code }))
+            let (parents, run, code) =
+                (record.made_from().cloned().collect(), record.run.clone(), record.code.clone());
+            let copy_of = record.copy_of.clone();
+            Some((id.to_string(), Origin { parents, run, data, code, copy_of }))
         });
         Ok(Lineage { of: of.clone(), nodes: nodes.collect(), ancestors, descendants })
     }
@@ -112,7 +119,9 @@ impl Lineage {
                 .map(|(role, digest)| format!("{role}: {}", &digest[..digest.len().min(12)]));
             let made_by = origin.run.iter().map(|run| format!("run: {run}"));
             let code = origin.code.iter().map(|code| format!("code: {code}"));
-            for source in made_by.chain(data).chain(code) {
+            let foreign = origin.copy_of.iter().filter(|copy| copy.registry.is_some());
+            let copied = foreign.map(|copy| format!("copy of {copy}"));
+            for source in made_by.chain(data).chain(code).chain(copied) {
                 let count = sources.len();
                 let number = *sources.entry(source.clone()).or_insert(count);
                 let _ = writeln!(text, "  s{number}([\"{}\"]) --> n{index}", quoted(&source));

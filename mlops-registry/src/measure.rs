@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use bytes::{Bytes, BytesMut};
 use mlops_core::{Digest, Digester, Error, ModelFile, Result};
 
 use crate::{Format, onnx, store};
@@ -72,52 +71,7 @@ pub(crate) fn measure(file: &ModelFile, name: &str) -> Result<Measured> {
     Ok(Measured { sha256: digester.finish(), size_bytes, format, external })
 }
 
-/// A file read part by part, of one size but for the last.
-pub(crate) struct Parts<'a> {
-    source: PartSource<'a>,
-    part_bytes: usize,
-}
-
-enum PartSource<'a> {
-    Bytes(Bytes),
-    File(File, &'a Path),
-}
-
-impl<'a> Parts<'a> {
-    pub(crate) fn open(file: &'a ModelFile, part_bytes: usize) -> Result<Self> {
-        let source = match file {
-            ModelFile::Bytes(bytes) => PartSource::Bytes(bytes.clone()),
-            ModelFile::Path(path) => PartSource::File(open(path)?, path),
-            _ => return Err(unknown()),
-        };
-        Ok(Self { source, part_bytes })
-    }
-
-    /// The next part; empty at the end.
-    pub(crate) fn next(&mut self) -> Result<Bytes> {
-        match &mut self.source {
-            PartSource::Bytes(bytes) => Ok(bytes.split_to(bytes.len().min(self.part_bytes))),
-            PartSource::File(file, path) => {
-                let left = file.metadata().map_err(|error| cannot_read(path, error))?.len();
-                let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(self.part_bytes);
-                let mut part = BytesMut::zeroed(wanted.max(1));
-                let mut length = 0;
-                while length < part.len() {
-                    match file.read(&mut part[length..]) {
-                        Ok(0) => break,
-                        Ok(count) => length += count,
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(cannot_read(path, error)),
-                    }
-                }
-                part.truncate(length);
-                Ok(part.freeze())
-            }
-        }
-    }
-}
-
-fn open(path: &Path) -> Result<File> {
+pub(crate) fn open(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(|error| cannot_read(path, error))?;
     if file.metadata().map_err(|error| cannot_read(path, error))?.is_file() {
         return Ok(file);
@@ -126,12 +80,12 @@ fn open(path: &Path) -> Result<File> {
 }
 
 #[cold]
-fn unknown() -> Error {
+pub(crate) fn unknown() -> Error {
     Error::unsupported("this kind of model file cannot be registered: read it into bytes")
 }
 
 #[cold]
-fn cannot_read(path: &Path, error: std::io::Error) -> Error {
+pub(crate) fn cannot_read(path: &Path, error: std::io::Error) -> Error {
     store::io_failed(&error, &format!("cannot read `{}`", path.display())).with_source(error)
 }
 

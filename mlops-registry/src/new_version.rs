@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use mlops_core::evaluation::Evaluation;
 use mlops_core::{Digest, Error, ModelFile, ModelSignature, ModelVersion, Result};
 
+use crate::content::Content;
+use crate::registry::Registry;
 use crate::store::io_failed;
 
 /// A version to be registered: its files and what is known of it.
@@ -30,7 +34,7 @@ use crate::store::io_failed;
 #[derive(Clone, Debug)]
 pub struct NewVersion {
     pub(crate) model: String,
-    pub(crate) files: BTreeMap<String, ModelFile>,
+    pub(crate) files: BTreeMap<String, Content>,
     pub(crate) signature: ModelSignature,
     pub(crate) framework: Option<String>,
     pub(crate) metrics: BTreeMap<String, f64>,
@@ -41,6 +45,9 @@ pub struct NewVersion {
     pub(crate) data: BTreeMap<String, Digest>,
     pub(crate) code: Option<String>,
     pub(crate) baseline: Option<String>,
+    pub(crate) evaluation: Option<Arc<Evaluation>>,
+    /// What it is a copy of, and the registry that holds that.
+    pub(crate) copy_of: Option<(Registry, ModelVersion)>,
     pub(crate) pickle: bool,
 }
 
@@ -60,6 +67,8 @@ impl NewVersion {
             data: BTreeMap::new(),
             code: None,
             baseline: None,
+            evaluation: None,
+            copy_of: None,
             pickle: false,
         }
     }
@@ -67,14 +76,14 @@ impl NewVersion {
     /// A file from memory.
     #[must_use]
     pub fn file(mut self, name: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
-        self.files.insert(name.into(), ModelFile::Bytes(bytes.into()));
+        self.files.insert(name.into(), Content::File(ModelFile::Bytes(bytes.into())));
         self
     }
 
     /// A file from a local disk. It is read when the draft is committed and must not change meanwhile.
     #[must_use]
     pub fn file_at(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.files.insert(name.into(), ModelFile::Path(path.into()));
+        self.files.insert(name.into(), Content::File(ModelFile::Path(path.into())));
         self
     }
 
@@ -101,7 +110,7 @@ impl NewVersion {
                 if kind.is_dir() {
                     left.push((format!("{name}/"), path));
                 } else if kind.is_file() {
-                    self.files.insert(name, ModelFile::Path(path));
+                    self.files.insert(name, Content::File(ModelFile::Path(path)));
                 } else {
                     return Err(refuse("it is a link or no file; copy what it points at"));
                 }
@@ -184,6 +193,14 @@ impl NewVersion {
     #[must_use]
     pub fn baseline(mut self, baseline: impl Into<String>) -> Self {
         self.baseline = Some(baseline.into());
+        self
+    }
+
+    /// How it did on rows that it had not seen, with slices and standard errors: what
+    /// [`Gate::Evaluation`](crate::Gate::Evaluation) judges.
+    #[must_use]
+    pub fn evaluation(mut self, evaluation: Evaluation) -> Self {
+        self.evaluation = Some(Arc::new(evaluation));
         self
     }
 }

@@ -180,7 +180,9 @@ impl Policy {
                         number(*margin)?;
                         name::check_alias(than)?;
                     }
-                    Gate::SameSignature { alias } => name::check_alias(alias)?,
+                    Gate::SameSignature { alias } | Gate::Evaluation { champion: Some(alias), .. } => {
+                        name::check_alias(alias)?;
+                    }
                     _ => {}
                 }
             }

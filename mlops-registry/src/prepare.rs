@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use mlops_core::{Digest, Error, ModelVersion, Result};
 
+use crate::content::Content;
 use crate::draft::Step;
 use crate::measure::{Measured, measure};
-use crate::{Change, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
+use crate::registry::Registry;
+use crate::{Change, CopyOf, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
 
 /// A draft whose files were measured.
 pub(crate) struct Prepared {
@@ -14,7 +16,7 @@ pub(crate) struct Prepared {
     pub(crate) digest: Digest,
 }
 
-pub(crate) fn prepare(draft: &Draft) -> Result<Prepared> {
+pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
     let mut records = Vec::new();
     let mut digester = mlops_core::Digester::new();
     for step in &draft.steps {
@@ -34,14 +36,25 @@ pub(crate) fn prepare(draft: &Draft) -> Result<Prepared> {
             Step::RollBack { model, at } => digester.field(format!("roll back {model:?} {at:?}")),
             Step::Register(version) => {
                 let mut files = BTreeMap::new();
-                for (name, file) in &version.files {
+                for (name, content) in &version.files {
                     crate::name::check_file(name)?;
-                    let Measured { sha256, size_bytes, format, external } = measure(file, name)?;
-                    check_format(version, name, format)?;
-                    check_external(version, name, &external)?;
                     let upload = UploadId::default();
-                    files.insert(name.clone(), FileRecord { sha256, size_bytes, format, upload });
+                    let file = match content {
+                        Content::File(file) => {
+                            let Measured { sha256, size_bytes, format, external } = measure(file, name)?;
+                            check_external(version, name, &external)?;
+                            FileRecord { sha256, size_bytes, format, upload }
+                        }
+                        // What it reaches for lies beside it, as where it comes from.
+                        Content::Stored(_, file) => FileRecord { upload, ..file.clone() },
+                    };
+                    check_format(version, name, file.format)?;
+                    files.insert(name.clone(), file);
                 }
+                let copy_of = version.copy_of.as_ref().map(|(from, id)| CopyOf {
+                    version: id.clone(),
+                    registry: (!from.is(registry)).then(|| from.inner.location.clone()),
+                });
                 let record = VersionRecord {
                     id: ModelVersion::new(&version.model, 0),
                     files,
@@ -55,6 +68,8 @@ pub(crate) fn prepare(draft: &Draft) -> Result<Prepared> {
                     data: version.data.clone(),
                     code: version.code.clone(),
                     baseline: version.baseline.clone(),
+                    evaluation: version.evaluation.clone(),
+                    copy_of,
                 };
                 digester.field(json(&record)?);
                 records.push(record);

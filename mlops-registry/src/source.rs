@@ -9,6 +9,7 @@ use mlops_core::{
     BoxFuture, Error, ErrorKind, ModelFile, ModelPackage, ModelRef, ModelSource, ModelVersion, Result,
 };
 
+use crate::content::Content;
 use crate::registry::Registry;
 use crate::{Version, download, store};
 
@@ -72,11 +73,11 @@ impl Registry {
     /// registered, `Unavailable` if the storage is out of reach or full.
     pub async fn mend(&self, version: &ModelVersion, file: &str, copy: &ModelFile) -> Result<()> {
         let found = self.stored(version).await?;
-        self.inner.blobs.put(found.file(file)?, copy).await
+        self.inner.blobs.put(found.file(file)?, &Content::File(copy.clone())).await
     }
 
     /// A version whose files are there.
-    async fn stored(&self, id: &ModelVersion) -> Result<Arc<Version>> {
+    pub(crate) async fn stored(&self, id: &ModelVersion) -> Result<Arc<Version>> {
         let known = self.state().version(id).ok().cloned();
         let version = match known {
             Some(version) => version,

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mlops_core::{Digest, Error, ModelFile, Result};
+use mlops_core::{Digest, Error, Result};
 
+use crate::content::Content;
 use crate::draft::Step;
 use crate::log::Appended;
 use crate::prepare::{Prepared, prepare};
@@ -34,7 +35,7 @@ impl Registry {
                 self.inner.location
             )));
         }
-        let prepared = prepare(&draft)?;
+        let prepared = prepare(&draft, self)?;
         let mut state = self.refresh().await?;
         let operation = match &draft.key {
             Some(key) => key.clone(),
@@ -145,7 +146,7 @@ impl Registry {
     async fn upload(
         &self,
         record: &FileRecord,
-        file: &ModelFile,
+        content: &Content,
         state: &Snapshot,
         uploads: &mut HashMap<Digest, UploadId>,
     ) -> Result<UploadId> {
@@ -161,7 +162,7 @@ impl Registry {
                 let record = FileRecord { upload, ..record.clone() };
                 // What was lost is brought back: these are the same bytes, and nobody sweeps what is referred to.
                 if blobs.size(&record).await? != Some(record.size_bytes) {
-                    blobs.put(&record, file).await?;
+                    blobs.put(&record, content).await?;
                 }
                 upload
             }
@@ -169,7 +170,7 @@ impl Registry {
                 Some(upload) => upload,
                 None => {
                     let upload = self.fresh(state)?;
-                    blobs.put(&FileRecord { upload, ..record.clone() }, file).await?;
+                    blobs.put(&FileRecord { upload, ..record.clone() }, content).await?;
                     upload
                 }
             },

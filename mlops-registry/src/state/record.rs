@@ -3,8 +3,8 @@
 use mlops_core::{Error, Result};
 
 use super::{Refusal, Snapshot};
-use crate::VersionRecord;
 use crate::name::{check_file, check_model, check_text};
+use crate::{CopyOf, VersionRecord};
 
 impl Snapshot {
     pub(super) fn check_register(&self, record: &mut VersionRecord) -> Result<(), Refusal> {
@@ -62,7 +62,10 @@ impl Snapshot {
         for role in record.data.keys() {
             check_text("role of the data", role, KEY_BYTES_MAX)?;
         }
-        for parent in &record.parents {
+        if let Some(CopyOf { registry: Some(registry), .. }) = &record.copy_of {
+            check_text("place of the registry that is copied from", registry, TEXT_BYTES_MAX)?;
+        }
+        for parent in record.made_from() {
             self.version(parent)
                 .map_err(|error| error.context(format!("parent {parent} is not registered")))?;
         }

@@ -5,6 +5,9 @@ use mlops_core::Result;
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Builder, conformance};
 
+#[cfg(any(feature = "aws", feature = "azure", feature = "postgres"))]
+use crate::support::{fresh, server};
+
 fn check(builder: impl Fn() -> Builder + Sync, location: &str) {
     conformance::check(|| -> Result<Registry> { Registry::open_with(builder(), location) }).unwrap();
 }
@@ -35,33 +38,6 @@ fn sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let location = format!("sqlite:{}", folder.path().join("deep/registry.db").display());
     check(mlops_registry::Registry::builder, &location);
-}
-
-/// A value that tells a test where its server is.
-#[cfg(any(feature = "aws", feature = "azure", feature = "postgres"))]
-#[allow(clippy::disallowed_methods, reason = "`cargo xtask test` tells the tests by the environment")]
-fn server(name: &str, what: &str) -> Option<String> {
-    let found = std::env::var(name).ok().filter(|value| !value.is_empty());
-    if found.is_none() {
-        // Not by a macro, whose output a passing test keeps to itself.
-        let why = format!("left out: {what}, since {name} is not set (`cargo xtask test` sets it)");
-        std::io::Write::write_all(&mut std::io::stderr(), format!("{why}\n").as_bytes()).unwrap();
-    }
-    found
-}
-
-/// A name that no earlier run used.
-#[cfg(any(feature = "aws", feature = "azure", feature = "postgres"))]
-fn fresh() -> String {
-    tempfile::tempdir()
-        .unwrap()
-        .path()
-        .file_name()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .trim_start_matches('.')
-        .to_lowercase()
 }
 
 #[cfg(feature = "aws")]

@@ -9,6 +9,8 @@ use mlops_registry::log::{Capabilities, ObjectLog, Reach};
 use mlops_registry::{Draft, Expect};
 use object_store::memory::InMemory;
 
+use crate::faulty::{Fault, Plan};
+use crate::faulty_store::Faulty;
 use crate::store::{Liar, Lie};
 use crate::support::{open, register, tree};
 
@@ -198,7 +200,7 @@ fn files_that_cannot_be_read_do_not_end_the_checkup() {
         register(&parts(store.clone()), "shop", content).unwrap();
     }
     // The listing is the first call; the second is the read of a file.
-    let faulty = Arc::new(crate::store::Faulty::new(store.clone(), 2, crate::store::Fault::Fails));
+    let faulty = Arc::new(Faulty::new(store.clone(), Plan::new(2, Fault::Fails)));
     let mut checkup = Checkup::default();
     checkup.races = 0;
     let report = parts(faulty).doctor(checkup).unwrap();

@@ -341,3 +341,47 @@ fn lineage_and_card_tell_what_is_recorded_and_nothing_else() {
     let json = serde_json::to_value(&card).unwrap();
     assert_eq!(json["metrics"]["auc"], 0.9);
 }
+
+#[test]
+fn an_evaluation_is_judged_with_its_standard_errors() {
+    use mlops_core::evaluation::{self, Evaluation, Metric, Reference, Rule};
+    let registry = Registry::open("memory:").unwrap();
+    let rules = evaluation::Gate::new([
+        Rule::at_least("roc_auc", 0.8).on("visitor=new"),
+        Rule::better_than("roc_auc", Reference::Champion, 0.0).proven(0.95).skip_without_reference(),
+    ]);
+    let mut policy = Policy::default();
+    let gate = Gate::Evaluation { rules: rules.unwrap(), champion: Some("champion".into()) };
+    policy.gates.insert("champion".into(), vec![gate]);
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy)).unwrap();
+    let register = |evaluation: Option<Evaluation>| {
+        let mut version = NewVersion::new("shop").file("model.bin", format!("{evaluation:?}"));
+        if let Some(evaluation) = evaluation {
+            version = version.evaluation(evaluation);
+        }
+        let receipt = registry.commit(Draft::new("trainer", "x").register(version)).unwrap();
+        receipt.version().unwrap().clone()
+    };
+    let auc = |value: f64, error: f64, new: f64| {
+        Evaluation::new(5000).with("roc_auc", Metric::new(value).with_std_error(Some(error))).with_slice(
+            "visitor=new",
+            500,
+            [("roc_auc", Metric::new(new))],
+        )
+    };
+    let promote = |id: &ModelVersion| Draft::new("ann", "go").alias("champion", id, Expect::Any);
+    let first = register(Some(auc(0.90, 0.004, 0.85)));
+    registry.commit(promote(&first)).unwrap();
+    for (evaluation, why) in [
+        (None, "the evaluation is missing"),
+        (Some(auc(0.99, 0.001, 0.7)), "roc_auc on visitor=new at least 0.8"),
+        (Some(auc(0.91, 0.02, 0.85)), "roc_auc better than the champion's"),
+    ] {
+        refused(&registry, promote(&register(evaluation)), why);
+    }
+    let better = register(Some(auc(0.95, 0.004, 0.85)));
+    registry.commit(promote(&better)).unwrap();
+    let card = registry.snapshot().card(&better).unwrap().to_markdown();
+    assert!(card.contains("| roc\\_auc on visitor=new | 0.85 (500 rows) |"), "{card}");
+    assert!(card.contains("| roc\\_auc | 0.95 ± 0.004 (5000 rows) |"), "{card}");
+}

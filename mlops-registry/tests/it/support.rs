@@ -34,3 +34,30 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
     found.sort();
     found
 }
+
+/// A value that tells a test where its server is.
+#[cfg(any(feature = "aws", feature = "azure", feature = "postgres"))]
+#[allow(clippy::disallowed_methods, reason = "`cargo xtask test` tells the tests by the environment")]
+pub(crate) fn server(name: &str, what: &str) -> Option<String> {
+    let found = std::env::var(name).ok().filter(|value| !value.is_empty());
+    if found.is_none() {
+        // Not by a macro, whose output a passing test keeps to itself.
+        let why = format!("left out: {what}, since {name} is not set (`cargo xtask test` sets it)");
+        std::io::Write::write_all(&mut std::io::stderr(), format!("{why}\n").as_bytes()).unwrap();
+    }
+    found
+}
+
+/// A name that no earlier run used.
+#[cfg(any(feature = "aws", feature = "azure", feature = "postgres"))]
+pub(crate) fn fresh() -> String {
+    tempfile::tempdir()
+        .unwrap()
+        .path()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .trim_start_matches('.')
+        .to_lowercase()
+}

@@ -1,0 +1,69 @@
+//! Versions that are copied to another model or another registry.
+
+use std::sync::Arc;
+
+use mlops_core::{ModelVersion, Result};
+
+use crate::NewVersion;
+use crate::content::Content;
+use crate::registry::Registry;
+
+impl Registry {
+    /// A copy of a version, to be registered under a model of this registry or of another one: from staging to
+    /// production.
+    ///
+    /// It has the same files, whose digests are checked on the way, and what is known of the version now; what it is a
+    /// copy of is recorded. Bytes that the other registry holds already are not copied. Parents, reviews, stage
+    /// and aliases belong to the original and do not come along. A pickle has to be
+    /// [allowed](NewVersion::allow_pickle) again.
+    ///
+    /// ```
+    /// use mlops_registry::{Draft, NewVersion, blocking::Registry};
+    ///
+    /// let (staging, production) = (Registry::open("memory:")?, Registry::open("memory:")?);
+    /// let tried = NewVersion::new("shop-candidate").file("model.bin", "weights").metric("auc", 0.93);
+    /// let receipt = staging.commit(Draft::new("trainer", "May").register(tried))?;
+    /// let copy = staging.copy_of(receipt.version().unwrap(), "shop")?;
+    /// let receipt = production.commit(Draft::new("ann", "passed staging").register(copy))?;
+    /// let id = receipt.version().unwrap();
+    /// assert_eq!(production.read(id, "model.bin")?, "weights");
+    /// let state = production.snapshot();
+    /// let copied = state.version(id)?.record.copy_of.as_ref().unwrap();
+    /// assert_eq!(copied.to_string(), "shop-candidate/1 of memory:");
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such version or its files are gone, `Unavailable` if the storage is out of reach.
+    pub async fn copy_of(&self, version: &ModelVersion, model: impl Into<String>) -> Result<NewVersion> {
+        let found = self.stored(version).await?;
+        let record = &found.record;
+        let mut copy = NewVersion::new(model);
+        for (name, file) in &record.files {
+            copy.files.insert(name.clone(), Content::Stored(self.inner.blobs.clone(), file.clone()));
+        }
+        copy.signature = record.signature.clone();
+        copy.framework.clone_from(&record.framework);
+        copy.metrics.clone_from(&found.metrics);
+        copy.tags.clone_from(&found.tags);
+        copy.description.clone_from(&record.description);
+        copy.run.clone_from(&record.run);
+        copy.data.clone_from(&record.data);
+        copy.code.clone_from(&record.code);
+        copy.baseline.clone_from(&record.baseline);
+        copy.evaluation.clone_from(&record.evaluation);
+        copy.copy_of = Some((self.clone(), version.clone()));
+        Ok(copy)
+    }
+
+    /// Whether this is the same registry as another, as far as can be told: a clone of it, or opened at the same
+    /// place. Each `memory:` and each one with a log of the caller's is one of its own.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let (one, other) = (&self.inner, &other.inner);
+        Arc::ptr_eq(one, other)
+            || (one.location == other.location && !["memory:", CUSTOM].contains(&one.location.as_str()))
+    }
+}
+
+/// The location of a registry with a log of the caller's.
+pub(crate) const CUSTOM: &str = "custom log";
