@@ -59,6 +59,16 @@ impl Columns {
         Step { column, threshold, first: no, second: yes }
     }
 
+    /// The number of columns.
+    pub(super) fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    /// The feature of each column, and whether it is negated.
+    pub(super) fn features(&self) -> impl Iterator<Item = (u32, bool)> {
+        self.features.iter().copied()
+    }
+
     /// The cells of a row, by column.
     #[inline(always)]
     pub(super) fn pick<T: Real>(&self, row: &[T], mut put: impl FnMut(usize, T)) {

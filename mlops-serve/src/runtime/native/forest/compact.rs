@@ -1,4 +1,5 @@
-//! Trees walked from the root, eight trees side by side: for trees of any shape whose nodes have one parent.
+//! Trees walked from the root, eight trees or rows side by side: for trees of any shape whose nodes have one
+//! parent.
 
 use std::collections::VecDeque;
 
@@ -25,7 +26,7 @@ struct Node<T> {
 const PLACE_SHIFT: u32 = 8;
 const NODES_MAX: usize = 1 << (32 - PLACE_SHIFT);
 /// Walks side by side: enough to hide the time that a load takes.
-const WALKS: usize = 8;
+pub(super) const WALKS: usize = 8;
 /// Few walks arrive before so many steps; from then on it is worth looking.
 const STEPS_UNSEEN: u32 = 8;
 
@@ -85,6 +86,11 @@ impl<T: Real> Compact<T> {
         self.depths.iter().copied().max().unwrap_or_default()
     }
 
+    /// Steps to the deepest leaf of each tree, together.
+    pub(super) fn steps(&self) -> usize {
+        self.depths.iter().map(|depth| *depth as usize).sum()
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         self.nodes.len() * size_of::<Node<T>>() + (self.roots.len() + self.depths.len()) * size_of::<u32>()
     }
@@ -96,16 +102,25 @@ impl<T: Real> Compact<T> {
         let (depths, lone_depths) = self.depths.as_chunks::<WALKS>();
         for (roots, depths) in roots.iter().zip(depths) {
             let deepest = depths.iter().copied().fold(0, u32::max);
-            self.arrive(*roots, deepest, x).into_iter().for_each(&mut add);
+            self.arrive(*roots, deepest, [x; WALKS]).into_iter().for_each(&mut add);
         }
         for (root, depth) in lone_roots.iter().zip(lone_depths) {
-            self.arrive([*root], *depth, x).into_iter().for_each(&mut add);
+            self.arrive([*root], *depth, [x]).into_iter().for_each(&mut add);
+        }
+    }
+
+    /// Calls `add` with the row and the node that it ends in, tree by tree.
+    #[inline(always)]
+    pub(super) fn run_rows(&self, x: &[[T; COLUMNS]; WALKS], mut add: impl FnMut(usize, u32)) {
+        for (root, depth) in self.roots.iter().zip(&self.depths) {
+            let leaves = self.arrive([*root; WALKS], *depth, std::array::from_fn(|row| &x[row]));
+            leaves.into_iter().enumerate().for_each(|(row, leaf)| add(row, leaf));
         }
     }
 
     /// The leaves that `N` walks of at most `depth` steps reach.
     #[inline(always)]
-    fn arrive<const N: usize>(&self, mut at: [u32; N], depth: u32, x: &[T; COLUMNS]) -> [u32; N] {
+    fn arrive<const N: usize>(&self, mut at: [u32; N], depth: u32, x: [&[T; COLUMNS]; N]) -> [u32; N] {
         for _ in 0..depth.min(STEPS_UNSEEN) {
             at = self.step(at, x);
         }
@@ -120,11 +135,12 @@ impl<T: Real> Compact<T> {
     }
 
     #[inline(always)]
-    fn step<const N: usize>(&self, at: [u32; N], x: &[T; COLUMNS]) -> [u32; N] {
-        at.map(|at| {
+    fn step<const N: usize>(&self, at: [u32; N], x: [&[T; COLUMNS]; N]) -> [u32; N] {
+        std::array::from_fn(|lane| {
+            let at = at[lane];
             let Node { threshold, places } = self.nodes[at as usize];
             let column = usize::from(places as u8);
-            (places >> PLACE_SHIFT) + u32::from(x[column] >= threshold)
+            (places >> PLACE_SHIFT) + u32::from(x[lane][column] >= threshold)
         })
     }
 }

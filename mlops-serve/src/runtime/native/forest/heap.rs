@@ -3,8 +3,12 @@
 
 use super::columns::{COLUMNS, Columns};
 use super::spec::{ForestSpec, NodeSpec, Real};
-use super::tiles::TILE;
+use crate::runtime::native::simd::dispatch;
+#[cfg(target_arch = "x86_64")]
+use crate::runtime::native::simd::{Level, level};
 
+/// Rows in a tile: a vector of AVX-512.
+pub(super) const TILE: usize = 16;
 /// Deeper trees have more comparisons than the instructions are worth.
 const DEPTH_MAX: u32 = 6;
 
@@ -25,8 +29,12 @@ struct Node<T> {
 }
 
 impl<T: Real> Heap<T> {
-    /// Lays out a forest whose leaves have one weight for the only target; `None` if it gains nothing.
+    /// Lays out a forest whose nodes have one parent each and whose leaves have one weight for the only target;
+    /// `None` if it gains nothing.
     pub(super) fn new(spec: &ForestSpec<T>, columns: &Columns, depth: u32) -> Option<Self> {
+        if !T::TILES || !has_wide_vectors() {
+            return None;
+        }
         let size = 1_usize << depth.clamp(1, 31);
         let nodes: usize = spec.trees.iter().map(Vec::len).sum();
         // Half of the nodes are leaves: at most four times as many.
@@ -63,8 +71,20 @@ impl<T: Real> Heap<T> {
         self.nodes.len() * size_of::<Node<T>>() + self.leaves.len() * size_of::<T>()
     }
 
+    /// Adds what the trees give for whole tiles of rows.
+    #[inline(never)]
+    pub(super) fn sum(&self, columns: &Columns, x: &[T], features: usize, y: &mut [T]) {
+        let mut cells = [[T::default(); TILE]; COLUMNS];
+        for (x, y) in x.chunks_exact(TILE * features).zip(y.as_chunks_mut::<TILE>().0) {
+            for (lane, row) in x.chunks_exact(features).enumerate() {
+                columns.pick(row, |column, value| cells[column][lane] = value);
+            }
+            T::add_tile(self, &cells, y);
+        }
+    }
+
     #[inline(always)]
-    pub(super) fn run(&self, x: &[[T; TILE]; COLUMNS], y: &mut [T; TILE]) {
+    fn run(&self, x: &[[T; TILE]; COLUMNS], y: &mut [T; TILE]) {
         match self.depth {
             1 => self.run_trees::<2>(x, y),
             2 => self.run_trees::<4>(x, y),
@@ -94,6 +114,24 @@ impl<T: Real> Heap<T> {
             }
         }
     }
+}
+
+dispatch! {
+    /// Adds what the trees give for each row of a tile.
+    pub(super) fn run_tile(heap: &Heap<f32>, x: &[[f32; TILE]; COLUMNS], y: &mut [f32; TILE]) = tile
+}
+
+#[inline(always)]
+fn tile<const FUSED: bool>(heap: &Heap<f32>, x: &[[f32; TILE]; COLUMNS], y: &mut [f32; TILE]) {
+    heap.run(x, y);
+}
+
+/// Without them a walk is faster.
+fn has_wide_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return level() != Level::Portable;
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 struct Tree<'a, T, const SIZE: usize> {

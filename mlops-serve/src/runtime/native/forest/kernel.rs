@@ -1,17 +1,20 @@
-//! Which kernel walks a forest.
+//! Which kernel finds the leaves of a forest.
 
 use super::columns::{COLUMNS, Columns};
-use super::compact::{Compact, Ranges};
+use super::compact::{Compact, Ranges, WALKS};
+use super::heap::{Heap, TILE};
+use super::panels::Panels;
 use super::spec::{ForestSpec, Real};
-use super::tiles::{TILE, TILE_MIN, Tiles};
 use super::walk::Walk;
 
 /// All kernels give each row the same leaves, and add them in the order of the trees: their sums have the
 /// same bits.
 #[derive(Debug)]
 pub(super) enum Kernel<T> {
+    /// Trees of up to 64 leaves, on not too many columns; with tiles for many rows of shallow trees.
+    Panels { panels: Panels<T>, columns: Columns, tiles: Option<Heap<T>> },
     /// Nodes with one parent each and few columns, as learners make them.
-    Compact { columns: Columns, trees: Compact<T>, tiles: Option<Tiles<T>> },
+    Compact { columns: Columns, trees: Compact<T> },
     /// Anything: sets of categories, and hundreds of features.
     Walk(Walk<T>),
 }
@@ -21,8 +24,14 @@ impl<T: Real> Kernel<T> {
     pub(super) fn new(spec: &ForestSpec<T>, one: bool) -> (Self, Ranges) {
         let compact = Columns::of(spec).and_then(|columns| {
             let (trees, ranges) = Compact::new(spec, &columns)?;
-            let tiles = if one { Tiles::new(spec, &columns, trees.depth()) } else { None };
-            Some((Self::Compact { columns, trees, tiles }, ranges))
+            let (kernel, ranges) = match Panels::new(spec, &columns, trees.steps()) {
+                Some((panels, ranges)) => {
+                    let tiles = if one { Heap::new(spec, &columns, trees.depth()) } else { None };
+                    (Self::Panels { panels, columns, tiles }, ranges)
+                }
+                None => (Self::Compact { columns, trees }, ranges),
+            };
+            Some((kernel, ranges))
         });
         compact.unwrap_or_else(|| {
             let mut ranges = Vec::new();
@@ -36,9 +45,10 @@ impl<T: Real> Kernel<T> {
 
     pub(super) fn memory_usage(&self) -> usize {
         match self {
-            Self::Compact { columns, trees, tiles } => {
-                columns.memory_usage() + trees.memory_usage() + tiles.as_ref().map_or(0, Tiles::memory_usage)
+            Self::Panels { panels, columns, tiles } => {
+                panels.memory_usage() + columns.memory_usage() + tiles.as_ref().map_or(0, Heap::memory_usage)
             }
+            Self::Compact { columns, trees } => columns.memory_usage() + trees.memory_usage(),
             Self::Walk(walk) => walk.memory_usage(),
         }
     }
@@ -46,25 +56,36 @@ impl<T: Real> Kernel<T> {
     /// Adds the values of the leaves that each row ends in.
     #[inline]
     pub(super) fn sum(&self, x: &[T], features: usize, values: &[T], y: &mut [T]) {
-        let Self::Compact { columns, trees, tiles } = self else {
-            return self.each(x, features, |row, leaf| y[row] += values[leaf as usize]);
-        };
-        let (mut x, mut y) = (x, y);
-        if let Some(tiles) = tiles
-            && y.len() >= TILE_MIN
-        {
-            let rest = if y.len() % TILE >= TILE_MIN { 0 } else { y.len() % TILE };
-            let (x_tiles, y_tiles);
-            (x_tiles, x) = x.split_at((y.len() - rest) * features);
-            (y_tiles, y) = y.split_at_mut(y.len() - rest);
-            sum_tiles(columns, tiles, x_tiles, features, y_tiles);
-        }
-        let mut cells = [T::default(); COLUMNS];
-        for (row, y) in x.chunks_exact(features).zip(y) {
-            columns.pick(row, |column, value| cells[column] = value);
-            let mut sum = *y;
-            trees.run(&cells, |leaf| sum += values[leaf as usize]);
-            *y = sum;
+        match self {
+            Self::Panels { panels, columns, tiles } => {
+                let (mut x, mut y) = (x, y);
+                if let Some(tiles) = tiles {
+                    let whole = y.len() - y.len() % TILE;
+                    let (x_tiles, y_tiles);
+                    (x_tiles, x) = x.split_at(whole * features);
+                    (y_tiles, y) = y.split_at_mut(whole);
+                    tiles.sum(columns, x_tiles, features, y_tiles);
+                }
+                panels.sum(x, features, values, y);
+            }
+            Self::Compact { columns, trees } => {
+                let (groups, lone) = y.as_chunks_mut::<WALKS>();
+                let (x_groups, x_lone) = x.split_at(groups.len() * WALKS * features);
+                let mut cells = [[T::default(); COLUMNS]; WALKS];
+                for (x, y) in x_groups.chunks_exact(WALKS * features).zip(groups) {
+                    for (row, cells) in x.chunks_exact(features).zip(&mut cells) {
+                        columns.pick(row, |column, value| cells[column] = value);
+                    }
+                    trees.run_rows(&cells, |row, leaf| y[row] += values[leaf as usize]);
+                }
+                for (row, y) in x_lone.chunks_exact(features).zip(lone) {
+                    columns.pick(row, |column, value| cells[0][column] = value);
+                    let mut sum = *y;
+                    trees.run(&cells[0], |leaf| sum += values[leaf as usize]);
+                    *y = sum;
+                }
+            }
+            Self::Walk(walk) => walk.run(x, features, |row, leaf| y[row] += values[leaf as usize]),
         }
     }
 
@@ -72,7 +93,8 @@ impl<T: Real> Kernel<T> {
     #[inline]
     pub(super) fn each(&self, x: &[T], features: usize, mut add: impl FnMut(usize, u32)) {
         match self {
-            Self::Compact { columns, trees, .. } => {
+            Self::Panels { panels, .. } => panels.each(x, features, add),
+            Self::Compact { columns, trees } => {
                 let mut cells = [T::default(); COLUMNS];
                 for (index, row) in x.chunks_exact(features).enumerate() {
                     columns.pick(row, |column, value| cells[column] = value);
@@ -81,21 +103,6 @@ impl<T: Real> Kernel<T> {
             }
             Self::Walk(walk) => walk.run(x, features, add),
         }
-    }
-}
-
-/// The same in tiles of rows, of which the last may have gaps.
-#[inline(never)]
-fn sum_tiles<T: Real>(columns: &Columns, tiles: &Tiles<T>, x: &[T], features: usize, y: &mut [T]) {
-    let mut cells = [[T::default(); TILE]; COLUMNS];
-    for (x, y) in x.chunks(TILE * features).zip(y.chunks_mut(TILE)) {
-        for (lane, row) in x.chunks_exact(features).enumerate() {
-            columns.pick(row, |column, value| cells[column][lane] = value);
-        }
-        let mut sums = [T::default(); TILE];
-        sums[..y.len()].copy_from_slice(y);
-        T::add_tile(tiles, &cells, &mut sums);
-        y.copy_from_slice(&sums[..y.len()]);
     }
 }
 
@@ -209,12 +216,11 @@ mod tests {
         let forest = Forest::new(spec).unwrap();
         let wide_forest = Forest::new(wide_spec).unwrap();
         let found = match &forest.kernel {
-            Kernel::Compact { tiles: Some(_), .. } => "tiles",
-            Kernel::Compact { tiles: None, .. } => "compact",
+            Kernel::Panels { .. } => "panels",
+            Kernel::Compact { .. } => "compact",
             Kernel::Walk(_) => "walk",
         };
-        // Without wide vectors there are no tiles.
-        assert!(found == kernel || found == "compact" && kernel == "tiles", "{found}");
+        assert_eq!(found, kernel);
         for rows in [1, 2, 7, 8, 15, 16, 17, 32, 50] {
             let (mut y, mut wide_y) = (vec![0.0; rows], vec![0.0; rows]);
             forest.run(&x[..rows * FEATURES], &mut y);
@@ -231,15 +237,15 @@ mod tests {
     fn every_kernel_gives_the_bits_of_the_definition() {
         let mut rng = Seed::new(3).rng();
         for (leaves, by_level, kernel) in [
-            (1, true, "tiles"),
-            (2, true, "tiles"),
-            (13, true, "tiles"),
-            (64, true, "tiles"),
+            (1, true, "panels"),
+            (2, true, "panels"),
+            (13, true, "panels"),
+            (64, true, "panels"),
             (65, true, "compact"),
             (90, true, "compact"),
-            (31, false, "tiles"),
-            (33, false, "tiles"),
-            (63, false, "tiles"),
+            (31, false, "panels"),
+            (33, false, "panels"),
+            (63, false, "panels"),
             (80, false, "compact"),
             (300, false, "compact"),
         ] {

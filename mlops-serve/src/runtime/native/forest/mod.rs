@@ -1,12 +1,11 @@
 //! Ensembles of decision trees.
 
-mod bits;
 mod columns;
 mod compact;
 mod heap;
 mod kernel;
+mod panels;
 mod spec;
-mod tiles;
 mod walk;
 
 use kernel::Kernel;

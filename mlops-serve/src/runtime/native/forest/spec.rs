@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::columns::COLUMNS;
-use super::tiles::{TILE, Tiles, run_tile};
-
+use super::heap::{Heap, TILE, run_tile};
+use super::panels::{self, Panel};
 use crate::{Error, Result};
 
 /// The numbers that features, thresholds and leaves are held in.
@@ -26,7 +26,11 @@ pub(in crate::runtime::native) trait Real:
     /// Whether there is a kernel for tiles of rows.
     const TILES: bool;
     /// Adds what the trees give for each row of a tile, if there is such a kernel.
-    fn add_tile(tiles: &Tiles<Self>, x: &[[Self; TILE]; COLUMNS], y: &mut [Self; TILE]);
+    fn add_tile(heap: &Heap<Self>, x: &[[Self; TILE]; COLUMNS], y: &mut [Self; TILE]);
+    /// Takes away the leaves that the comparisons of a panel rule out, row by row.
+    fn narrow(panel: &Panel<Self, u32>, x: &[Self], features: usize, left: &mut [panels::Left<u32>]);
+    /// The same with sets of 64 leaves.
+    fn narrow_wide(panel: &Panel<Self, u64>, x: &[Self], features: usize, left: &mut [panels::Left<u64>]);
     fn missing(self) -> bool;
     fn successor(self) -> Self;
     fn infinite(self) -> bool;
@@ -38,18 +42,28 @@ pub(in crate::runtime::native) trait Real:
 }
 
 macro_rules! real {
-    ($($real:ty: $tile:expr),*) => {$(
+    ($($real:ty: $narrow:ident, $narrow_wide:ident, $tile:expr;)*) => {$(
         impl Real for $real {
             const NAN: Self = <$real>::NAN;
             const NEG_INFINITY: Self = <$real>::NEG_INFINITY;
             const TILES: bool = $tile.is_some();
 
             #[inline]
-            fn add_tile(tiles: &Tiles<Self>, x: &[[Self; TILE]; COLUMNS], y: &mut [Self; TILE]) {
+            fn add_tile(heap: &Heap<Self>, x: &[[Self; TILE]; COLUMNS], y: &mut [Self; TILE]) {
                 const TILE_KERNEL: Option<TileKernel<$real>> = $tile;
                 if let Some(kernel) = TILE_KERNEL {
-                    kernel(tiles, x, y);
+                    kernel(heap, x, y);
                 }
+            }
+
+            #[inline]
+            fn narrow(panel: &Panel<Self, u32>, x: &[Self], features: usize, left: &mut [panels::Left<u32>]) {
+                panels::$narrow(panel, x, features, left);
+            }
+
+            #[inline]
+            fn narrow_wide(panel: &Panel<Self, u64>, x: &[Self], features: usize, left: &mut [panels::Left<u64>]) {
+                panels::$narrow_wide(panel, x, features, left);
             }
 
             #[inline(always)]
@@ -88,10 +102,13 @@ macro_rules! real {
     )*};
 }
 
-type TileKernel<T> = fn(&Tiles<T>, &[[T; TILE]; COLUMNS], &mut [T; TILE]);
+type TileKernel<T> = fn(&Heap<T>, &[[T; TILE]; COLUMNS], &mut [T; TILE]);
 
-// Twice as wide numbers take twice as many vectors: no gain over a walk.
-real!(f32: Some(run_tile as TileKernel<f32>), f64: None::<TileKernel<f64>>);
+// Tiles of twice as wide numbers take twice as many vectors: no gain.
+real! {
+    f32: narrow_f32, narrow_wide_f32, Some(run_tile as TileKernel<f32>);
+    f64: narrow_f64, narrow_wide_f64, None::<TileKernel<f64>>;
+}
 
 /// A sum of trees with one or more targets.
 #[derive(Debug)]
