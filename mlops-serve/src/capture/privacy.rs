@@ -54,6 +54,7 @@ pub enum Redaction {
 #[derive(Debug)]
 pub(super) struct Privacy {
     columns: Vec<Option<Redaction>>,
+    candidates: Option<Redaction>,
     /// Nothing is redacted.
     idle: bool,
 }
@@ -63,8 +64,12 @@ impl Privacy {
     pub(super) fn new(
         schema: RecordSchema,
         mut redactions: BTreeMap<String, Redaction>,
+        candidates: Option<Redaction>,
     ) -> Result<(Self, RecordSchema)> {
-        let idle = redactions.is_empty();
+        if let Some(Redaction::Round { step }) = candidates {
+            return Err(Error::invalid(format!("candidates are rounded to {step}: they are texts")));
+        }
+        let idle = redactions.is_empty() && candidates.is_none();
         let mut columns = Vec::new();
         let mut left: Vec<Column> = Vec::new();
         for column in schema.features() {
@@ -80,13 +85,13 @@ impl Privacy {
             )));
         }
         if idle {
-            return Ok((Self { columns, idle }, schema));
+            return Ok((Self { columns, candidates, idle }, schema));
         }
         if left.is_empty() {
             return Err(Error::invalid("every feature is dropped for privacy: keep at least one"));
         }
         let left = RecordSchema::new(&TableSchema::new(left)?, schema.outputs().iter().cloned())?;
-        Ok((Self { columns, idle }, left))
+        Ok((Self { columns, candidates, idle }, left))
     }
 
     /// Calls `f` with the record as others may read it.
@@ -113,8 +118,7 @@ impl Privacy {
                 (None, value) | (Some(_), value @ Value::Missing) => value,
                 (Some(Redaction::Hash { .. }), _) => Value::Text(hash),
                 (Some(Redaction::Truncate { chars }), Value::Text(text)) => {
-                    let end = text.char_indices().nth(*chars).map_or(text.len(), |(end, _)| end);
-                    Value::Text(&text[..end])
+                    Value::Text(truncated(text, *chars))
                 }
                 (Some(Redaction::Round { step }), Value::Float(value)) => {
                     Value::Float((value / step).round() * step)
@@ -131,8 +135,23 @@ impl Privacy {
                 }
             });
         }
-        f(&InferenceRecord { features: &features, ..*record })
+        let texts = record.candidates.iter().map(|candidate| Value::Text(candidate));
+        let hashes: Vec<String> = texts.map(|text| hash((&self.candidates, &text))).collect();
+        let candidates: Vec<&str> = match &self.candidates {
+            Some(Redaction::Drop) => Vec::new(),
+            Some(Redaction::Hash { .. }) => hashes.iter().map(String::as_str).collect(),
+            Some(Redaction::Truncate { chars }) => {
+                record.candidates.iter().map(|name| truncated(name, *chars)).collect()
+            }
+            _ => record.candidates.to_vec(),
+        };
+        f(&InferenceRecord { features: &features, candidates: &candidates, ..*record })
     }
+}
+
+fn truncated(text: &str, chars: usize) -> &str {
+    let end = text.char_indices().nth(chars).map_or(text.len(), |(end, _)| end);
+    &text[..end]
 }
 
 /// The column as it is afterwards; `None` if it is dropped.
@@ -204,7 +223,8 @@ mod tests {
 
     #[test]
     fn nothing_gets_out_that_should_not() {
-        let (privacy, left) = Privacy::new(schema(), redactions()).unwrap();
+        let (privacy, left) =
+            Privacy::new(schema(), redactions(), Some(Redaction::Truncate { chars: 1 })).unwrap();
         let names: Vec<&str> = left.features().iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["email", "city", "age", "time", "left"]);
         let apply = |features: &[Value<'_>]| {
@@ -216,11 +236,14 @@ mod tests {
                 arm: "champion",
                 propensity: 1.0,
                 latency_us: 1.0,
-                candidates: &[],
+                candidates: &["Öl", ""],
                 features,
                 outputs: &[0.5],
             };
-            privacy.apply(&record, |record| Ok(format!("{:?}", record.features)))
+            privacy.apply(&record, |record| {
+                assert_eq!(record.candidates, ["Ö", ""]);
+                Ok(format!("{:?}", record.features))
+            })
         };
         let (email, city, secret) = (Value::Text("a@b.c"), Value::Text("Öå-land"), Value::Text("no"));
         let row = [email, city, Value::Float(37.0), Value::Integer(1_700_000), Value::Integer(3), secret];
@@ -240,11 +263,13 @@ mod tests {
     fn redactions_that_do_not_fit_are_refused() {
         let refused = |name: &str, redaction: Redaction| {
             let redactions = BTreeMap::from([(name.to_owned(), redaction)]);
-            Privacy::new(schema(), redactions).unwrap_err().to_string()
+            Privacy::new(schema(), redactions, None).unwrap_err().to_string()
         };
         assert!(refused("mail", Redaction::Drop).contains("no feature `mail`"));
         assert!(refused("age", Redaction::Truncate { chars: 1 }).contains("`age` is float"));
         assert!(refused("city", Redaction::Round { step: 1.0 }).contains("`city` is text"));
         assert!(refused("age", Redaction::Round { step: 0.0 }).contains("rounded to 0"));
+        let round = Privacy::new(schema(), BTreeMap::new(), Some(Redaction::Round { step: 1.0 }));
+        assert!(round.unwrap_err().to_string().contains("they are texts"));
     }
 }

@@ -22,14 +22,16 @@ pub struct CaptureSettings {
     /// The share of requests that is captured, in [0, 1]. Default 1. Chosen by a hash of the request id, so
     /// that replicas and retries choose alike.
     pub sample: f64,
-    /// The most memory that waiting records take, in bytes. Default 64 MiB. What comes on top is dropped and
-    /// counted.
+    /// The most that waiting records hold, in bytes. Default 64 MiB. What comes on top is dropped and counted.
+    /// Buffers grow by doubling, and one more is worked on while they drain: allow for twice as much memory.
     pub bytes_max: usize,
     /// Requests that are captured whether they are in the sample or not. Default none. They make the sample
     /// a biased one: weigh, or leave out what a rule brought in, where averages are estimated.
     pub always: Vec<CaptureRule>,
     /// What is done to features, by name, before anybody reads them. Default nothing.
     pub privacy: BTreeMap<String, Redaction>,
+    /// What is done to the names of candidates. Default nothing.
+    pub candidates: Option<Redaction>,
 }
 
 /// What is captured whether it is in the sample or not.
@@ -59,7 +61,13 @@ impl CaptureRule {
 
 impl Default for CaptureSettings {
     fn default() -> Self {
-        Self { sample: 1.0, bytes_max: 64 << 20, always: Vec::new(), privacy: BTreeMap::new() }
+        Self {
+            sample: 1.0,
+            bytes_max: 64 << 20,
+            always: Vec::new(),
+            privacy: BTreeMap::new(),
+            candidates: None,
+        }
     }
 }
 
@@ -71,7 +79,7 @@ impl CaptureSettings {
         self
     }
 
-    /// Sets the most memory that waiting records take.
+    /// Sets the most that waiting records hold.
     #[must_use]
     pub fn bytes_max(mut self, bytes: usize) -> Self {
         self.bytes_max = bytes;
@@ -89,6 +97,13 @@ impl CaptureSettings {
     #[must_use]
     pub fn redact(mut self, feature: impl Into<String>, redaction: Redaction) -> Self {
         self.privacy.insert(feature.into(), redaction);
+        self
+    }
+
+    /// Sets what is done to the names of candidates before anybody reads them.
+    #[must_use]
+    pub fn redact_candidates(mut self, redaction: Redaction) -> Self {
+        self.candidates = Some(redaction);
         self
     }
 }
@@ -137,11 +152,11 @@ impl Capture {
     /// # Errors
     /// `Invalid` if the sample is not within [0, 1], or a redaction names no feature or does not fit its kind.
     pub fn new(schema: RecordSchema, settings: CaptureSettings) -> Result<Self> {
-        let CaptureSettings { sample, bytes_max, always, privacy } = settings;
+        let CaptureSettings { sample, bytes_max, always, privacy, candidates } = settings;
         if !(0.0..=1.0).contains(&sample) {
             return Err(Error::invalid(format!("the captured share is {sample}: want 0 to 1")));
         }
-        let (privacy, schema) = Privacy::new(schema, privacy)?;
+        let (privacy, schema) = Privacy::new(schema, privacy, candidates)?;
         Ok(Self {
             privacy,
             always,

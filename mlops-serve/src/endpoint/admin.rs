@@ -8,6 +8,7 @@ use mlops_core::{Clock, Error, ModelVersion, Result};
 
 use super::deployment::{ArmSpec, Counters, Deployment, Origin};
 use super::remembered::Remembered;
+use super::traffic::{ArmStats, ArmTraffic, add_stats, add_traffic};
 use super::{HealthSettings, Model, Shadow};
 use crate::capture::Capture;
 use crate::rollout::{Rollout, Status, Traffic};
@@ -40,25 +41,12 @@ struct Admin {
     retired: Vec<Arc<Deployment>>,
     /// What the arms of this deployment and of retired ones count.
     ledgers: Vec<(Arc<Origin>, Arc<Counters>)>,
-    /// What arms counted that are gone.
+    /// What arms counted that nobody has taken yet.
     settled: Vec<ArmTraffic>,
+    /// What versions counted since the endpoint began.
+    totals: Vec<ArmStats>,
     /// Versions that are not deployed again.
     quarantine: BTreeSet<ModelVersion>,
-}
-
-/// What one arm answered while it had one version and one propensity.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct ArmTraffic {
-    /// The name of the arm.
-    pub arm: String,
-    /// The version that was in it.
-    pub version: ModelVersion,
-    /// The probability with which requests fell into it. NaN, with version 0, for what was counted so many
-    /// changes ago that it is kept as one sum: fetch the traffic more often.
-    pub propensity: f64,
-    /// What it answered.
-    pub traffic: Traffic,
 }
 
 impl Endpoint {
@@ -269,12 +257,17 @@ impl Endpoint {
     /// Takes out what each arm answered since the last call: feed it to [`Rollout::add_traffic`].
     pub fn take_traffic(&self) -> Vec<ArmTraffic> {
         let mut admin = self.admin();
-        admin.settle();
-        let mut taken = std::mem::take(&mut admin.settled);
-        for (origin, counters) in &admin.ledgers {
-            add_traffic(&mut taken, origin, counters.take());
-        }
-        taken
+        admin.count();
+        std::mem::take(&mut admin.settled)
+    }
+
+    /// What each version answered in each arm since the endpoint began, for dashboards: takes nothing away from
+    /// [`take_traffic`](Self::take_traffic). The last 64 are kept apart, older ones are one sum of their arm,
+    /// under version 0.
+    pub fn stats(&self) -> Vec<ArmStats> {
+        let mut admin = self.admin();
+        admin.count();
+        admin.totals.clone()
     }
 
     /// Drops the versions that were swapped out and that no request uses any more. Gives how many swapped
@@ -373,41 +366,23 @@ impl Admin {
         self.retired = used;
         let done: Vec<Arc<Deployment>> = done;
         for slot in done.iter().flat_map(|deployment| &deployment.arms) {
-            add_traffic(&mut self.settled, &slot.origin, slot.counters.take());
+            self.add(&slot.origin, slot.counters.take());
             self.ledgers.retain(|(_, counters)| !Arc::ptr_eq(counters, &slot.counters));
         }
         done
     }
-}
 
-/// The most sums that wait to be taken, apart from one more for each arm.
-const SETTLED_MAX: usize = 64;
+    /// Fetches what the arms counted.
+    fn count(&mut self) {
+        let ledgers = std::mem::take(&mut self.ledgers);
+        ledgers.iter().for_each(|(origin, counters)| self.add(origin, counters.take()));
+        self.ledgers = ledgers;
+    }
 
-fn add_traffic(taken: &mut Vec<ArmTraffic>, origin: &Origin, traffic: Traffic) {
-    if traffic.requests == 0 {
-        return;
-    }
-    let Origin { arm, version, propensity, .. } = origin;
-    let same = |known: &&mut ArmTraffic| {
-        known.arm == *arm && known.version == *version && known.propensity == *propensity
-    };
-    if let Some(known) = taken.iter_mut().find(same) {
-        return known.traffic.merge(&traffic);
-    }
-    let (arm, version) = (arm.clone(), version.clone());
-    taken.push(ArmTraffic { arm, version, propensity: *propensity, traffic });
-    // Nobody fetches them: the oldest goes into the sum of its arm, where no rollout looks for it.
-    let (sums, apart): (Vec<_>, Vec<_>) =
-        (0..taken.len()).partition(|place| taken[*place].propensity.is_nan());
-    if apart.len() > SETTLED_MAX {
-        let oldest = taken.remove(apart[0]);
-        let sum = sums.into_iter().map(|place| if place > apart[0] { place - 1 } else { place });
-        match sum.into_iter().find(|place| taken[*place].arm == oldest.arm) {
-            Some(place) => taken[place].traffic.merge(&oldest.traffic),
-            None => {
-                let version = ModelVersion::new(oldest.version.name, 0);
-                taken.push(ArmTraffic { version, propensity: f64::NAN, ..oldest });
-            }
+    fn add(&mut self, origin: &Origin, traffic: Traffic) {
+        if traffic.requests > 0 {
+            add_stats(&mut self.totals, &origin.arm, &origin.version, &traffic);
+            add_traffic(&mut self.settled, origin, traffic);
         }
     }
 }

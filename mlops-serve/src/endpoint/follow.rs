@@ -31,7 +31,7 @@ impl Loader {
     }
 }
 
-/// Keeps an endpoint's champion at what a reference points at.
+/// Keeps an endpoint's champion at what a reference points at, or offers it as challenger.
 ///
 /// The host calls [`poll`](Self::poll) as often as it likes, from a timer or after a notice of the registry.
 /// A version that failed to load, or is in quarantine, is not tried again until the reference has moved on,
@@ -42,6 +42,9 @@ pub struct Follower {
     loader: Loader,
     source: Arc<dyn ModelSource>,
     model: ModelRef,
+    /// What share a new version gets as challenger; without one it becomes champion.
+    share: Option<f64>,
+    /// Failed, or offered as challenger: not again.
     refused: Mutex<Option<ModelVersion>>,
 }
 
@@ -54,23 +57,48 @@ impl Follower {
         if let Selector::Version(_) = model.selector {
             return Err(Error::invalid(format!("`{model}` never moves: follow an alias, or deploy it once")));
         }
-        Ok(Self { loader, source, model, refused: Mutex::default() })
+        Ok(Self { loader, source, model, share: None, refused: Mutex::default() })
     }
 
-    /// Looks where the reference points. If that is another version than the champion's, loads and deploys
-    /// it and gives it; the endpoint answers with the old one meanwhile, and if anything fails.
+    /// Makes a new version the challenger with this share of the traffic, in [0, 1], for a
+    /// [`Rollout`](crate::rollout::Rollout) to decide on. Each version is offered once: one that was rolled back
+    /// is not offered again before [`retry`](Self::retry). An endpoint without a model gets its champion.
+    ///
+    /// # Errors
+    /// `Invalid` if the share is not within [0, 1].
+    pub fn as_challenger(mut self, share: f64) -> Result<Self> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::invalid(format!("a new version's share is {share}: want 0 to 1")));
+        }
+        self.share = Some(share);
+        Ok(self)
+    }
+
+    /// Looks where the reference points. If that is another version than the champion's, loads it, deploys it
+    /// or makes it the challenger, and gives it; the endpoint answers with the old one meanwhile, and if anything
+    /// fails.
     ///
     /// # Errors
     /// What the source gives, and as [`Loader::load`]; of a version that failed, once.
     pub async fn poll(&self, endpoint: &Endpoint) -> Result<Option<ModelVersion>> {
         let version = self.source.resolve(&self.model).await?;
-        let deployed = endpoint.arms().first().map(|arm| arm.model.version().clone());
-        if deployed.as_ref() == Some(&version) || self.refused().as_ref() == Some(&version) {
+        let arms = endpoint.arms();
+        if arms.first().is_some_and(|arm| *arm.model.version() == version)
+            || self.refused().as_ref() == Some(&version)
+        {
             return Ok(None);
         }
         let package = self.source.fetch(&version).await?;
-        match self.loader.load(&package).and_then(|model| endpoint.deploy(model)) {
-            Ok(()) => Ok(Some(version)),
+        let share = self.share.filter(|_| !arms.is_empty());
+        let offer = |model| match share {
+            Some(share) => endpoint.challenge(model, share),
+            None => endpoint.deploy(model),
+        };
+        match self.loader.load(&package).and_then(offer) {
+            Ok(()) => {
+                *self.refused() = share.map(|_| version.clone());
+                Ok(Some(version))
+            }
             Err(error) => {
                 if !error.is_retryable() {
                     *self.refused() = Some(version);

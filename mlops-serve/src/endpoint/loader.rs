@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use mlops_core::features::Encoder;
-use mlops_core::{Dimension, ElementType, Error, ErrorKind, ModelPackage, Result};
+use mlops_core::{
+    Dimension, ElementType, Error, ErrorKind, ModelPackage, ModelSignature, Result, TensorSpec,
+};
 
 use super::{Golden, Head, Model};
 use crate::post::Calibration;
@@ -13,6 +15,7 @@ use crate::tensor::{TensorBuf, TensorView};
 
 /// Makes models of packages.
 ///
+/// [`auto`](Self::auto) knows ONNX, LightGBM and XGBoost; [`new`](Self::new) takes a function for anything else.
 /// [`load`](Self::load) reads every file of the package and checks its digest, builds the runtime, adds the
 /// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)), the head ([`HEAD_FILE`](Self::HEAD_FILE)) and the
 /// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) if the package has them, scores the golden rows
@@ -20,7 +23,7 @@ use crate::tensor::{TensorBuf, TensorView};
 ///
 /// ```
 /// use mlops_serve::endpoint::Loader;
-/// use mlops_serve::runtime::{FnRuntime, Runtime};
+/// use mlops_serve::runtime::FnRuntime;
 /// # fn parse(_: &[u8]) -> mlops_serve::Result<FnRuntime> { Err(mlops_serve::Error::data("")) }
 ///
 /// let loader = Loader::new(|package| {
@@ -41,8 +44,9 @@ impl fmt::Debug for Loader {
     }
 }
 
-/// Calls before a model is ready: engines allocate and compile in their first ones.
+/// Calls of each size before a model is ready: engines allocate and compile in their first ones.
 const WARM_UP_CALLS: usize = 3;
+const WARM_UP_ROWS: [usize; 3] = [1, 8, 64];
 
 impl Loader {
     /// The name of the file in a package that holds the encoder, as [`Encoder::to_json`] writes it.
@@ -100,15 +104,37 @@ impl Loader {
     }
 }
 
-/// Zeros and empty texts in the shape of the signature. A model may refuse them; golden rows decide.
+/// Runs zeros and empty texts, one row and some: engines prepare for each shape that they see. A model may refuse
+/// them; golden rows decide.
 fn warm_up(runtime: &dyn Runtime) -> Result<()> {
-    let mut inputs = Vec::new();
-    for spec in &runtime.signature().inputs {
-        let length = |dimension: &Dimension| match dimension {
+    let mut outputs = runtime.outputs();
+    for rows in WARM_UP_ROWS {
+        let inputs = zeros(runtime.signature(), rows)?;
+        let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
+        for _ in 0..WARM_UP_CALLS {
+            match runtime.run(&views, &mut outputs) {
+                Err(error) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Invalid) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        if !runtime.capabilities().rows_independent {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Zeros and empty texts in the shape of the signature, with so many rows where it leaves that open.
+pub(super) fn zeros(signature: &ModelSignature, rows: usize) -> Result<Vec<TensorBuf>> {
+    let zeros = |spec: &TensorSpec| {
+        let length = |(axis, dimension): (usize, &Dimension)| match dimension {
             Dimension::Fixed(length) => *length,
+            Dimension::Symbol(_) if axis == 0 => rows,
             Dimension::Symbol(_) => 1,
         };
-        let shape: Vec<usize> = spec.shape.iter().map(length).collect();
+        let shape: Vec<usize> = spec.shape.iter().enumerate().map(length).collect();
         let mut input = TensorBuf::default();
         match spec.element {
             ElementType::F64 => input.reset::<f64>(&shape)?.fill(0.0),
@@ -121,15 +147,7 @@ fn warm_up(runtime: &dyn Runtime) -> Result<()> {
             })?,
             _ => input.reset::<f32>(&shape)?.fill(0.0),
         }
-        inputs.push(input);
-    }
-    let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
-    let mut outputs = runtime.outputs();
-    for _ in 0..WARM_UP_CALLS {
-        match runtime.run(&views, &mut outputs) {
-            Err(error) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Invalid) => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
+        Ok(input)
+    };
+    signature.inputs.iter().map(zeros).collect()
 }

@@ -54,6 +54,8 @@
 
 mod admin;
 mod answer;
+#[cfg(feature = "native")]
+mod auto;
 mod cache;
 mod deployment;
 mod follow;
@@ -70,8 +72,9 @@ mod scratch;
 mod shadow;
 #[cfg(feature = "tower")]
 mod tower;
+mod traffic;
 
-pub use admin::{ArmTraffic, Endpoint};
+pub use admin::Endpoint;
 pub use cache::{CacheStats, ModelCache};
 pub use deployment::{ArmSpec, Origin};
 pub use follow::Follower;
@@ -83,5 +86,6 @@ pub use request::{Answer, Request};
 pub use shadow::{Shadow, ShadowStats};
 #[cfg(feature = "tower")]
 pub use tower::{Cell, EndpointService, OwnedRequest};
+pub use traffic::{ArmStats, ArmTraffic};
 
 pub(crate) use isolate::isolate;

@@ -102,6 +102,37 @@ impl Model {
         })
     }
 
+    /// The model in the bytes of an ONNX, LightGBM (text) or XGBoost (JSON) file, told by its content, on our
+    /// own kernels. [`Loader::auto`](super::Loader::auto) has other runtimes too.
+    ///
+    /// # Errors
+    /// As [`NativeRuntime::from_bytes`](crate::runtime::NativeRuntime::from_bytes).
+    ///
+    /// ```
+    /// use mlops_core::ModelVersion;
+    /// use mlops_core::data::Value;
+    /// use mlops_core::onnx::{LinearModel, Link};
+    /// use mlops_serve::endpoint::Model;
+    ///
+    /// let bytes = LinearModel::new(vec![1.0, -1.0], 0.0).link(Link::Logistic).to_bytes()?;
+    /// let model = Model::from_bytes(ModelVersion::new("shop", 1), &bytes)?;
+    /// assert_eq!(model.score(&[Value::Float(2.0), Value::Integer(2)])?, 0.5);
+    /// # Ok::<(), mlops_serve::Error>(())
+    /// ```
+    #[cfg(feature = "native")]
+    pub fn from_bytes(version: ModelVersion, bytes: &bytes::Bytes) -> Result<Self> {
+        Self::new(version, crate::runtime::NativeRuntime::from_bytes(bytes)?)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of a file on a local disk.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes), and `NotFound` or `Unavailable` if the file cannot be read.
+    #[cfg(feature = "native")]
+    pub fn from_file(version: ModelVersion, path: impl Into<std::path::PathBuf>) -> Result<Self> {
+        Self::from_bytes(version, &mlops_core::ModelFile::Path(path.into()).read()?)
+    }
+
     /// Sets the encoder of the rows.
     ///
     /// # Errors

@@ -47,6 +47,33 @@ fn a_follower_deploys_what_the_alias_points_at() {
 }
 
 #[test]
+fn a_follower_offers_a_version_as_challenger_once() {
+    let shelf = Arc::new(Shelf::default());
+    (1..=3).for_each(|version| shelf.put(version, version as f32, None));
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let follower = || Follower::new(loader(), Arc::clone(&source), "shop@champion".parse().unwrap()).unwrap();
+    assert!(follower().as_challenger(1.5).is_err());
+    let follower = follower().as_challenger(0.25).unwrap();
+    let poll = |version| {
+        shelf.champion.store(version, Ordering::SeqCst);
+        let found = follower.poll_blocking(&endpoint).unwrap();
+        let arms: Vec<_> =
+            endpoint.arms().iter().map(|arm| (arm.model.version().version, arm.weight)).collect();
+        (found.map(|version| version.version), arms)
+    };
+    assert_eq!(poll(1), (Some(1), vec![(1, 1.0)]), "the first is the champion");
+    assert_eq!(poll(2), (Some(2), vec![(1, 0.75), (2, 0.25)]));
+    endpoint.roll_back().unwrap();
+    assert_eq!(poll(2), (None, vec![(1, 1.0)]), "not again");
+    assert_eq!(poll(3), (Some(3), vec![(1, 0.75), (3, 0.25)]));
+    endpoint.promote().unwrap();
+    assert_eq!(poll(3), (None, vec![(3, 1.0)]));
+    follower.retry();
+    assert_eq!(poll(2), (Some(2), vec![(3, 0.75), (2, 0.25)]));
+}
+
+#[test]
 fn a_follower_in_the_background_ends_with_its_handle() {
     let shelf = Arc::new(Shelf::default());
     let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;

@@ -52,3 +52,44 @@ fn a_package_brings_its_calibration() {
             .contains("temperature is 0")
     );
 }
+
+#[cfg(feature = "native")]
+#[test]
+fn files_are_told_by_their_content_and_the_model_among_others_by_its_name() {
+    use mlops_core::{ErrorKind, ModelVersion, SystemClock};
+    use mlops_serve::endpoint::Model;
+
+    use crate::golden::{bytes, file};
+
+    let version = || ModelVersion::new("shop", 1);
+    for (name, engine) in [
+        ("lightgbm_regressor.onnx", "native"),
+        ("lightgbm_regressor.txt", "native"),
+        ("xgboost_regressor.json", "native"),
+    ] {
+        let model = Model::from_file(version(), file(name)).unwrap();
+        assert_eq!(model.runtime().engine(), engine);
+        let row = vec![Value::Float(0.5); model.row_width().unwrap()];
+        let want = model.score(&row).unwrap();
+
+        let mut files = std::collections::BTreeMap::new();
+        let mut add = |name: &str, bytes: bytes::Bytes| {
+            files.insert(name.to_owned(), (Digest::of(&bytes), ModelFile::Bytes(bytes)));
+        };
+        add(name, bytes(name));
+        add("README.md", bytes::Bytes::from_static(b"a model"));
+        let mut package = ModelPackage::new(version(), mlops_core::ModelSignature::default(), files);
+        let loader = Loader::auto(SystemClock::new());
+        assert_eq!(loader.load(&package).unwrap().score(&row).unwrap(), want, "{name}");
+
+        let twice = package.files[name].clone();
+        package.files.insert(format!("again-{name}"), twice);
+        let error = format!("{:#}", loader.load(&package).unwrap_err());
+        assert!(error.contains("2 files of shop/1 may be the model"), "{error}");
+    }
+    assert_eq!(Model::from_file(version(), "/nowhere").unwrap_err().kind(), ErrorKind::NotFound);
+    for bad in [&b""[..], b"tree\n\xff", b"{}", b"{\"learner\": 1}", b"onnx"] {
+        let error = Model::from_bytes(version(), &bytes::Bytes::copy_from_slice(bad)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data, "{error:#}");
+    }
+}

@@ -140,3 +140,33 @@ fn changes_of_the_split_leave_nothing_behind() {
     let last = taken.iter().find(|arm| arm.propensity == 4990.0 / 5000.0);
     assert!(last.is_some_and(|arm| arm.version == version(2)));
 }
+
+#[test]
+fn a_dashboard_and_a_rollout_both_see_everything() {
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    endpoint.challenge(model(2, |_| f32::NAN), 0.5).unwrap();
+    let ask = |count: u32| {
+        (0..count).for_each(|number| assert!(endpoint.score(id(number), &[Value::Float(1.0)]).is_ok()));
+    };
+    let requests = || -> u64 { endpoint.stats().iter().map(|arm| arm.traffic.requests).sum() };
+    ask(100);
+    assert_eq!(requests(), 100);
+    let taken: u64 = endpoint.take_traffic().iter().map(|arm| arm.traffic.requests).sum();
+    assert_eq!(taken, 100, "reading takes nothing away");
+    endpoint.roll_back().unwrap();
+    ask(50);
+    assert!(endpoint.stats().iter().any(|arm| arm.version == version(2) && arm.traffic.failures > 20));
+    assert_eq!((requests(), endpoint.stats().len()), (150, 2));
+    for number in 3..200 {
+        endpoint.deploy(model(number, |x| x)).unwrap();
+        ask(1);
+    }
+    let stats = endpoint.stats();
+    assert!(stats.len() <= 66, "{}", stats.len());
+    assert_eq!(requests(), 347);
+    assert!(
+        stats.iter().any(|arm| arm.version == version(199))
+            && stats.iter().any(|arm| arm.version == version(0))
+    );
+}

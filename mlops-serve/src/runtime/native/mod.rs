@@ -52,6 +52,25 @@ enum Model {
 }
 
 impl NativeRuntime {
+    /// Loads a model of any of the formats below, told by its content.
+    ///
+    /// # Errors
+    /// As [`from_lightgbm`](Self::from_lightgbm) if the first line is `tree`, as
+    /// [`from_xgboost`](Self::from_xgboost) if the bytes begin as a JSON object, else as
+    /// [`from_onnx`](Self::from_onnx).
+    pub fn from_bytes(bytes: &Bytes) -> Result<Self> {
+        let head = bytes.trim_ascii_start();
+        if head.starts_with(b"tree\n") || head.starts_with(b"tree\r") {
+            let text = std::str::from_utf8(bytes)
+                .map_err(|error| Error::data("a LightGBM model that is no UTF-8 text").with_source(error))?;
+            Self::from_lightgbm(text)
+        } else if head.starts_with(b"{") {
+            Self::from_xgboost(bytes)
+        } else {
+            Self::from_onnx(bytes)
+        }
+    }
+
     /// Loads an ONNX model.
     ///
     /// # Errors

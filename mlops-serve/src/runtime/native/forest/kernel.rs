@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    fn agree(rng: &mut impl Rng, spec: ForestSpec<f32>, kernel: &str) {
+    fn agree(rng: &mut impl Rng, spec: ForestSpec<f32>, kernel: Option<&str>) {
         let wide_spec = wide(&spec);
         let x: Vec<f32> = (0..50 * FEATURES).map(|_| cell(rng)).collect();
         let wide_x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
@@ -220,15 +220,15 @@ mod tests {
             Kernel::Compact { .. } => "compact",
             Kernel::Walk(_) => "walk",
         };
-        assert_eq!(found, kernel);
+        assert!(kernel.is_none_or(|kernel| kernel == found), "{found}");
         for rows in [1, 2, 7, 8, 15, 16, 17, 32, 50] {
             let (mut y, mut wide_y) = (vec![0.0; rows], vec![0.0; rows]);
             forest.run(&x[..rows * FEATURES], &mut y);
             wide_forest.run(&wide_x[..rows * FEATURES], &mut wide_y);
-            assert!(y.iter().map(|y| y.to_bits()).eq(want[..rows].iter().copied()), "{kernel} {rows}");
+            assert!(y.iter().map(|y| y.to_bits()).eq(want[..rows].iter().copied()), "{found} {rows}");
             assert!(
                 wide_y.iter().map(|y| y.to_bits()).eq(wide_want[..rows].iter().copied()),
-                "{kernel} {rows}"
+                "{found} {rows}"
             );
         }
     }
@@ -238,7 +238,7 @@ mod tests {
         let mut rng = Seed::new(3).rng();
         for (leaves, by_level, kernel) in [
             (1, true, "panels"),
-            (2, true, "panels"),
+            (2, true, "compact"),
             (13, true, "panels"),
             (64, true, "panels"),
             (65, true, "compact"),
@@ -249,10 +249,12 @@ mod tests {
             (80, false, "compact"),
             (300, false, "compact"),
         ] {
-            for count in [1, 8, 21] {
+            for count in [1, 8, 21, 300] {
                 let mut weights = Vec::new();
                 let trees =
                     (0..count).map(|_| tree(&mut rng, leaves, by_level, &mut weights)).collect::<Vec<_>>();
+                // Few trees are walked in less time than it takes to look their comparisons up.
+                let kernel = (count == 300).then_some(kernel);
                 agree(&mut rng, spec(trees, weights), kernel);
             }
         }
@@ -272,6 +274,6 @@ mod tests {
             .collect();
         chain.push(NodeSpec::Leaf { first: 0, count: 1 });
         trees.push(chain);
-        agree(&mut rng, spec(trees, weights), "walk");
+        agree(&mut rng, spec(trees, weights), Some("walk"));
     }
 }
