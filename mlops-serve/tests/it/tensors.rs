@@ -123,7 +123,7 @@ fn best_two(number: u64, sign: f32) -> Arc<Model> {
 #[test]
 fn tensors_go_through_arms_rescue_and_capture() {
     let features = ["a", "b", "c"].map(|name| Column::new(name, ColumnKind::Float));
-    let schema = RecordSchema::new(&TableSchema::new(features).unwrap(), ["s0", "s1", "i0", "i1"]).unwrap();
+    let schema = RecordSchema::new(&TableSchema::new(features).unwrap(), ["s0", "s1", "i0", "i1"]);
     let capture = Arc::new(Capture::new(schema.unwrap(), CaptureSettings::default()).unwrap());
     let endpoint = Endpoint::new("shop", SystemClock::new())
         .with_capture(Arc::clone(&capture))
