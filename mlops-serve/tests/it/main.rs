@@ -1,6 +1,8 @@
 //! Integration tests of `mlops-serve`: one binary, a module a subject.
 #![allow(clippy::unwrap_used, reason = "tests say what must hold")]
 
+#[cfg(feature = "native")]
+mod allocations;
 mod batch;
 mod cache;
 #[cfg(feature = "native")]

@@ -60,6 +60,19 @@ fn golden_outputs_of_the_python_face() {
     }
 }
 
+#[cfg(feature = "conformance")]
+#[test]
+fn the_contract_is_kept() {
+    let Some(library) = library() else { return };
+    for name in ["mlp", "two_tower", "dlrm", "retrieval", "logistic_categories", "lightgbm_classifier"] {
+        let model = load(&library, name);
+        let inputs = crate::golden::inputs(name, &model);
+        let views: Vec<TensorView<'_>> = inputs.iter().map(mlops_serve::tensor::TensorBuf::view).collect();
+        mlops_serve::runtime::conformance::check(&model, &views, 1e-5)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    }
+}
+
 #[test]
 fn calls_share_a_pool() {
     let Some(library) = library() else { return };

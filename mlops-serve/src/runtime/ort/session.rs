@@ -4,8 +4,8 @@ use mlops_core::ModelSignature;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 
 use super::{failed, values};
-use crate::Result;
 use crate::tensor::{Shape, TensorBuf, TensorView};
+use crate::{Error, Result};
 
 /// A session, and for each of the last few shapes of inputs the tensors that its outputs are written to.
 pub(super) struct Worker {
@@ -119,8 +119,12 @@ fn give(
     given: &ort::session::SessionOutputs<'_>,
     outputs: &mut [TensorBuf],
 ) -> Result<()> {
-    for ((spec, value), buffer) in signature.outputs.iter().zip(given.values()).zip(outputs) {
-        values::output(spec, &value, buffer)?;
+    if given.len() < outputs.len() {
+        let (got, want) = (given.len(), outputs.len());
+        return Err(Error::data(format!("ONNX Runtime gave {got} outputs of {want}")));
+    }
+    for (index, (spec, buffer)) in signature.outputs.iter().zip(outputs).enumerate() {
+        values::output(spec, &given[index], buffer)?;
     }
     Ok(())
 }

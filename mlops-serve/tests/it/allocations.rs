@@ -1,0 +1,119 @@
+//! What the request path takes from the allocator once it is warm: nothing of ours.
+
+use std::sync::Arc;
+
+use allocation_counter::measure;
+use mlops_core::data::Value;
+use mlops_core::onnx::{LinearModel, Link};
+use mlops_core::{ModelVersion, SystemClock};
+use mlops_serve::batch::{BatchRuntime, BatchSettings};
+use mlops_serve::endpoint::{Endpoint, Head, Model};
+use mlops_serve::runtime::{NativeRuntime, Runtime, RuntimeExt};
+use mlops_serve::tensor::{TensorBuf, TensorView};
+
+use crate::golden::{bytes, inputs};
+use crate::models::{id, model};
+
+/// Allocations of a hundred calls, after some to warm up.
+fn allocations(mut call: impl FnMut(u32)) -> u64 {
+    (0..10).for_each(&mut call);
+    measure(|| (10..110).for_each(&mut call)).count_total
+}
+
+fn native(name: &str) -> NativeRuntime {
+    NativeRuntime::from_onnx(&bytes(&format!("{name}.onnx"))).unwrap()
+}
+
+#[test]
+fn scoring_a_row_allocates_nothing() {
+    let probability = Head { output: "probabilities".into(), column: 1 };
+    let logistic = LinearModel::new(vec![0.5; 17], 0.0).link(Link::Logistic).to_bytes().unwrap();
+    let models = [
+        Model::new(ModelVersion::new("shop", 1), NativeRuntime::from_onnx(&logistic).unwrap()),
+        Model::new(ModelVersion::new("shop", 1), native("mlp")),
+        Model::new(ModelVersion::new("shop", 1), native("xgboost_regressor")),
+        Model::new(ModelVersion::new("shop", 1), native("lightgbm_classifier"))
+            .and_then(|model| model.with_head(&probability)),
+        Model::from_file(ModelVersion::new("shop", 1), crate::golden::file("lightgbm_regressor.txt")),
+    ];
+    for model in models {
+        let model = Arc::new(model.unwrap());
+        let row = vec![Value::Float(0.5); model.row_width().unwrap()];
+        let rows = [&row[..]; 20];
+        for endpoint in [
+            Endpoint::new("shop", SystemClock::new()),
+            Endpoint::new("shop", SystemClock::new()).without_timing(),
+        ] {
+            endpoint.deploy(Arc::clone(&model)).unwrap();
+            let count = allocations(|number| {
+                endpoint.score(id(number), &row).unwrap();
+            });
+            assert_eq!(count, 0, "one row of {model:?}");
+            let mut scores = Vec::new();
+            let count = allocations(|number| {
+                scores.clear();
+                endpoint.score_rows(id(number), &rows, &mut scores).unwrap();
+            });
+            assert_eq!(count, 0, "rows of {model:?}");
+        }
+    }
+}
+
+#[test]
+fn two_arms_and_tensors_allocate_nothing() {
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    endpoint.challenge(model(2, |x| x), 0.5).unwrap();
+    let count = allocations(|number| {
+        endpoint.score(id(number), &[Value::Float(1.0)]).unwrap();
+    });
+    assert_eq!(count, 0);
+
+    let runtime = Arc::new(native("two_tower"));
+    let tensors = inputs("two_tower", &*runtime);
+    let views: Vec<TensorView<'_>> = tensors.iter().map(TensorBuf::view).collect();
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    endpoint.deploy(Arc::new(Model::from_arc(ModelVersion::new("shop", 1), runtime).unwrap())).unwrap();
+    let mut outputs = Vec::new();
+    let count = allocations(|number| {
+        endpoint.run(id(number), &views, &mut outputs).unwrap();
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn an_idle_combiner_allocates_nothing() {
+    let batched = BatchRuntime::new(native("mlp"), BatchSettings::default(), SystemClock::new()).unwrap();
+    let features = [0.5_f32; 64];
+    let view = [TensorView::new(&features, [1, 64]).unwrap()];
+    let mut outputs = batched.outputs();
+    assert_eq!(allocations(|_| batched.run(&view, &mut outputs).unwrap()), 0);
+}
+
+/// The floor is what the `ort` crate itself takes for the same call with a preallocated output.
+#[cfg(feature = "ort")]
+#[test]
+fn onnx_runtime_allocates_one_time_more_than_its_crate_at_most() {
+    use mlops_serve::runtime::{OrtOptions, OrtRuntime};
+    use ort::session::{OutputSelector, RunOptions, Session};
+    use ort::value::{Tensor, TensorRef};
+
+    let Some(library) = crate::ort::library() else { return };
+    let file = bytes("mlp.onnx");
+    let mut session = Session::builder(library.environment()).unwrap().commit_from_memory(&file).unwrap();
+    let name = session.outputs()[0].name().to_owned();
+    let output = Tensor::<f32>::new(session.allocator(), [1_usize, 1]).unwrap();
+    let selector = OutputSelector::no_default().with(&name).preallocate(&name, output);
+    let options = RunOptions::new().unwrap().with_outputs(selector);
+    let features = [0.5_f32; 64];
+    let floor = allocations(|_| {
+        let input = TensorRef::from_array_view(([1_usize, 64], &features[..])).unwrap();
+        let outputs = session.run_with_options(ort::inputs![input], &options).unwrap();
+        assert_eq!(outputs[0].try_extract_tensor::<f32>().unwrap().1.len(), 1);
+    });
+    let runtime = OrtRuntime::from_bytes(&library, &file, &OrtOptions::default()).unwrap();
+    let view = [TensorView::new(&features, [1, 64]).unwrap()];
+    let mut outputs = runtime.outputs();
+    let ours = allocations(|_| runtime.run(&view, &mut outputs).unwrap());
+    assert!(ours <= floor + 100, "{ours} in a hundred calls, {floor} without us");
+}
