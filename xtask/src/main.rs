@@ -14,6 +14,7 @@ use shell::{Result, Step, say};
 const HELP: &str = "\
 cargo xtask test          format, lints, docs, dependency rules, tests with default and all features, benches
 cargo xtask rules         the dependency rules alone
+cargo xtask servers       start the servers of the tests, print where they are, stop them at the end of the input
 cargo xtask onnxruntime   fetch the ONNX Runtime library and print where it is
 
 What the tests of real components need is fetched into target/ and kept there.";
@@ -23,6 +24,12 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["rules"] => dependencies::check(),
+        ["servers"] => {
+            let _servers = servers::start();
+            std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
+                .map(drop)
+                .map_err(|error| format!("cannot read the input: {error}"))
+        }
         ["onnxruntime"] => onnxruntime::library().map(|library| println!("{}", library.display())),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

@@ -38,10 +38,12 @@ pub(crate) fn start() -> Servers {
         [("S3 (moto)", moto), ("Azure Blob Storage (azurite)", azurite), ("PostgreSQL", postgres)];
     for (name, start) in starts {
         match start() {
-            Ok((server, variable, value)) => {
-                println!("{name} runs: {variable}={value}");
+            Ok((server, environment)) => {
+                for (variable, value) in &environment {
+                    println!("{name} runs: {variable}={value}");
+                }
                 servers.running.push(server);
-                servers.environment.push((variable, value));
+                servers.environment.extend(environment);
             }
             Err(error) => println!("left out: {name}: {error}"),
         }
@@ -71,8 +73,8 @@ impl Drop for Server {
     }
 }
 
-/// A server, and the variable that tells where it is.
-type Started = (Server, &'static str, String);
+/// A server, and the variables that tell where it is.
+type Started = (Server, Vec<(&'static str, String)>);
 type Start = fn() -> Result<Started>;
 
 fn moto() -> Result<Started> {
@@ -92,7 +94,7 @@ fn moto() -> Result<Started> {
         port,
         "PUT /mlops-test HTTP/1.1\r\nAuthorization: AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x\r\nContent-Length: 0\r\n",
     )?;
-    Ok((server, "MLOPS_TEST_S3", format!("http://127.0.0.1:{port}")))
+    Ok((server, vec![("MLOPS_TEST_S3", format!("http://127.0.0.1:{port}"))]))
 }
 
 fn azurite() -> Result<Started> {
@@ -115,7 +117,7 @@ fn azurite() -> Result<Started> {
     answers(port)?;
     let endpoint = format!("http://127.0.0.1:{port}/{AZURE_ACCOUNT}");
     output("python3", &["-c", MAKE_CONTAINER, &endpoint, AZURE_ACCOUNT])?;
-    Ok((server, "AZURITE_BLOB_STORAGE_URL", format!("http://127.0.0.1:{port}")))
+    Ok((server, vec![("AZURITE_BLOB_STORAGE_URL", format!("http://127.0.0.1:{port}"))]))
 }
 
 fn postgres() -> Result<Started> {
@@ -124,6 +126,12 @@ fn postgres() -> Result<Started> {
     let cluster = data.join("cluster");
     let (place, port) = (text(&cluster)?.to_owned(), free_port()?.to_string());
     let program = |name: &str| programs.join(name);
+    let (certificate, key) = (data.join("server.crt"), data.join("server.key"));
+    let (certificate, key) = (text(&certificate)?, text(&key)?);
+    let mut sign = vec!["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate];
+    sign.extend(["-days", "2", "-subj", "/CN=localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
+    sign.extend(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    output("openssl", &sign)?;
     // PostgreSQL refuses to run as root, so root runs it as the user that its package made.
     let user = is_root().then_some("postgres");
     if let Some(user) = user {
@@ -144,16 +152,16 @@ fn postgres() -> Result<Started> {
         ));
     }
     let sockets = format!("unix_socket_directories={}", text(&data)?);
-    let process = spawn(&mut run_as(
-        user,
-        &program("postgres"),
-        &["-D", &place, "-h", "127.0.0.1", "-p", &port, "-c", &sockets],
-    ))?;
+    let (tls_certificate, tls_key) = (format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}"));
+    let mut arguments = vec!["-D", &place, "-h", "127.0.0.1", "-p", &port, "-c", &sockets, "-c", "ssl=on"];
+    arguments.extend(["-c", &tls_certificate, "-c", &tls_key]);
+    let process = spawn(&mut run_as(user, &program("postgres"), &arguments))?;
     let stop = run_as(user, &program("pg_ctl"), &["stop", "--pgdata", &place, "--mode", "fast"]);
     let arguments = stop.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let server = Server { process, stop: Some((PathBuf::from(stop.get_program()), arguments)), data };
     answers(port.parse().map_err(|_| "no port")?)?;
-    Ok((server, "MLOPS_TEST_POSTGRES", format!("postgres://mlops@127.0.0.1:{port}/postgres")))
+    let address = format!("postgres://mlops@127.0.0.1:{port}/postgres");
+    Ok((server, vec![("MLOPS_TEST_POSTGRES", address), ("MLOPS_TEST_POSTGRES_ROOT", certificate.to_owned())]))
 }
 
 /// The folder of PostgreSQL's programs: Debian keeps them out of the path, by version.

@@ -5,6 +5,8 @@ mod object;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -6,16 +6,17 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use mlops_core::{BoxFuture, Error, ErrorKind, Result};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, NoTls, Socket};
 
 use super::{Appended, CHECKPOINTS_KEPT, Capabilities, Log, Reach, SCRATCH, not_scratch};
 
 /// A log in a table of a PostgreSQL database, which may hold many registries by name.
 ///
-/// A lost connection is made again by itself. [`connect`](Self::connect) speaks without TLS; for TLS, a pool or
-/// credentials that change, a host says how to connect ([`connect_with`](Self::connect_with)). On every new
-/// connection `synchronous_commit` is turned on, and a statement that takes over 30 s is given up.
+/// A lost connection is made again by itself. For a pool, credentials that change or client certificates a host says
+/// how to connect ([`connect_with`](Self::connect_with)). On every new connection `synchronous_commit` is turned on, and a statement that takes over 30 s is given up.
 #[derive(Clone, Debug)]
 pub struct PostgresLog {
     connection: Arc<Connection>,
@@ -34,14 +35,17 @@ impl std::fmt::Debug for Connection {
 }
 
 impl PostgresLog {
-    /// Connects to `postgres://user:password@host/database` without TLS and makes the tables if they do not exist.
-    /// Wants a tokio runtime, as all of its methods do. Gives up after 10 s unless the address says
-    /// `connect_timeout`.
+    /// Connects to `postgres://user:password@host/database` and makes the tables if they do not exist. Wants a tokio
+    /// runtime, as all of its methods do. Gives up after 10 s unless the address says `connect_timeout`.
+    ///
+    /// With `?sslmode=require` it speaks TLS (feature `postgres-tls`): the server's certificate has to be signed by a
+    /// root of the system, or by one of those in a PEM file that `&sslrootcert=/path` names. Without it, it does not.
     ///
     /// # Errors
-    /// `Invalid` if the address is none, `Unsupported` if the server refuses the user, `Unavailable` if it is out
-    /// of reach.
+    /// `Invalid` if the address or the roots are none, `Unsupported` if the server refuses the user or TLS needs the
+    /// feature, `Unavailable` if the server is out of reach or its certificate is not trusted.
     pub async fn connect(address: &str, registry: &str) -> Result<Self> {
+        let (address, root) = without_root(address);
         let mut config: Config = address.parse().map_err(|error| {
             Error::invalid("the address is none of PostgreSQL: want postgres://user:password@host/database")
                 .with_source(error)
@@ -49,11 +53,32 @@ impl PostgresLog {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_MAX);
         }
+        if config.get_ssl_mode() != SslMode::Require {
+            if let Some(root) = root {
+                return Err(Error::invalid(format!(
+                    "`sslrootcert={root}` needs `sslmode=require` beside it"
+                )));
+            }
+            return Self::connect_by(config, NoTls, registry).await;
+        }
+        #[cfg(feature = "postgres-tls")]
+        return Self::connect_by(config, super::tls::connector(root.as_deref())?, registry).await;
+        #[cfg(not(feature = "postgres-tls"))]
+        Err(Error::unsupported("`sslmode=require`: build mlops-registry with its feature `postgres-tls`"))
+    }
+
+    async fn connect_by<T>(config: Config, tls: T, registry: &str) -> Result<Self>
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send,
+        T::TlsConnect: Send,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
         let connect = move || -> BoxFuture<'static, Result<Client>> {
-            let config = config.clone();
+            let (config, tls) = (config.clone(), tls.clone());
             Box::pin(async move {
                 let (client, connection) =
-                    config.connect(NoTls).await.map_err(|error| failed("connect to", error))?;
+                    config.connect(tls).await.map_err(|error| failed("connect to", error))?;
                 // It ends by itself when the client is dropped; what goes wrong on it, the client's calls tell.
                 tokio::spawn(async move {
                     let _ = connection.await;
@@ -64,7 +89,7 @@ impl PostgresLog {
         Self::connect_with(connect, registry).await
     }
 
-    /// A log on connections that the host makes and drives, with TLS for one; it is asked again when one is lost.
+    /// A log on connections that the host makes and drives; it is asked again when one is lost.
     ///
     /// ```no_run
     /// # async fn host(config: tokio_postgres::Config) -> mlops_core::Result<()> {
@@ -74,7 +99,7 @@ impl PostgresLog {
     /// let connect = move || -> mlops_core::BoxFuture<'static, mlops_core::Result<tokio_postgres::Client>> {
     ///     let config = config.clone();
     ///     Box::pin(async move {
-    ///         // In place of `NoTls`: a connector of `tokio-postgres-rustls` or `postgres-native-tls`.
+    ///         // In place of `NoTls`: any connector, such as that of `postgres-native-tls`.
     ///         let (client, connection) = config
     ///             .connect(tokio_postgres::NoTls)
     ///             .await
@@ -231,6 +256,15 @@ impl Log for PostgresLog {
             Ok(())
         })
     }
+}
+
+/// An address without `sslrootcert=<path>`, which the driver does not know, and the path.
+fn without_root(address: &str) -> (String, Option<String>) {
+    let Some((place, query)) = address.split_once('?') else { return (address.to_owned(), None) };
+    let (roots, others): (Vec<&str>, Vec<&str>) =
+        query.split('&').partition(|part| part.starts_with("sslrootcert="));
+    let root = roots.last().and_then(|part| part.strip_prefix("sslrootcert=")).map(str::to_owned);
+    (format!("{place}?{}", others.join("&")), root)
 }
 
 /// PostgreSQL's integers are signed; no log gets that long.

@@ -75,3 +75,29 @@ fn postgres() {
     let artifacts = folder.path().to_str().unwrap();
     check(|| mlops_registry::Registry::builder().artifacts(artifacts).name(&name), &address);
 }
+
+#[cfg(feature = "postgres-tls")]
+#[test]
+fn postgres_over_tls() {
+    use mlops_core::ErrorKind;
+    let Some(address) = server("MLOPS_TEST_POSTGRES", "PostgreSQL over TLS") else { return };
+    let Some(root) = server("MLOPS_TEST_POSTGRES_ROOT", "PostgreSQL over TLS") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let name = fresh();
+    let builder =
+        || mlops_registry::Registry::builder().artifacts(folder.path().to_str().unwrap()).name(&name);
+    let open = |query: &str| Registry::open_with(builder(), &format!("{address}?{query}"));
+    check(builder, &format!("{address}?sslmode=require&sslrootcert={root}"));
+    // A certificate that nobody vouches for is refused, as are roots that are none and roots without TLS.
+    let error = open("sslmode=require").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(format!("{error:#}").contains("certificate"), "{error:#}");
+    for (query, part) in [
+        ("sslmode=require&sslrootcert=/no/such", "want a PEM file of roots"),
+        ("sslrootcert=/no/such", "needs `sslmode=require`"),
+    ] {
+        let error = open(query).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
