@@ -22,6 +22,14 @@ pub struct Builder {
     cache: Option<(PathBuf, u64)>,
     artifacts: Option<String>,
     name: Option<String>,
+    limits: Limits,
+}
+
+/// How big what is registered may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) file_bytes: u64,
+    pub(crate) version_bytes: u64,
 }
 
 impl Builder {
@@ -33,6 +41,7 @@ impl Builder {
             cache: None,
             artifacts: None,
             name: None,
+            limits: Limits { file_bytes: u64::MAX, version_bytes: u64::MAX },
         }
     }
 
@@ -77,6 +86,22 @@ impl Builder {
     #[must_use]
     pub fn cache(mut self, folder: impl Into<PathBuf>, bytes_max: u64) -> Self {
         self.cache = Some((folder.into(), bytes_max));
+        self
+    }
+
+    /// The most bytes that a file may have which this process registers; any number if it is not set. A version has
+    /// 10 000 files at most.
+    #[must_use]
+    pub fn file_bytes_max(mut self, bytes: u64) -> Self {
+        self.limits.file_bytes = bytes;
+        self
+    }
+
+    /// The most bytes that the files of a version may have together which this process registers; any number if it is
+    /// not set.
+    #[must_use]
+    pub fn version_bytes_max(mut self, bytes: u64) -> Self {
+        self.limits.version_bytes = bytes;
         self
     }
 
@@ -198,6 +223,7 @@ impl Builder {
                 clock: self.clock,
                 ids: self.ids,
                 cache,
+                limits: self.limits,
                 snapshot: ArcSwap::default(),
             }),
         };

@@ -90,7 +90,7 @@ impl Snapshot {
         Ok(ModelCard {
             id: id.clone(),
             model_description: model.description.clone(),
-            description: record.description.clone(),
+            description: version.description.clone(),
             registered: version.registered.clone(),
             approval: version.approval,
             reviews: version.reviews.clone(),

@@ -63,6 +63,15 @@ pub enum Change {
         /// Its value; `None` removes it.
         value: Option<String>,
     },
+    /// Describes a version anew.
+    Describe {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// What it is, for people.
+        description: String,
+    },
     /// Adds numbers that were measured after a version was registered: drift, bias, quality on later data.
     ///
     /// A number that was recorded with the version cannot be replaced; one that was added later can.
@@ -130,6 +139,7 @@ impl Change {
             | Self::Review { model, .. }
             | Self::MoveAlias { model, .. }
             | Self::Tag { model, .. }
+            | Self::Describe { model, .. }
             | Self::Measure { model, .. }
             | Self::MoveStage { model, .. }
             | Self::SetPolicy { model, .. }
@@ -154,6 +164,7 @@ impl fmt::Display for Change {
                 write!(f, "tag {model}/{version}: {key}={value}")
             }
             Self::Tag { model, version, key, value: None } => write!(f, "untag {model}/{version}: {key}"),
+            Self::Describe { model, version, .. } => write!(f, "describe {model}/{version}"),
             Self::Measure { model, version, metrics } => {
                 write!(f, "measure {model}/{version}:")?;
                 metrics.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))

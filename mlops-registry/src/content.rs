@@ -22,6 +22,20 @@ pub(crate) enum Content {
     Stored(Blobs, FileRecord),
 }
 
+impl Content {
+    /// Its length, before it is read.
+    pub(crate) fn size_bytes(&self) -> Result<u64> {
+        match self {
+            Self::File(ModelFile::Bytes(bytes)) => Ok(bytes.len() as u64),
+            Self::File(ModelFile::Path(path)) => {
+                Ok(open(path)?.metadata().map_err(|error| cannot_read(path, error))?.len())
+            }
+            Self::File(_) => Err(unknown()),
+            Self::Stored(_, file) => Ok(file.size_bytes),
+        }
+    }
+}
+
 /// A file read part by part, of one size but for the last.
 pub(crate) struct Parts<'a> {
     source: PartSource<'a>,

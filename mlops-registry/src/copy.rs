@@ -46,7 +46,7 @@ impl Registry {
         copy.framework.clone_from(&record.framework);
         copy.metrics.clone_from(&found.metrics);
         copy.tags.clone_from(&found.tags);
-        copy.description.clone_from(&record.description);
+        copy.description.clone_from(&found.description);
         copy.run.clone_from(&record.run);
         copy.data.clone_from(&record.data);
         copy.code.clone_from(&record.code);

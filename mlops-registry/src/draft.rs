@@ -139,6 +139,40 @@ impl Draft {
         self.change(Change::Tag { model, version, key: name.into(), value: Some(value.into()) })
     }
 
+    /// Removes a tag of a version.
+    #[must_use]
+    pub fn remove_tag(self, version: &ModelVersion, name: impl Into<String>) -> Self {
+        let (model, version) = (version.name.clone(), version.version);
+        self.change(Change::Tag { model, version, key: name.into(), value: None })
+    }
+
+    /// Describes a version anew, for people.
+    #[must_use]
+    pub fn describe(self, version: &ModelVersion, description: impl Into<String>) -> Self {
+        let (model, version) = (version.name.clone(), version.version);
+        self.change(Change::Describe { model, version, description: description.into() })
+    }
+
+    /// Says what a model is for and sets its tags, and makes it if it does not exist. They replace the ones before as
+    /// a whole, see [`unchanged`](Self::unchanged).
+    #[must_use]
+    pub fn describe_model<K: Into<String>, V: Into<String>>(
+        self,
+        model: impl Into<String>,
+        description: impl Into<String>,
+        tags: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        self.change(Change::DescribeModel { model: model.into(), description: description.into(), tags })
+    }
+
+    /// Moves a version to another stage of its model's [`Stages`](crate::Stages), if it is in the one expected.
+    #[must_use]
+    pub fn stage(self, version: &ModelVersion, from: impl Into<String>, to: impl Into<String>) -> Self {
+        let (model, version) = (version.name.clone(), version.version);
+        self.change(Change::MoveStage { model, version, from: from.into(), to: to.into() })
+    }
+
     /// Adds a number that was measured after the version was registered.
     #[must_use]
     pub fn measure(self, version: &ModelVersion, name: impl Into<String>, value: f64) -> Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mlops_core::{Error, Result, Timestamp};
 
+use crate::Commit;
 use crate::blocking::Registry;
 
 /// A thread that refreshes a registry, so that [`Registry::state`] stays fresh and its readers never wait.
@@ -49,6 +50,51 @@ impl Registry {
     /// # Errors
     /// `Invalid` if the interval is zero, `Unavailable` if the system gives no thread.
     pub fn follow(&self, interval: Duration) -> Result<Follower> {
+        self.follower(interval, |registry| registry.refresh().map(drop))
+    }
+
+    /// Starts a thread that refreshes this registry so often and hands over each commit after a place in the log, in
+    /// order and once; 0 is its start.
+    ///
+    /// ```
+    /// use std::{sync::mpsc, time::Duration};
+    /// use mlops_registry::{Draft, NewVersion, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// let (send, receive) = mpsc::channel();
+    /// let follower = registry.feed(0, Duration::from_millis(2), move |commit| drop(send.send(commit)))?;
+    /// registry.commit(Draft::new("ann", "first").register(NewVersion::new("shop").file("model.bin", "weights")))?;
+    /// assert_eq!(receive.recv().unwrap().reason, "first");
+    /// # drop(follower);
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`follow`](Self::follow).
+    pub fn feed(
+        &self,
+        after: u64,
+        interval: Duration,
+        mut each: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Follower> {
+        let mut watch = self.watch(after);
+        self.follower(interval, move |registry| {
+            registry.refresh()?;
+            loop {
+                let commits = registry.poll(&mut watch)?;
+                if commits.is_empty() {
+                    return Ok(());
+                }
+                commits.into_iter().for_each(&mut each);
+            }
+        })
+    }
+
+    fn follower(
+        &self,
+        interval: Duration,
+        step: impl FnMut(&Self) -> Result<()> + Send + 'static,
+    ) -> Result<Follower> {
         if interval.is_zero() {
             return Err(Error::invalid("the interval is 0 s: want more, or call `refresh`"));
         }
@@ -57,7 +103,7 @@ impl Registry {
         let (registry, seen) = (self.clone(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("mlops-registry follower".to_owned())
-            .spawn(move || run(&registry, interval, &seen))
+            .spawn(move || run(&registry, interval, &seen, step))
             .map_err(|error| {
                 Error::unavailable("cannot start a thread for the registry").with_source(error)
             })?;
@@ -65,10 +111,15 @@ impl Registry {
     }
 }
 
-fn run(registry: &Registry, interval: Duration, shared: &Shared) {
+fn run(
+    registry: &Registry,
+    interval: Duration,
+    shared: &Shared,
+    mut step: impl FnMut(&Registry) -> Result<()>,
+) {
     while !shared.stop.load(Ordering::Acquire) {
-        match registry.refresh() {
-            Ok(_) => {
+        match step(registry) {
+            Ok(()) => {
                 shared.refreshed_us.store(registry.registry().clock().now().as_micros(), Ordering::Relaxed);
                 shared.failures.store(0, Ordering::Relaxed);
             }

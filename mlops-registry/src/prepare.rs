@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mlops_core::{Digest, Error, ModelVersion, Result};
 
+use crate::builder::Limits;
 use crate::content::Content;
 use crate::draft::Step;
 use crate::measure::{Measured, measure};
@@ -36,6 +37,7 @@ pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
             Step::RollBack { model, at } => digester.field(format!("roll back {model:?} {at:?}")),
             Step::Register(version) => {
                 let mut files = BTreeMap::new();
+                check_size(version, registry.inner.limits)?;
                 for (name, content) in &version.files {
                     crate::name::check_file(name)?;
                     let upload = UploadId::default();
@@ -77,6 +79,30 @@ pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
         }
     }
     Ok(Prepared { records, digest: digester.finish() })
+}
+
+/// Whether the files of a version are within the limits of this process, before they are read.
+fn check_size(version: &NewVersion, limits: Limits) -> Result<()> {
+    let mut total: u64 = 0;
+    for (name, content) in &version.files {
+        let bytes = content.size_bytes()?;
+        total = total.saturating_add(bytes);
+        let (what, limit, way_out) = if bytes > limits.file_bytes {
+            (format!("file `{name}` has {bytes} bytes"), limits.file_bytes, "file_bytes_max")
+        } else if total > limits.version_bytes {
+            (
+                format!("the files up to `{name}` have {total} bytes"),
+                limits.version_bytes,
+                "version_bytes_max",
+            )
+        } else {
+            continue;
+        };
+        return Err(Error::invalid(format!(
+            "{what}: the limit is {limit}; raise it by `Builder::{way_out}`"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a file may be in a version.

@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use mlops_core::{Clock, Digest, Error, Result};
 
 use crate::blobs::Blobs;
-use crate::builder::Builder;
+use crate::builder::{Builder, Limits};
 use crate::cache::Cache;
 use crate::ids::Ids;
 use crate::log::Log;
@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Ids,
     pub(crate) cache: Option<Cache>,
+    pub(crate) limits: Limits,
     pub(crate) snapshot: ArcSwap<Snapshot>,
 }
 

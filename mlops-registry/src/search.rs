@@ -36,12 +36,16 @@ pub struct Query {
     approval: Option<Approval>,
     stage: Option<String>,
     run: Option<String>,
+    code: Option<String>,
+    framework: Option<String>,
+    ancestor: Option<ModelVersion>,
     data: Option<Digest>,
     file: Option<Digest>,
     parent: Option<ModelVersion>,
     text: Option<String>,
     deleted: bool,
     order: Order,
+    skip: usize,
     limit: Option<usize>,
 }
 
@@ -139,6 +143,27 @@ impl Query {
         self
     }
 
+    /// Made by this code.
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// Written by this framework.
+    #[must_use]
+    pub fn framework(mut self, framework: impl Into<String>) -> Self {
+        self.framework = Some(framework.into());
+        self
+    }
+
+    /// Made from this version, directly or not.
+    #[must_use]
+    pub fn descends_from(mut self, ancestor: ModelVersion) -> Self {
+        self.ancestor = Some(ancestor);
+        self
+    }
+
     /// Made from data with this fingerprint, in any role.
     #[must_use]
     pub fn data(mut self, fingerprint: Digest) -> Self {
@@ -188,6 +213,13 @@ impl Query {
         self
     }
 
+    /// Without so many first ones: the pages before. On one snapshot pages neither miss nor repeat a version.
+    #[must_use]
+    pub fn skip(mut self, count: usize) -> Self {
+        self.skip = count;
+        self
+    }
+
     /// So many at most.
     #[must_use]
     pub fn limit(mut self, count_max: usize) -> Self {
@@ -214,10 +246,12 @@ impl Query {
             && self.approval.is_none_or(|approval| approval == version.approval)
             && (self.stage.is_none() || self.stage == version.stage)
             && (self.run.is_none() || self.run == record.run)
+            && (self.code.is_none() || self.code == record.code)
+            && (self.framework.is_none() || self.framework == record.framework)
             && self.data.is_none_or(|data| record.data.values().any(|found| *found == data))
             && self.file.is_none_or(|file| record.files.values().any(|found| found.sha256 == file))
             && self.parent.as_ref().is_none_or(|parent| record.parents.contains(parent))
-            && self.text.as_ref().is_none_or(|text| record.description.to_lowercase().contains(text))
+            && self.text.as_ref().is_none_or(|text| version.description.to_lowercase().contains(text))
             && self.alias.as_ref().is_none_or(|alias| {
                 model.aliases.get(alias).is_some_and(|alias| alias.version == Some(version.id().version))
             })
@@ -235,8 +269,11 @@ impl Snapshot {
             None => self.models().collect(),
         };
         let wanted = models.into_iter().filter(|model| query.wants_model(model));
+        let kin = query.ancestor.as_ref().map(|id| self.lineage(id).map(|lineage| lineage.descendants));
+        let kin = kin.map(Result::unwrap_or_default);
         let mut found: Vec<_> = wanted
             .flat_map(|model| model.versions.iter().filter(|version| query.wants(model, version)))
+            .filter(|version| kin.as_ref().is_none_or(|kin| kin.contains(version.id())))
             .collect();
         match &query.order {
             Order::NameAndNumber => {}
@@ -250,6 +287,7 @@ impl Snapshot {
                 }
             }),
         }
+        found.drain(..query.skip.min(found.len()));
         found.truncate(query.limit.unwrap_or(usize::MAX));
         found
     }

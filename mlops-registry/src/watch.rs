@@ -82,6 +82,7 @@ impl Commit {
                 Change::MoveAlias { model, alias, .. } => format!("{model}@{alias}"),
                 Change::Review { model, version, .. }
                 | Change::Tag { model, version, .. }
+                | Change::Describe { model, version, .. }
                 | Change::Measure { model, version, .. }
                 | Change::MoveStage { model, version, .. }
                 | Change::Delete { model, version }

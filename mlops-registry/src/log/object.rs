@@ -35,6 +35,10 @@ impl ObjectLog {
 
     async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
         match self.store.get(path).await {
+            Ok(found) if found.meta.size > OBJECT_BYTES_MAX => Err(Error::data(format!(
+                "`{path}` of the registry has {} bytes, which none of its build has: restore it from a backup",
+                found.meta.size
+            ))),
             Ok(found) => found.bytes().await.map(Some).map_err(|error| store::failed("read", path, error)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(store::failed("read", path, error)),
@@ -215,5 +219,7 @@ fn pointer() -> Path {
     Path::from(format!("{CHECKPOINTS}/newest"))
 }
 
+/// No entry is over 64 MiB; a checkpoint of that many bytes holds some million versions.
+const OBJECT_BYTES_MAX: u64 = 4 << 30;
 const CHECKPOINTS: &str = "checkpoint";
 const READS_AT_ONCE: usize = 16;

@@ -77,6 +77,9 @@ impl Snapshot {
                     }
                 }
             }
+            Change::Describe { model, version, description } => {
+                self.version_mut(model, *version, by)?.description.clone_from(description);
+            }
             Change::Measure { model, version, metrics } => {
                 let measured = metrics.iter().map(|(name, value)| (name.clone(), *value));
                 self.version_mut(model, *version, by)?.metrics.extend(measured);
@@ -142,6 +145,7 @@ impl Snapshot {
         model.versions.push(Arc::new(Version {
             record: record.clone(),
             registered: by.clone(),
+            description: record.description.clone(),
             tags: record.tags.clone(),
             metrics: record.metrics.clone(),
             stage: model.policy.stages.as_ref().map(|stages| stages.first.clone()),

@@ -64,6 +64,8 @@ pub struct Version {
     pub record: Arc<VersionRecord>,
     /// The commit that registered it.
     pub registered: Arc<Stamp>,
+    /// What it is, for people: as recorded, or as it was described since.
+    pub description: String,
     /// Its tags now: those of the record and what was changed since.
     pub tags: BTreeMap<String, String>,
     /// Its numbers now: those of the record and what was measured since.

@@ -47,6 +47,30 @@ impl Snapshot {
         self.models.values().map(|model| &**model)
     }
 
+    /// The models with this text in their name, their description or a tag, whatever the case; by name.
+    ///
+    /// ```
+    /// use mlops_registry::{Draft, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// let words = [("team", "Growth")];
+    /// registry.commit(Draft::new("ann", "words").describe_model("shop", "Buys or not", words))?;
+    /// let names = |text| registry.snapshot().find_models(text).map(|model| model.name.clone()).collect::<Vec<_>>();
+    /// assert_eq!([names("BUYS"), names("growth"), names("sho")].concat(), ["shop", "shop", "shop"]);
+    /// assert!(names("fraud").is_empty());
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    pub fn find_models(&self, text: &str) -> impl Iterator<Item = &Model> {
+        let text = text.to_lowercase();
+        self.models().filter(move |model| {
+            let tags = model.tags.iter().flat_map(|(name, value)| [name, value]);
+            [&model.name, &model.description]
+                .into_iter()
+                .chain(tags)
+                .any(|found| found.to_lowercase().contains(&text))
+        })
+    }
+
     /// The model of this name.
     ///
     /// # Errors

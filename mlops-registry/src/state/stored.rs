@@ -38,7 +38,9 @@ struct StoredModel {
 struct StoredVersion {
     record: Arc<VersionRecord>,
     by: usize,
-    /// If they are not those of the record any more.
+    /// If it is not that of the record any more, as for what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tags: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,6 +188,7 @@ impl StoredVersion {
         Self {
             record: record.clone(),
             by: stamps.place(&version.registered),
+            description: (version.description != record.description).then(|| version.description.clone()),
             tags: (version.tags != record.tags).then(|| version.tags.clone()),
             metrics: (version.metrics != record.metrics).then(|| version.metrics.clone()),
             stage: version.stage.clone(),
@@ -209,6 +212,7 @@ impl StoredVersion {
         let reviews = self.reviews.into_iter().map(|(verdict, by)| Some(Review { verdict, by: at(by)? }));
         Some(Version {
             registered: at(self.by)?,
+            description: self.description.unwrap_or_else(|| self.record.description.clone()),
             tags: self.tags.unwrap_or_else(|| self.record.tags.clone()),
             metrics: self.metrics.unwrap_or_else(|| self.record.metrics.clone()),
             stage: self.stage,

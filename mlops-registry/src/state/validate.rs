@@ -123,6 +123,12 @@ impl Snapshot {
                     self.model(model)?.policy.check_reviewer(found, actor)?;
                 }
             }
+            Change::Describe { model, version, description } => {
+                self.live(model, *version)?;
+                if !description.is_empty() {
+                    check_text("description", description, TEXT_BYTES_MAX)?;
+                }
+            }
             Change::Measure { model, version, metrics } => {
                 let found = self.live(model, *version)?;
                 check_metrics(metrics)?;

@@ -50,6 +50,26 @@ fn wrong_calls_say_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn what_is_too_big_is_refused_before_it_is_read() {
+    let builder = mlops_registry::Registry::builder().file_bytes_max(10).version_bytes_max(15);
+    let registry = Registry::open_with(builder, "memory:").unwrap();
+    let commit = |version| registry.commit(Draft::new("t", "x").register(version));
+    let version = || NewVersion::new("shop").file("a", "0123456789");
+    commit(version()).unwrap();
+    let error = commit(version().file("b", "01234567890")).unwrap_err();
+    assert!(error.to_string().contains("file `b` has 11 bytes: the limit is 10; raise it by"), "{error}");
+    let error = commit(version().file("b", "012345")).unwrap_err();
+    assert!(error.to_string().contains("the files up to `b` have 16 bytes: the limit is 15"), "{error}");
+    // A file that is far too big is not read at all.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = commit(NewVersion::new("shop").file_at("huge", &path)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("file `huge` has 1099511627776 bytes"), "{error}");
+}
+
+#[test]
 fn locations_that_are_none() {
     let kind = |location: &str| Registry::open(location).unwrap_err();
     assert_eq!(kind("").kind(), ErrorKind::Invalid);
@@ -89,6 +109,49 @@ fn a_damaged_entry_is_named_and_stops_the_reader() {
     assert!(error.to_string().contains("tampered"), "{error}");
     std::fs::write(&path, whole).unwrap();
     assert_eq!(open(folder.path()).snapshot().sequence(), 3);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_damaged_database_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.db");
+    let location = format!("sqlite:{}", path.display());
+    for content in ["1", "2", "3"] {
+        register(&Registry::open(&location).unwrap(), "shop", content).unwrap();
+    }
+    let database = || rusqlite::Connection::open(&path).unwrap();
+    let entry: Vec<u8> = database()
+        .query_row("SELECT entry FROM mlops_entry WHERE sequence = 2", [], |row| row.get(0))
+        .unwrap();
+    let set = |bytes: &[u8]| {
+        database().execute("UPDATE mlops_entry SET entry = ?1 WHERE sequence = 2", [bytes]).unwrap();
+    };
+    let mut flipped = entry.clone();
+    flipped[40] ^= 1;
+    for damaged in [&entry[..0], &entry[..entry.len() / 2], &flipped] {
+        set(damaged);
+        let error = Registry::open(&location).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("log entry 2 is damaged"), "{error}");
+    }
+    set(&entry);
+    assert_eq!(Registry::open(&location).unwrap().snapshot().sequence(), 3);
+    database().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut torn = whole.clone();
+    torn[4096..].fill(0xa5);
+    for (bytes, kind, part) in [
+        (b"no database at all, for sure".repeat(200), ErrorKind::Invalid, "it is no SQLite database"),
+        (torn, ErrorKind::Data, "it is damaged; restore it from a backup"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Registry::open(&location).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    std::fs::write(&path, whole).unwrap();
+    assert_eq!(Registry::open(&location).unwrap().snapshot().sequence(), 3);
 }
 
 #[test]

@@ -385,3 +385,38 @@ fn an_evaluation_is_judged_with_its_standard_errors() {
     assert!(card.contains("| roc\\_auc on visitor=new | 0.85 (500 rows) |"), "{card}");
     assert!(card.contains("| roc\\_auc | 0.95 ± 0.004 (5000 rows) |"), "{card}");
 }
+
+#[test]
+fn words_change_and_versions_are_found_by_them() {
+    let registry = Registry::open("memory:").unwrap();
+    let commit = |draft: Draft| registry.commit(draft).unwrap();
+    let new = || Draft::new("ann", "words");
+    let base = NewVersion::new("base").file("m", "b").code("c1").framework("onnx");
+    let base = commit(new().register(base)).version().unwrap().clone();
+    let tuned = NewVersion::new("shop").file("m", "t").parent(base.clone()).code("c2").description("first");
+    let tuned = commit(new().register(tuned)).version().unwrap().clone();
+    let copied = commit(new().register(registry.copy_of(&tuned, "shop").unwrap())).version().unwrap().clone();
+    let find = |query: Query| -> Vec<String> {
+        registry.snapshot().search(&query).iter().map(|found| found.id().to_string()).collect()
+    };
+    assert_eq!(find(Query::new().descends_from(base.clone())), ["shop/1", "shop/2"]);
+    assert_eq!(find(Query::new().descends_from(ModelVersion::new("none", 1))), [""; 0]);
+    assert_eq!(find(Query::new().code("c2").skip(1)), ["shop/2"]);
+    assert_eq!(find(Query::new().framework("onnx")), ["base/1"]);
+    assert_eq!(find(Query::new().skip(2).limit(5)), ["shop/2"]);
+    assert_eq!(find(Query::new().skip(9)), [""; 0]);
+    // Words are mended; what was recorded stays.
+    commit(new().describe(&tuned, "größer").tag(&tuned, "a", "b"));
+    commit(new().remove_tag(&tuned, "a"));
+    assert_eq!(find(Query::new().text("GRÖSSER")), [""; 0]);
+    assert_eq!(find(Query::new().text("GRÖßER")), ["shop/1"]);
+    let state = registry.snapshot();
+    let version = state.version(&tuned).unwrap();
+    assert_eq!((version.description.as_str(), version.record.description.as_str()), ("größer", "first"));
+    assert!(version.tags.is_empty());
+    assert!(state.card(&tuned).unwrap().to_markdown().contains("größer"));
+    let bytes = state.to_checkpoint().unwrap();
+    assert_eq!(mlops_registry::Snapshot::from_checkpoint(state.sequence(), &bytes).as_ref(), Some(&*state));
+    commit(new().delete(&copied));
+    refused(&registry, new().describe(&copied, "x"), "was deleted by ann");
+}
