@@ -6,6 +6,8 @@ use std::time::Duration;
 use mlops_core::{Event, EventKind, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::version::versioned;
+
 /// Lets events through that deserve attention: pure, so it replays and can be tested without waiting.
 ///
 /// Hysteresis: something is raised after `raise_after` checks in a row in which it happened, and is over
@@ -46,9 +48,12 @@ impl Default for AlertPolicy {
 
 /// What the policy remembers: a plain value, to be kept between checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct AlertState {
     seen: BTreeMap<String, Seen>,
 }
+
+versioned!(AlertState, "alert state");
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {

@@ -9,6 +9,11 @@ enum Stored {
     Name(String),
 }
 
+/// Such a float where it is no field of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Number(#[serde(with = "crate::float")] pub(crate) f64);
+
 pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if value.is_finite() {
         serializer.serialize_f64(*value)

@@ -175,6 +175,7 @@ mod float;
 mod random;
 mod sample;
 mod sort;
+mod version;
 
 pub use correction::Correction;
 pub use mlops_core::{Error, ErrorKind, Result};

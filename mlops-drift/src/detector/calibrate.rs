@@ -78,6 +78,7 @@ use super::{
     StepdSettings,
 };
 use crate::random::SplitMix64;
+use crate::version::versioned;
 use crate::{Error, Result};
 
 /// Which detector to calibrate.
@@ -128,6 +129,7 @@ pub enum Stationary {
 
 /// What to calibrate to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Calibration {
     /// Which detector.
     pub kind: DetectorKind,
@@ -168,6 +170,8 @@ pub struct Delay {
     /// The share of changes that were not found.
     pub missed: f64,
 }
+
+versioned!(Calibration, "calibration");
 
 impl Calibration {
     /// Calibrates to `updates_per_false_alarm` on this stream, with an effort of 400.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, finite, positive, probability, validated};
+use super::{Detector, Reason, Signal, finite, positive, probability};
+use crate::version::versioned;
 use crate::{Error, Result};
 
 /// Settings of [`Cusum`].
@@ -128,7 +129,7 @@ impl Cusum {
     }
 }
 
-validated!(Cusum);
+versioned!(Cusum, "detector", Cusum::validate);
 
 impl Detector for Cusum {
     fn check(&self, value: f64) -> Result<()> {
@@ -171,7 +172,7 @@ impl Gma {
     }
 }
 
-validated!(Gma);
+versioned!(Gma, "detector", Gma::validate);
 
 impl Detector for Gma {
     fn check(&self, value: f64) -> Result<()> {

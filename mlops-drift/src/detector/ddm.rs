@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, deviations, rate, validated};
-use crate::Result;
+use super::{Detector, Reason, Signal, damaged, deviations, rate};
+use crate::float::Number;
+use crate::version::readable;
+use crate::{Error, Result};
 
 /// Settings of [`Ddm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,22 +43,87 @@ impl DdmSettings {
 /// with Drift Detection, 2004).
 ///
 /// * Domain: 0 for right, 1 for wrong, or a rate between. Finds rising rates only.
-/// * Constant memory and time. After a drift the next update starts over.
+/// * Constant memory and time: no division and no root but when p + s is lower than ever. After a drift the next
+///   update starts over.
 /// * After nothing but zeros the least standard deviation is 0, so the first error is a drift.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self")]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Ddm {
     settings: DdmSettings,
-    count: f64,
-    rate: f64,
-    #[serde(with = "crate::float")]
-    least_sum: f64,
-    #[serde(with = "crate::float")]
-    least_rate: f64,
-    #[serde(with = "crate::float")]
-    least_deviation: f64,
-    level: f64,
+    errors: Errors,
+    limits: Limits,
     signal: Signal,
+}
+
+/// How many values there were, and their sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Errors {
+    pub(super) count: f64,
+    pub(super) sum: f64,
+}
+
+impl Errors {
+    #[inline(always)]
+    pub(super) fn and(self, value: f64) -> Self {
+        Self { count: self.count + 1.0, sum: self.sum + value }
+    }
+
+    pub(super) fn rate(self) -> f64 {
+        self.sum / self.count
+    }
+
+    pub(super) fn deviation(self) -> f64 {
+        let rate = self.rate();
+        (rate * (1.0 - rate) / self.count).sqrt()
+    }
+
+    /// The variance of the sum, times the count.
+    #[inline(always)]
+    fn spread(self) -> f64 {
+        self.sum * (self.count - self.sum)
+    }
+
+    /// What `spread` is compared with: p + s > c if s > c - p, both sides times n and squared with their sign.
+    #[inline(always)]
+    fn distance(self, limit: f64) -> f64 {
+        let gap = limit * self.count - self.sum;
+        gap * gap.abs() * self.count
+    }
+
+    /// Whether p + s lies above a limit.
+    #[inline(always)]
+    pub(super) fn above(self, limit: f64) -> bool {
+        self.spread() > self.distance(limit)
+    }
+
+    /// Whether p + s lies below a limit.
+    #[inline(always)]
+    pub(super) fn below(self, limit: f64) -> bool {
+        self.spread() < self.distance(limit)
+    }
+}
+
+/// The least p + s, and the limits that follow from the rate and the deviation there.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Limits {
+    #[serde(with = "crate::float")]
+    pub(super) least: f64,
+    #[serde(with = "crate::float")]
+    pub(super) warning: f64,
+    #[serde(with = "crate::float")]
+    pub(super) drift: f64,
+}
+
+impl Limits {
+    pub(super) const NONE: Self = Self { least: f64::INFINITY, warning: f64::INFINITY, drift: f64::INFINITY };
+
+    pub(super) fn of(errors: Errors, warning: f64, drift: f64) -> Self {
+        Self::new(errors.rate(), errors.deviation(), warning, drift)
+    }
+
+    pub(super) fn new(rate: f64, deviation: f64, warning: f64, drift: f64) -> Self {
+        Self { least: rate + deviation, warning: rate + warning * deviation, drift: rate + drift * deviation }
+    }
 }
 
 impl Ddm {
@@ -66,30 +133,14 @@ impl Ddm {
     /// `Invalid` if a threshold is not above 0.
     pub fn new(settings: DdmSettings) -> Result<Self> {
         deviations(settings.warning, settings.drift)?;
-        Ok(Self {
-            settings,
-            count: 0.0,
-            rate: 0.0,
-            least_sum: f64::INFINITY,
-            least_rate: f64::INFINITY,
-            least_deviation: f64::INFINITY,
-            level: 0.0,
-            signal: Signal::Stable,
-        })
+        Ok(Self { settings, errors: Errors::default(), limits: Limits::NONE, signal: Signal::Stable })
     }
 
-    /// The error rate since the last drift.
+    /// The error rate since the last drift; 0 before the first value.
     pub fn rate(&self) -> f64 {
-        self.rate
-    }
-
-    /// Whether this is a state that updates could have led to.
-    fn validate(&self) -> Result<()> {
-        Self::new(self.settings.clone()).map(drop)
+        if self.errors.count > 0.0 { self.errors.rate() } else { 0.0 }
     }
 }
-
-validated!(Ddm);
 
 impl Detector for Ddm {
     fn check(&self, value: f64) -> Result<()> {
@@ -101,23 +152,17 @@ impl Detector for Ddm {
         if self.signal == Signal::Drift {
             self.reset();
         }
-        self.count += 1.0;
-        self.rate += (value - self.rate) / self.count;
-        let deviation = (self.rate * (1.0 - self.rate) / self.count).sqrt();
-        self.level = self.rate + deviation;
-        let warm_up = f64::from(self.settings.warm_up);
+        self.errors = self.errors.and(value);
+        let DdmSettings { warm_up, warning, drift, early_minimum } = self.settings;
+        let warm_up = f64::from(warm_up);
         self.signal = Signal::Stable;
-        if self.count > warm_up - f64::from(u8::from(self.settings.early_minimum)) {
-            if self.level <= self.least_sum {
-                self.least_sum = self.level;
-                self.least_rate = self.rate;
-                self.least_deviation = deviation;
+        if self.errors.count > warm_up - f64::from(u8::from(early_minimum)) {
+            if self.errors.below(self.limits.least) {
+                self.limits = Limits::of(self.errors, warning, drift);
             }
-            if self.count > warm_up
-                && self.level > self.least_rate + self.settings.drift * self.least_deviation
-            {
+            if self.errors.count > warm_up && self.errors.above(self.limits.drift) {
                 self.signal = Signal::Drift;
-            } else if self.level > self.least_rate + self.settings.warning * self.least_deviation {
+            } else if self.errors.above(self.limits.warning) {
                 self.signal = Signal::Warning;
             }
         }
@@ -129,22 +174,80 @@ impl Detector for Ddm {
     }
 
     fn reason(&self) -> Option<Reason> {
-        let deviations = match self.signal {
+        let limit = match self.signal {
             Signal::Stable => return None,
-            Signal::Warning => self.settings.warning,
-            Signal::Drift => self.settings.drift,
+            Signal::Warning => self.limits.warning,
+            Signal::Drift => self.limits.drift,
         };
-        let limit = self.least_rate + deviations * self.least_deviation;
-        Some(Reason { statistic: "error rate plus its standard deviation", value: self.level, limit })
+        let value = self.errors.rate() + self.errors.deviation();
+        Some(Reason { statistic: "error rate plus its standard deviation", value, limit })
     }
 
     fn reset(&mut self) {
-        self.count = 0.0;
-        self.rate = 0.0;
-        self.least_sum = f64::INFINITY;
-        self.least_rate = f64::INFINITY;
-        self.least_deviation = f64::INFINITY;
-        self.level = 0.0;
+        self.errors = Errors::default();
+        self.limits = Limits::NONE;
         self.signal = Signal::Stable;
     }
 }
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(default = "crate::version::first")]
+    version: u32,
+    settings: DdmSettings,
+    count: f64,
+    signal: Signal,
+    #[serde(default)]
+    errors: Option<f64>,
+    #[serde(default)]
+    limits: Option<Limits>,
+    /// Version 1 had the rate, and rate and deviation where their sum was least.
+    #[serde(default, skip_serializing)]
+    rate: f64,
+    #[serde(default, skip_serializing)]
+    least_rate: Number,
+    #[serde(default, skip_serializing)]
+    least_deviation: Number,
+}
+
+impl TryFrom<Stored> for Ddm {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        readable("detector", stored.version, VERSION)?;
+        let Stored { settings, count, signal, errors, limits, rate, least_rate, least_deviation, .. } =
+            stored;
+        let fresh = Self::new(settings)?;
+        let errors = Errors { count, sum: errors.unwrap_or(sum_of_rate(count, rate)) };
+        if !(count >= 0.0 && errors.sum >= 0.0 && errors.sum <= count) {
+            return Err(damaged("number of errors"));
+        }
+        let DdmSettings { warning, drift, .. } = fresh.settings;
+        let limits = limits.unwrap_or(Limits::new(least_rate.0, least_deviation.0, warning, drift));
+        Ok(Self { errors, limits, signal, ..fresh })
+    }
+}
+
+impl From<Ddm> for Stored {
+    fn from(Ddm { settings, errors, limits, signal }: Ddm) -> Self {
+        Self {
+            version: VERSION,
+            settings,
+            count: errors.count,
+            signal,
+            errors: Some(errors.sum),
+            limits: Some(limits),
+            rate: 0.0,
+            least_rate: Number::default(),
+            least_deviation: Number::default(),
+        }
+    }
+}
+
+/// The sum behind a rate, which rounding has moved: whole again if it can only have been so.
+pub(super) fn sum_of_rate(count: f64, rate: f64) -> f64 {
+    let sum = count * rate;
+    if (sum - sum.round()).abs() <= 1e-12 * count { sum.round() } else { sum }
+}
+
+const VERSION: u32 = 2;

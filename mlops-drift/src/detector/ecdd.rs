@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, positive, probability, rate, validated};
+use super::{Detector, Reason, Signal, positive, probability, rate};
 use crate::Result;
+use crate::version::versioned;
 
 /// Settings of [`Ecdd`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ impl Ecdd {
     }
 }
 
-validated!(Ecdd);
+versioned!(Ecdd, "detector", Ecdd::validate);
 
 impl Detector for Ecdd {
     fn check(&self, value: f64) -> Result<()> {

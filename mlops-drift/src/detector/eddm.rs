@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Reason, Signal, confidences, error_flag, validated};
+use super::{Detector, Reason, Signal, confidences, error_flag};
 use crate::Result;
+use crate::version::versioned;
 
 /// Settings of [`Eddm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ impl Eddm {
     }
 }
 
-validated!(Eddm);
+versioned!(Eddm, "detector", Eddm::validate);
 
 impl Detector for Eddm {
     fn check(&self, value: f64) -> Result<()> {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::ring::Bits;
-use super::{Detector, Reason, Signal, damaged, error_flag, probability, validated};
+use super::{Detector, Reason, Signal, damaged, error_flag, probability};
+use crate::version::versioned;
 use crate::{Error, Result};
 
 /// Settings of [`Fhddm`].
@@ -89,7 +90,7 @@ impl Fhddm {
     }
 }
 
-validated!(Fhddm);
+versioned!(Fhddm, "detector", Fhddm::validate);
 
 fn share(window: &Bits) -> f64 {
     window.ones() as f64 / window.len() as f64

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decrease, Detector, Reason, Signal, confidences, rate, validated};
+use super::{Decrease, Detector, Reason, Signal, confidences, rate};
 use crate::Result;
+use crate::version::versioned;
 
 /// Settings of [`HddmA`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,7 +156,7 @@ impl HddmA {
     }
 }
 
-validated!(HddmA);
+versioned!(HddmA, "detector", HddmA::validate);
 
 impl Detector for HddmA {
     fn check(&self, value: f64) -> Result<()> {

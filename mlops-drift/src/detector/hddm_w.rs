@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decrease, Detector, Reason, Signal, confidences, probability, rate, validated};
+use super::{Decrease, Detector, Reason, Signal, confidences, probability, rate};
 use crate::Result;
+use crate::version::versioned;
 
 /// Settings of [`HddmW`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,7 +161,7 @@ impl HddmW {
     }
 }
 
-validated!(HddmW);
+versioned!(HddmW, "detector", HddmW::validate);
 
 impl Detector for HddmW {
     fn check(&self, value: f64) -> Result<()> {

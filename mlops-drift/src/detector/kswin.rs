@@ -6,6 +6,7 @@ use super::python::PythonRandom;
 use super::{Detector, Reason, Signal, finite, probability};
 use crate::random::SplitMix64;
 use crate::two_sample::{Alternative, Method, kolmogorov_smirnov_p_value};
+use crate::version::readable;
 use crate::{Error, Result};
 use mlops_core::Seed;
 
@@ -85,6 +86,8 @@ enum Random {
 /// The values from the oldest to the newest.
 #[derive(Serialize, Deserialize)]
 struct Stored {
+    #[serde(default = "crate::version::first")]
+    version: u32,
     settings: KswinSettings,
     values: Vec<f64>,
     random: Random,
@@ -308,7 +311,8 @@ impl PartialEq for Kswin {
 impl TryFrom<Stored> for Kswin {
     type Error = Error;
 
-    fn try_from(Stored { settings, values, random, distance, signal }: Stored) -> Result<Self> {
+    fn try_from(Stored { version, settings, values, random, distance, signal }: Stored) -> Result<Self> {
+        readable("detector", version, VERSION)?;
         let mut detector = Self::new(settings)?;
         let fits = values.len() <= usize::from(detector.settings.window)
             && (signal != Signal::Drift || values.len() == usize::from(detector.settings.window))
@@ -328,6 +332,8 @@ impl From<Kswin> for Stored {
     fn from(detector: Kswin) -> Self {
         let values = detector.in_order();
         let Kswin { settings, random, distance, signal, .. } = detector;
-        Self { settings, values, random, distance, signal }
+        Self { version: VERSION, settings, values, random, distance, signal }
     }
 }
+
+const VERSION: u32 = 1;

@@ -31,6 +31,7 @@ mod eddm;
 mod fhddm;
 mod hddm_a;
 mod hddm_w;
+mod histogram;
 mod kswin;
 mod page_hinkley;
 mod python;
@@ -241,29 +242,6 @@ fn confidences(drift: f64, warning: f64) -> Result<()> {
     }
     Err(Error::invalid(format!("drift {drift} is above warning {warning}: a drift needs stronger evidence")))
 }
-
-/// Stored detectors are read through this: settings and state have to be what the detector itself could have
-/// written. The type derives its `Serialize` and `Deserialize` with `#[serde(remote = "Self")]`.
-macro_rules! validated {
-    ($kind:ident) => {
-        impl serde::Serialize for $kind {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-                Self::serialize(self, serializer)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $kind {
-            fn deserialize<D: serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> std::result::Result<Self, D::Error> {
-                let read = Self::deserialize(deserializer)?;
-                read.validate().map_err(serde::de::Error::custom)?;
-                Ok(read)
-            }
-        }
-    };
-}
-use validated;
 
 /// The error of a stored detector whose parts do not fit together.
 fn damaged(part: &str) -> Error {

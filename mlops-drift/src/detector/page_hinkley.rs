@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Direction, Reason, Signal, finite, positive, validated};
+use super::{Detector, Direction, Reason, Signal, finite, positive};
+use crate::version::versioned;
 use crate::{Error, Result};
 
 /// Settings of [`PageHinkley`].
@@ -139,7 +140,7 @@ impl PageHinkley {
     }
 }
 
-validated!(PageHinkley);
+versioned!(PageHinkley, "detector", PageHinkley::validate);
 
 impl Detector for PageHinkley {
     fn check(&self, value: f64) -> Result<()> {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::ring::Bits;
-use super::{Detector, Reason, Signal, damaged, deviations, error_flag, validated};
+use super::{Detector, Reason, Signal, damaged, deviations, error_flag};
+use crate::version::versioned;
 use crate::{Error, Result};
 
 /// Settings of [`Rddm`].
@@ -155,7 +156,7 @@ impl Rddm {
     }
 }
 
-validated!(Rddm);
+versioned!(Rddm, "detector", Rddm::validate);
 
 impl Detector for Rddm {
     fn check(&self, value: f64) -> Result<()> {

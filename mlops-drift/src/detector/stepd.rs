@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::ring::Bits;
-use super::{Detector, Reason, Signal, confidences, damaged, error_flag, validated};
+use super::{Detector, Reason, Signal, confidences, damaged, error_flag};
 use crate::special::normal_sf;
+use crate::version::versioned;
 use crate::{Error, Result};
 
 /// Settings of [`Stepd`].
@@ -85,7 +86,7 @@ impl Stepd {
     }
 }
 
-validated!(Stepd);
+versioned!(Stepd, "detector", Stepd::validate);
 
 impl Detector for Stepd {
     fn check(&self, value: f64) -> Result<()> {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::random::SplitMix64;
 use crate::special::{chi_squared_sf, chi_squared_upper_quantile};
+use crate::version::versioned;
 use crate::{Error, Result};
 
 /// A distance over buckets, by name.
@@ -36,6 +37,7 @@ pub enum BinnedDistance {
 
 /// A distance, held against what two samples of these sizes differ by if nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[non_exhaustive]
 pub struct DistanceResult {
     /// Which distance.
@@ -181,6 +183,8 @@ impl BinnedDistance {
         }
     }
 }
+
+versioned!(DistanceResult, "distance");
 
 impl fmt::Display for DistanceResult {
     /// A sentence for people.

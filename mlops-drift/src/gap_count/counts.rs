@@ -9,6 +9,7 @@ use crate::two_sample::{
     Alternative, Gaps, Method, TestResult, Tie, cramer_from_ties, kolmogorov_smirnov_p_value,
     mann_whitney_from_ties,
 };
+use crate::version::readable;
 use crate::{Error, Result};
 
 /// How many live numbers fell on each distinct value of a [`Reference`] and into each gap between them.
@@ -50,7 +51,7 @@ impl TryFrom<StoredCounts> for GapCounts {
     type Error = Error;
 
     fn try_from(StoredCounts { version, reference, counts }: StoredCounts) -> Result<Self> {
-        readable(version)?;
+        readable("counts", version, VERSION)?;
         let total = counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
         match total {
             Some(total) if counts.len() % 2 == 1 && total <= MOST => Ok(Self { counts, total, reference }),
@@ -63,15 +64,6 @@ impl From<GapCounts> for StoredCounts {
     fn from(GapCounts { counts, reference, .. }: GapCounts) -> Self {
         Self { version: VERSION, reference, counts }
     }
-}
-
-pub(super) fn readable(version: u32) -> Result<()> {
-    if (1..=VERSION).contains(&version) {
-        return Ok(());
-    }
-    Err(Error::unsupported(format!(
-        "the stored counts have version {version}, this build reads 1 to {VERSION}"
-    )))
 }
 
 pub(super) const VERSION: u32 = 2;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::MOST;
 use super::index::Index;
 use crate::fingerprint::fingerprint;
+use crate::version::readable;
 use crate::{Error, Result, Sample};
 
 /// The distinct numbers of a reference in ascending order, each with how many lie at or below it.
@@ -21,6 +22,8 @@ pub struct Reference {
 
 #[derive(Serialize, Deserialize)]
 struct Parts {
+    #[serde(default = "crate::version::first")]
+    version: u32,
     values: Vec<f64>,
     counts: Vec<u64>,
 }
@@ -138,7 +141,8 @@ impl Default for Reference {
 impl TryFrom<Parts> for Reference {
     type Error = Error;
 
-    fn try_from(Parts { values, counts }: Parts) -> Result<Self> {
+    fn try_from(Parts { version, values, counts }: Parts) -> Result<Self> {
+        readable("reference", version, VERSION)?;
         let ordered =
             values.windows(2).all(|pair| pair[0] < pair[1]) && values.iter().all(|value| value.is_finite());
         let total = counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
@@ -158,6 +162,8 @@ impl TryFrom<Parts> for Reference {
 impl From<Reference> for Parts {
     fn from(reference: Reference) -> Self {
         let (values, counts) = reference.pairs().unzip();
-        Self { values, counts }
+        Self { version: VERSION, values, counts }
     }
 }
+
+const VERSION: u32 = 1;

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{VERSION, readable, same_reference};
+use super::counts::{VERSION, same_reference};
 use super::{GapCounts, Reference};
+use crate::version::readable;
 use crate::{Error, Result};
 
 /// [`GapCounts`] of the last so many live numbers.
@@ -63,7 +64,7 @@ impl SlidingGapCounts {
     /// another reference; `Data` if it is damaged.
     pub fn resume(reference: &Reference, state: SlidingState) -> Result<Self> {
         let SlidingState { version, reference: counted, window, slots } = state;
-        readable(version)?;
+        readable("window", version, VERSION)?;
         same_reference(counted, Some(reference.fingerprint()))?;
         let mut resumed = Self::new(reference, window)?;
         let counts = &mut resumed.counts;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rule::{ColumnDistance, Rule};
 use super::{Baseline, Monitor};
 use crate::distance::chunk_limits;
+use crate::version::versioned;
 use crate::{Correction, Error, Result};
 
 /// How a window is judged: plain data, so that it can be stored with the window that it judged.
@@ -37,6 +38,7 @@ use crate::{Correction, Error, Result};
 /// # assert!(options.columns.contains_key("session_id"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct CheckOptions {
     /// The bound on false alarms of one check, in 0..1; what it bounds is said by `correction`.
     pub alpha: f64,
@@ -57,6 +59,8 @@ pub struct CheckOptions {
     #[serde(default)]
     pub columns: BTreeMap<String, Rule>,
 }
+
+versioned!(CheckOptions, "check options");
 
 /// From where on a change is worth a warning, and from where on somebody has to look now.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

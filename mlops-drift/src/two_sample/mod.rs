@@ -22,6 +22,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::version::versioned;
+
 pub use counts::{chi_squared, g_test};
 pub(crate) use kolmogorov_smirnov::{Gaps, p_value as kolmogorov_smirnov_p_value};
 pub use kolmogorov_smirnov::{kolmogorov_smirnov, kolmogorov_smirnov_with};
@@ -62,6 +64,7 @@ pub enum Method {
 
 /// What a test found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[non_exhaustive]
 pub struct TestResult {
     /// The name of the test.
@@ -78,6 +81,8 @@ pub struct TestResult {
     /// The sizes of the two samples.
     pub sizes: (u64, u64),
 }
+
+versioned!(TestResult, "test result");
 
 impl fmt::Display for TestResult {
     /// A sentence for people: how sure, how large, and the numbers behind it.

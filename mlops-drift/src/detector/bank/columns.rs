@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::kernels::Banked;
 use super::lanes::{DRIFT, Kernel, LANES, TOLD};
 use super::{Bank, same_number};
-use crate::detector::Signal;
+use crate::detector::{Reason, Signal};
+use crate::float::Number;
 use crate::{Error, Result};
 
 /// Detectors of one kind in columns, 16 streams a block: an update of all streams is one pass over memory that
 /// the compiler turns into vector instructions.
 ///
-/// Memory: 8 bytes for each number of the state (DDM 4, CUSUM and GMA 3, ECDD 4, Page-Hinkley 7, HDDM_A 9) and
+/// Memory: 8 bytes for each number of the state (DDM 5, CUSUM and GMA 3, ECDD 4, Page-Hinkley 7, HDDM_A 9) and
 /// 8 for the signal. No update allocates. Serialises with a version.
 ///
 /// ```
@@ -98,6 +99,15 @@ impl<D: Banked> Bank for DetectorBank<D> {
         })
     }
 
+    fn reason(&self, stream: usize) -> Option<Reason> {
+        if self.signal(stream)? == Signal::Stable {
+            return None;
+        }
+        let (block, lane) = self.place(stream)?;
+        let (value, limit) = self.kernel.reason(&self.blocks[block], lane);
+        Some(Reason { statistic: D::STATISTIC, value, limit })
+    }
+
     fn reset(&mut self, stream: usize) {
         if let Some((block, lane)) = self.place(stream) {
             let start = self.kernel.fresh();
@@ -124,10 +134,6 @@ struct Stored<S> {
     #[serde(default, skip_serializing)]
     levels: Vec<u8>,
 }
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Number(#[serde(with = "crate::float")] f64);
 
 impl<D: Banked> Serialize for DetectorBank<D> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -156,24 +162,28 @@ impl<'de, D: Banked<Settings: DeserializeOwned>> Deserialize<'de> for DetectorBa
 
 impl<D: Banked> DetectorBank<D> {
     fn restore(stored: Stored<D::Settings>) -> Result<Self> {
-        let rows: Vec<Vec<f64>> = match stored.version {
-            1 if D::NAME == "ddm" => version_1(&stored)?,
-            VERSION => stored.rows.iter().map(|row| row.iter().map(|number| number.0).collect()).collect(),
-            version => {
-                return Err(Error::unsupported(format!(
-                    "the stored bank has version {version}, this build reads 1 (of DDM) and {VERSION}"
-                )));
-            }
+        let rows: Vec<Vec<f64>> = if stored.version == 1 && D::NAME == "ddm" {
+            version_1(&stored)?
+        } else {
+            stored.rows.iter().map(|row| row.iter().map(|number| number.0).collect()).collect()
         };
+        if stored.version > VERSION || (stored.version == 1 && D::NAME != "ddm") {
+            return Err(Error::unsupported(format!(
+                "the stored bank has version {}, this build reads 1 (of DDM) to {VERSION}",
+                stored.version
+            )));
+        }
         let mut bank = Self::new(stored.settings, rows.len())?;
+        let damaged = |stream: usize| {
+            Error::data(format!("the stored bank is damaged: stream {stream} is no state of {}", D::NAME))
+        };
         for (stream, row) in rows.iter().enumerate() {
             let level = row.last().copied().unwrap_or(f64::NAN);
+            let upgraded = (stored.version < VERSION).then(|| bank.kernel.upgrade(row));
+            let row = upgraded.map_or(Some(row.clone()), |row| row).ok_or_else(|| damaged(stream))?;
             let block = &mut bank.blocks[stream / LANES];
-            if ![0.0, 1.0, DRIFT, TOLD].contains(&level) || !D::Kernel::set(block, stream % LANES, row) {
-                return Err(Error::data(format!(
-                    "the stored bank is damaged: stream {stream} is no state of {}",
-                    D::NAME
-                )));
+            if ![0.0, 1.0, DRIFT, TOLD].contains(&level) || !D::Kernel::set(block, stream % LANES, &row) {
+                return Err(damaged(stream));
             }
         }
         Ok(bank)
@@ -192,7 +202,7 @@ fn version_1<S>(stored: &Stored<S>) -> Result<Vec<Vec<f64>>> {
     Ok((0..counts.len()).map(row).collect())
 }
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -243,6 +253,8 @@ mod tests {
                     drifts += u32::from(want.is_drift());
                 }
                 assert_eq!(bank.signal(stream), Some(want), "{} {step} {stream}", D::NAME);
+                let reason = if want == Signal::Stable { None } else { single.reason() };
+                assert_eq!(bank.reason(stream), reason, "{} {step} {stream}", D::NAME);
             }
         }
         drifts
@@ -300,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_damaged_store_is_refused() {
-        let stored = r#"{"version":2,"settings":{"warm_up":29,"delta":0.0,"threshold":1.0},"rows":"#;
+        let stored = r#"{"version":3,"settings":{"warm_up":29,"delta":0.0,"threshold":1.0},"rows":"#;
         for rows in ["[[1,0,0]]}", "[[1,0,0,4]]}", "[[1,0,0,0,0]]}", "[[]]}"] {
             assert!(
                 serde_json::from_str::<DetectorBank<Cusum>>(&format!("{stored}{rows}")).is_err(),

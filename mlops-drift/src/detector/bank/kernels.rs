@@ -4,8 +4,9 @@ use std::fmt::Debug;
 
 use serde::Serialize;
 
-use super::lanes::{Kernel, Lanes, Step};
+use super::lanes::{Kernel, Lanes, Step, UNFINISHED};
 use crate::Result;
+use crate::detector::ddm::{Errors, Limits, sum_of_rate};
 use crate::detector::hddm_a::HddmABounds;
 use crate::detector::{
     Cusum, CusumSettings, Ddm, DdmSettings, Decrease, Detector, Direction, Ecdd, EcddSettings, Gma,
@@ -23,6 +24,8 @@ pub trait Banked: Detector + Sealed {
 pub trait Sealed: Sized {
     type Kernel: Kernel + Clone + Debug + PartialEq;
     const NAME: &'static str;
+    /// What is compared with its limit.
+    const STATISTIC: &'static str;
     /// The least and the largest value that is taken.
     const DOMAIN: (f64, f64);
 
@@ -36,7 +39,7 @@ const RATES: (f64, f64) = (0.0, 1.0);
 const NUMBERS: (f64, f64) = (f64::MIN, f64::MAX);
 
 macro_rules! banked {
-    ($detector:ident, $settings:ident, $kernel:ident, $columns:literal, $name:literal, $domain:ident) => {
+    ($detector:ident, $settings:ident, $kernel:ident, $columns:literal, $name:literal, $domain:ident, $statistic:literal) => {
         impl Banked for $detector {
             type Settings = $settings;
         }
@@ -44,6 +47,7 @@ macro_rules! banked {
         impl Sealed for $detector {
             type Kernel = Lanes<$kernel, $columns>;
             const NAME: &'static str = $name;
+            const STATISTIC: &'static str = $statistic;
             const DOMAIN: (f64, f64) = $domain;
 
             fn prepare(settings: &$settings) -> Result<(Self, Self::Kernel)> {
@@ -53,12 +57,20 @@ macro_rules! banked {
     };
 }
 
-banked!(Ddm, DdmSettings, DdmKernel, 4, "ddm", RATES);
-banked!(PageHinkley, PageHinkleySettings, PageHinkleyKernel, 7, "page_hinkley", NUMBERS);
-banked!(Cusum, CusumSettings, CusumKernel, 3, "cusum", NUMBERS);
-banked!(Gma, GmaSettings, GmaKernel, 3, "gma", NUMBERS);
-banked!(Ecdd, EcddSettings, EcddKernel, 4, "ecdd", RATES);
-banked!(HddmA, HddmASettings, HddmAKernel, 9, "hddm_a", RATES);
+banked!(Ddm, DdmSettings, DdmKernel, 5, "ddm", RATES, "error rate plus its standard deviation");
+banked!(
+    PageHinkley,
+    PageHinkleySettings,
+    PageHinkleyKernel,
+    7,
+    "page_hinkley",
+    NUMBERS,
+    "distance of the sum of deviations from its extreme"
+);
+banked!(Cusum, CusumSettings, CusumKernel, 3, "cusum", NUMBERS, "cumulative sum of deviations");
+banked!(Gma, GmaSettings, GmaKernel, 3, "gma", NUMBERS, "geometric moving average of deviations");
+banked!(Ecdd, EcddSettings, EcddKernel, 4, "ecdd", RATES, "weighted error rate");
+banked!(HddmA, HddmASettings, HddmAKernel, 9, "hddm_a", RATES, "change of the mean");
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct DdmKernel {
@@ -76,24 +88,45 @@ impl DdmKernel {
     }
 }
 
-impl Step<4> for DdmKernel {
-    fn start(&self) -> [f64; 4] {
-        [0.0, 0.0, f64::INFINITY, f64::INFINITY]
+impl DdmKernel {
+    fn judge(&self, [count, sum, _, warning, drift]: [f64; 5]) -> f64 {
+        let errors = Errors { count, sum };
+        level(errors.above(warning), (count > self.warm_up) & errors.above(drift))
+    }
+}
+
+impl Step<5> for DdmKernel {
+    fn start(&self) -> [f64; 5] {
+        let Limits { least, warning, drift } = Limits::NONE;
+        [0.0, 0.0, least, warning, drift]
     }
 
     #[inline(always)]
-    fn step(&self, [count, rate, least_rate, least_deviation]: [f64; 4], value: f64) -> ([f64; 4], f64) {
-        let count = count + 1.0;
-        let rate = rate + (value - rate) / count;
-        let deviation = (rate * (1.0 - rate) / count).sqrt();
-        let sum = rate + deviation;
-        let active = count > self.first_minimum;
-        let lower = active & (sum <= least_rate + least_deviation);
-        let least_rate = if lower { rate } else { least_rate };
-        let least_deviation = if lower { deviation } else { least_deviation };
-        let warns = active & (sum > least_rate + self.warning * least_deviation);
-        let drifts = (count > self.warm_up) & (sum > least_rate + self.drift * least_deviation);
-        ([count, rate, least_rate, least_deviation], level(warns, drifts))
+    fn step(&self, [count, sum, least, warning, drift]: [f64; 5], value: f64) -> ([f64; 5], f64) {
+        let errors = Errors { count, sum }.and(value);
+        let row = [errors.count, errors.sum, least, warning, drift];
+        let lower = (errors.count > self.first_minimum) & errors.below(least);
+        (row, if lower { UNFINISHED } else { self.judge(row) })
+    }
+
+    /// With the limits of a new least sum.
+    fn finish(&self, [count, sum, ..]: [f64; 5]) -> ([f64; 5], f64) {
+        let Limits { least, warning, drift } = Limits::of(Errors { count, sum }, self.warning, self.drift);
+        let row = [count, sum, least, warning, drift];
+        (row, self.judge(row))
+    }
+
+    fn reason(&self, [count, sum, _, warning, drift]: [f64; 5], is_drift: bool) -> (f64, f64) {
+        let errors = Errors { count, sum };
+        (errors.rate() + errors.deviation(), if is_drift { drift } else { warning })
+    }
+
+    /// Then rate and deviation where their sum was least.
+    fn upgrade(&self, row: &[f64]) -> Option<[f64; 5]> {
+        let [count, rate, least_rate, least_deviation] = *row else { return None };
+        let Limits { least, warning, drift } =
+            Limits::new(least_rate, least_deviation, self.warning, self.drift);
+        Some([count, sum_of_rate(count, rate), least, warning, drift])
     }
 }
 
@@ -157,6 +190,16 @@ impl Step<7> for PageHinkleyKernel {
         let drifts = (count >= self.warm_up) & (up | down);
         ([count, mean, squares, rising, lowest, falling, highest], level(false, drifts))
     }
+
+    fn reason(&self, [_, _, _, rising, lowest, falling, highest]: [f64; 7], _: bool) -> (f64, f64) {
+        let (up, down) = (rising - lowest, highest - falling);
+        let value = match (self.rises, self.falls) {
+            (true, false) => up,
+            (false, true) => down,
+            _ => up.max(down),
+        };
+        (value, self.threshold)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +228,10 @@ impl Step<3> for CusumKernel {
         let sum = (sum + (value - mean) - self.delta).max(0.0);
         ([count, mean, sum], level(false, (count >= self.warm_up) & (sum > self.threshold)))
     }
+
+    fn reason(&self, [.., sum]: [f64; 3], _: bool) -> (f64, f64) {
+        (sum, self.threshold)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -212,6 +259,10 @@ impl Step<3> for GmaKernel {
         let mean = mean + (value - mean) / count;
         let sum = self.alpha * sum + (1.0 - self.alpha) * (value - mean);
         ([count, mean, sum], level(false, (count >= self.warm_up) & (sum > self.threshold)))
+    }
+
+    fn reason(&self, [.., sum]: [f64; 3], _: bool) -> (f64, f64) {
+        (sum, self.threshold)
     }
 }
 
@@ -243,6 +294,12 @@ impl Step<4> for EcddKernel {
         let drifts = (count > self.warm_up) & (average > p + reach);
         let warns = (count >= self.warm_up) & (average > p + 0.5 * reach);
         ([count, sum, average, decay], level(warns, drifts))
+    }
+
+    fn reason(&self, [count, sum, average, decay]: [f64; 4], is_drift: bool) -> (f64, f64) {
+        let p = sum / count;
+        let reach = self.settings.reach(p, decay);
+        (average, p + if is_drift { reach } else { 0.5 * reach })
     }
 }
 
@@ -294,6 +351,20 @@ impl Step<9> for HddmAKernel {
                 (new.map(|number| pick(over, 0.0, number)), rise)
             }
         }
+    }
+
+    fn reason(&self, row: [f64; 9], is_drift: bool) -> (f64, f64) {
+        let [count, mean, _, low_count, low, _, high_count, high, _] = row;
+        let (rise, fall) = (mean - low, mean - high);
+        let (change, cut) = match self.decrease {
+            Decrease::Report if self.judge(count, high_count, -fall) > self.judge(count, low_count, rise) => {
+                (fall, high_count)
+            }
+            _ => (rise, low_count),
+        };
+        // A restart on a falling mean keeps a warning for one update, without the numbers behind it.
+        let (drift, warning) = if cut > 0.0 { self.bounds.limits(count, cut) } else { (0.0, 0.0) };
+        (change, if is_drift { drift } else { warning }.copysign(change))
     }
 }
 

@@ -11,10 +11,23 @@ pub(super) const DRIFT: f64 = 2.0;
 /// The level of a drift that an earlier update found: the stream was skipped since.
 pub(super) const TOLD: f64 = 3.0;
 
+/// The level of a state that has to be [finished](Step::finish).
+pub(super) const UNFINISHED: f64 = 4.0;
+
 /// One update of a stream: its state, a row of `N` numbers, and the level 0, 1 or 2 that it leads to.
 pub trait Step<const N: usize> {
     fn start(&self) -> [f64; N];
     fn step(&self, row: [f64; N], value: f64) -> ([f64; N], f64);
+    /// What is too rare and slow for all streams to do.
+    fn finish(&self, row: [f64; N]) -> ([f64; N], f64) {
+        (row, 0.0)
+    }
+    /// The number behind a warning or a drift, and its limit.
+    fn reason(&self, row: [f64; N], is_drift: bool) -> (f64, f64);
+    /// The state of version 2, whose rows were other ones, without its level.
+    fn upgrade(&self, row: &[f64]) -> Option<[f64; N]> {
+        row.try_into().ok()
+    }
 }
 
 /// The same for a block of streams, whatever the length of a row.
@@ -28,6 +41,9 @@ pub trait Kernel {
     fn row(block: &Self::Block, lane: usize) -> Vec<f64>;
     /// Whether the state had the right length.
     fn set(block: &mut Self::Block, lane: usize, row: &[f64]) -> bool;
+    fn reason(&self, block: &Self::Block, lane: usize) -> (f64, f64);
+    /// A row of version 2, its level last.
+    fn upgrade(&self, row: &[f64]) -> Option<Vec<f64>>;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +52,19 @@ pub struct Block<const N: usize> {
     levels: [f64; LANES],
     /// Whether a stream starts over with the next update.
     drifted: bool,
+}
+
+impl<const N: usize> Block<N> {
+    #[inline(always)]
+    fn row(&self, lane: usize) -> [f64; N] {
+        from_fn(|column| self.columns[column][lane])
+    }
+
+    #[inline(always)]
+    fn set(&mut self, lane: usize, row: [f64; N], level: f64) {
+        self.columns.iter_mut().zip(row).for_each(|(column, number)| column[lane] = number);
+        self.levels[lane] = level;
+    }
 }
 
 /// A kernel of a step.
@@ -53,10 +82,22 @@ impl<S: Step<N>, const N: usize> Lanes<S, N> {
                 block.levels[lane] = if over { TOLD } else { block.levels[lane] };
                 continue;
             }
-            let row = if over { self.0.start() } else { from_fn(|column| block.columns[column][lane]) };
+            let row = if over { self.0.start() } else { block.row(lane) };
             let (row, level) = self.0.step(row, *value);
-            block.columns.iter_mut().zip(row).for_each(|(column, number)| column[lane] = number);
-            block.levels[lane] = level;
+            block.set(lane, row, level);
+        }
+        self.finish(block);
+    }
+
+    /// Finishes the streams that are not.
+    #[cold]
+    #[inline(never)]
+    fn finish(&self, block: &mut Block<N>) {
+        for lane in 0..LANES {
+            if block.levels[lane] == UNFINISHED {
+                let (row, level) = self.0.finish(block.row(lane));
+                block.set(lane, row, level);
+            }
         }
         block.drifted = block.levels.iter().any(|level| *level >= DRIFT);
     }
@@ -75,17 +116,13 @@ impl<S: Step<N>, const N: usize> Kernel for Lanes<S, N> {
         if block.drifted | skips {
             return self.pass_with_care(block, values);
         }
-        // New arrays, so that the compiler sees that they overlap with nothing and computes lanes together.
-        let mut columns = [[0.0; LANES]; N];
-        let mut levels = [0.0; LANES];
         for lane in 0..LANES {
-            let (row, level) = self.0.step(from_fn(|column| block.columns[column][lane]), values[lane]);
-            columns.iter_mut().zip(row).for_each(|(column, number)| column[lane] = number);
-            levels[lane] = level;
+            let (row, level) = self.0.step(block.row(lane), values[lane]);
+            block.set(lane, row, level);
         }
-        block.columns = columns;
-        block.levels = levels;
-        block.drifted = levels.iter().fold(false, |any, level| any | (*level >= DRIFT));
+        if block.levels.iter().fold(false, |any, level| any | (*level >= DRIFT)) {
+            self.finish(block);
+        }
     }
 
     fn level(block: &Block<N>, lane: usize) -> f64 {
@@ -98,12 +135,18 @@ impl<S: Step<N>, const N: usize> Kernel for Lanes<S, N> {
 
     fn set(block: &mut Block<N>, lane: usize, row: &[f64]) -> bool {
         let Some((level, row)) = row.split_last() else { return false };
-        if row.len() != N {
-            return false;
-        }
-        block.columns.iter_mut().zip(row).for_each(|(column, number)| column[lane] = *number);
-        block.levels[lane] = *level;
+        let Ok(row) = row.try_into() else { return false };
+        block.set(lane, row, *level);
         block.drifted = block.levels.iter().any(|level| *level >= DRIFT);
         true
+    }
+
+    fn reason(&self, block: &Block<N>, lane: usize) -> (f64, f64) {
+        self.0.reason(block.row(lane), block.levels[lane] == DRIFT)
+    }
+
+    fn upgrade(&self, row: &[f64]) -> Option<Vec<f64>> {
+        let (level, row) = row.split_last()?;
+        Some(self.0.upgrade(row)?.into_iter().chain([*level]).collect())
     }
 }

@@ -45,11 +45,6 @@ impl<D: Detector + Clone> DetectorList<D> {
 }
 
 impl<D: Detector> DetectorList<D> {
-    /// The number and the limit behind the last warning or drift of a stream.
-    pub fn reason(&self, stream: usize) -> Option<Reason> {
-        self.detectors.get(stream)?.reason()
-    }
-
     /// The detectors, in the order of the streams.
     pub fn detectors(&self) -> &[D] {
         &self.detectors
@@ -77,6 +72,11 @@ impl<D: Detector> Bank for DetectorList<D> {
     fn signal(&self, stream: usize) -> Option<Signal> {
         let signal = self.detectors.get(stream)?.signal();
         Some(if signal.is_drift() && self.skipped[stream] { Signal::Stable } else { signal })
+    }
+
+    fn reason(&self, stream: usize) -> Option<Reason> {
+        let stable = self.signal(stream)? == Signal::Stable;
+        self.detectors[stream].reason().filter(|_| !stable)
     }
 
     fn reset(&mut self, stream: usize) {

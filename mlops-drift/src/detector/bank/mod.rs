@@ -5,7 +5,7 @@ mod kernels;
 mod lanes;
 mod list;
 
-use super::{Ddm, Signal};
+use super::{Ddm, Reason, Signal};
 use crate::{Error, Result};
 
 pub use columns::DetectorBank;
@@ -55,6 +55,9 @@ pub trait Bank {
 
     /// What the last update of a stream said; `None` if there is no such stream.
     fn signal(&self, stream: usize) -> Option<Signal>;
+
+    /// The number and the limit behind the last warning or drift of a stream; `None` while it is stable.
+    fn reason(&self, stream: usize) -> Option<Reason>;
 
     /// Lets a stream start over; one that is not there changes nothing.
     fn reset(&mut self, stream: usize);
