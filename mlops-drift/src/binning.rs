@@ -1,5 +1,6 @@
 //! Buckets that are fixed on the reference.
 
+use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
 use crate::gap_count::Reference;
@@ -132,23 +133,39 @@ pub(crate) fn are_edges(edges: &[f64]) -> Result<()> {
 /// `Invalid` if the edges are not finite and ascending; `Data` if a number is NaN.
 pub fn count(edges: &[f64], values: &[f64]) -> Result<Vec<u64>> {
     are_edges(edges)?;
-    // How many lie below the first edge, and at or below each other one.
-    let mut cumulative = vec![0u64; edges.len().max(2)];
-    let mut missing = 0;
-    let inner = if edges.len() == 1 { edges } else { &edges[1..] };
-    for block in values.chunks(BLOCK) {
-        missing += block.iter().map(|value| u64::from(value.is_nan())).sum::<u64>();
-        cumulative[0] += block.iter().map(|value| u64::from(*value < edges[0])).sum::<u64>();
-        for (sum, edge) in cumulative[1..].iter_mut().zip(inner) {
-            *sum += block.iter().map(|value| u64::from(value <= edge)).sum::<u64>();
-        }
-    }
+    let (mut cumulative, missing) = Arch::new().dispatch(Below { edges, values });
     if missing > 0 {
         return Err(Error::data(format!("{missing} values are NaN: count missing values apart")));
     }
     cumulative.push(values.len() as u64);
     let mut before = 0;
     Ok(cumulative.into_iter().map(|sum| sum - std::mem::replace(&mut before, sum)).collect())
+}
+
+/// How many numbers lie below the first edge, and at or below each other one; and how many are NaN.
+struct Below<'a> {
+    edges: &'a [f64],
+    values: &'a [f64],
+}
+
+impl WithSimd for Below<'_> {
+    type Output = (Vec<u64>, u64);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let Self { edges, values } = self;
+        let mut cumulative = vec![0u64; edges.len().max(2)];
+        let mut missing = 0;
+        let inner = if edges.len() == 1 { edges } else { &edges[1..] };
+        for block in values.chunks(BLOCK) {
+            missing += block.iter().map(|value| u64::from(value.is_nan())).sum::<u64>();
+            cumulative[0] += block.iter().map(|value| u64::from(*value < edges[0])).sum::<u64>();
+            for (sum, edge) in cumulative[1..].iter_mut().zip(inner) {
+                *sum += block.iter().map(|value| u64::from(value <= edge)).sum::<u64>();
+            }
+        }
+        (cumulative, missing)
+    }
 }
 
 /// How many numbers fall into each bucket, from how many lie at or below each point of a grid that holds

@@ -174,9 +174,7 @@ impl Kswin {
             }
             self.values[place] = value;
         }
-        let values = &self.values;
-        let at = self.order.partition_point(|other| values[usize::from(*other)] < value);
-        self.order.insert(at, place as u16);
+        self.rank(place);
         self.next = if place + 1 == usize::from(self.settings.window) { 0 } else { place + 1 };
     }
 
@@ -219,15 +217,23 @@ impl Kswin {
         gap.max(difference.unsigned_abs())
     }
 
+    /// Puts the value at a place where it belongs among those in order.
+    fn rank(&mut self, place: usize) {
+        let (values, value) = (&self.values, self.values[place]);
+        let at = self.order.partition_point(|other| values[usize::from(*other)] < value);
+        self.order.insert(at, place as u16);
+    }
+
+    /// Forgets all but the recent values of a full window.
     fn keep_recent(&mut self) {
         let kept = if self.settings.river_draws { 0 } else { usize::from(self.settings.recent) };
-        let values = self.in_order();
-        self.clear();
-        for value in &values[values.len() - kept..] {
-            self.push(*value);
-        }
+        self.values.rotate_left(self.next);
+        self.values.drain(..self.values.len() - kept);
+        self.next = kept;
+        self.order.clear();
+        (0..kept).for_each(|place| self.rank(place));
         if self.settings.river_draws {
-            self.random = Random::new(&self.settings);
+            self.random.seed(&self.settings);
         }
     }
 
@@ -281,7 +287,7 @@ impl Detector for Kswin {
 
     fn reset(&mut self) {
         self.clear();
-        self.random = Random::new(&self.settings);
+        self.random.seed(&self.settings);
         self.distance = 0.0;
         self.signal = Signal::Stable;
     }
@@ -293,6 +299,14 @@ impl Random {
             Self::Python(PythonRandom::new(settings.seed.value()))
         } else {
             Self::SplitMix(SplitMix64::new(settings.seed.value()))
+        }
+    }
+
+    /// Starts over.
+    fn seed(&mut self, settings: &KswinSettings) {
+        match self {
+            Self::SplitMix(random) => *random = SplitMix64::new(settings.seed.value()),
+            Self::Python(random) => random.seed(settings.seed.value()),
         }
     }
 }

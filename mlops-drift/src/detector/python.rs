@@ -20,11 +20,16 @@ struct Stored {
 
 impl PythonRandom {
     pub(super) fn new(seed: u64) -> Self {
-        let mut key = vec![seed as u32];
-        if seed >> 32 != 0 {
-            key.push((seed >> 32) as u32);
-        }
-        let mut words = vec![0u32; SIZE];
+        let mut random = Self { words: vec![0; SIZE], next: SIZE };
+        random.seed(seed);
+        random
+    }
+
+    /// Starts over.
+    pub(super) fn seed(&mut self, seed: u64) {
+        let halves = [seed as u32, (seed >> 32) as u32];
+        let key = if halves[1] == 0 { &halves[..1] } else { &halves };
+        let words = &mut self.words;
         words[0] = 19_650_218;
         for i in 1..SIZE {
             let last = words[i - 1];
@@ -42,14 +47,14 @@ impl PythonRandom {
         };
         for k in 0..SIZE {
             let j = k % key.len();
-            step(&mut words, &mut i, 1_664_525, key[j].wrapping_add(j as u32));
+            step(words, &mut i, 1_664_525, key[j].wrapping_add(j as u32));
         }
         for _ in 1..SIZE {
             let back = (i as u32).wrapping_neg();
-            step(&mut words, &mut i, 1_566_083_941, back);
+            step(words, &mut i, 1_566_083_941, back);
         }
         words[0] = 0x8000_0000;
-        Self { words, next: SIZE }
+        self.next = SIZE;
     }
 
     fn word(&mut self) -> u32 {

@@ -138,15 +138,13 @@ impl Rddm {
         }
         self.since_warning = None;
         self.rebuild = false;
-        let stored = std::mem::replace(&mut self.stored, Bits::new(1));
-        for is_error in stored.iter() {
+        for index in 0..self.stored.len() {
             let number = self.next;
-            let deviation = self.count(is_error);
+            let deviation = self.count(self.stored.get(index));
             if drifted && number > f64::from(self.settings.warm_up) {
                 self.remember_least(deviation);
             }
         }
-        self.stored = stored;
     }
 
     /// Whether this is a state that updates could have led to.

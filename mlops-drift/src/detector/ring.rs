@@ -41,9 +41,13 @@ impl Bits {
 
     /// The bits from the oldest to the newest.
     pub(super) fn iter(&self) -> impl Iterator<Item = bool> + '_ {
-        let start = if self.len == self.room { self.next } else { 0 };
-        (start..start + self.len)
-            .map(|place| self.at(if place < self.room { place } else { place - self.room }))
+        (0..self.len).map(|index| self.get(index))
+    }
+
+    /// The bit at this place, counted from the oldest, of those that are there.
+    pub(super) fn get(&self, index: usize) -> bool {
+        let place = self.next + self.room - self.len + index;
+        self.at(if place < self.room { place } else { place - self.room })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,12 +74,8 @@ impl Bits {
 
     /// Forgets all but the newest bits.
     pub(super) fn keep_newest(&mut self, count: usize) {
-        let skip = self.len.saturating_sub(count);
-        let kept: Vec<bool> = self.iter().skip(skip).collect();
-        self.clear();
-        for bit in kept {
-            self.push(bit);
-        }
+        self.len = self.len.min(count);
+        self.ones = self.iter().filter(|bit| *bit).count();
     }
 
     fn at(&self, place: usize) -> bool {

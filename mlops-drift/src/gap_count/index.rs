@@ -70,6 +70,7 @@ impl Index {
     }
 
     /// How many of these numbers, those that the index was made of, lie below a value, which may be infinite.
+    #[inline]
     pub(super) fn lower_bound(&self, values: &[f64], value: f64) -> usize {
         if self.starts.is_empty() {
             return if values.len() < FROM {
@@ -79,14 +80,16 @@ impl Index {
             };
         }
         let cell = self.cell(value);
-        let (mut start, end) = (self.starts[cell] as usize, self.starts[cell + 1] as usize);
-        if end - start > SHORT {
-            return start + values[start..end].partition_point(|other| *other < value);
+        let start = self.starts[cell] as usize;
+        // What lies in later cells is larger, so that a fixed number of comparisons needs no end, and no branch.
+        let rest = &values[start..];
+        let near = rest.first_chunk::<LOOK>().map_or(rest, |near| near);
+        let below: usize = near.iter().map(|other| usize::from(*other < value)).sum();
+        if below < LOOK {
+            return start + below;
         }
-        while start < end && values[start] < value {
-            start += 1;
-        }
-        start
+        let end = self.starts[cell + 1] as usize;
+        start + LOOK + values[start + LOOK..end].partition_point(|other| *other < value)
     }
 
     /// Never falls as the value grows, rounding included: numbers in lower cells lie below it.
@@ -115,8 +118,8 @@ const PIECES: usize = 16;
 const FROM: usize = 32;
 /// More in a cell of equal width call for pieces.
 const CROWDED: usize = 16;
-/// So many in a cell are walked through.
-const SHORT: usize = 8;
+/// So many numbers from the start of a cell on are looked at; few cells hold more.
+const LOOK: usize = 4;
 
 #[cfg(test)]
 mod tests {

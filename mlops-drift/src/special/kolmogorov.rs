@@ -8,6 +8,8 @@
 
 use std::f64::consts::PI;
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::binomial::{binomial_density, stirling_error};
 
 /// P(D_n >= d) of the two-sided one-sample Kolmogorov-Smirnov statistic of `n` values.
@@ -169,7 +171,7 @@ fn durbin_cdf(d: f64, n: u64) -> f64 {
     let middle = ceiling as usize - 1;
     let size = 2 * middle + 1;
     if n <= 1_000 {
-        return durbin_band(size, rest, n as usize);
+        return Arch::new().dispatch(DurbinBand { size, rest, n: n as usize });
     }
     let matrix = durbin_matrix(size, rest);
     let (entry, exponent) = middle_of_power(matrix, size, middle, n);
@@ -179,52 +181,64 @@ fn durbin_cdf(d: f64, n: u64) -> f64 {
 /// The same for n up to 1000. But for its first column and last row the matrix holds 1/(i - j + 1)!, which is
 /// nothing beyond 20 steps to the left; and it equals itself mirrored at the other diagonal, so that the middle entry
 /// of the n-th power is the product of the middle rows of two halves, one of them reversed.
-fn durbin_band(size: usize, rest: f64, n: usize) -> f64 {
-    let mut weights = [1.0; TERMS];
-    for k in 1..TERMS {
-        weights[k] = weights[k - 1] / k as f64;
-    }
-    // What the edges take from the factorials: rest^(k+1) / (k+1)! for k = 0, 1, ...
-    let mut lack = vec![rest; size];
-    let mut factorial = vec![1.0; size];
-    for k in 1..size {
-        lack[k] = lack[k - 1] * rest / (k + 1) as f64;
-        factorial[k] = factorial[k - 1] / (k + 1) as f64;
-    }
-    let corner = factorial[size - 1]
-        * (1.0 - 2.0 * rest.powi(size as i32) + (2.0 * rest - 1.0).max(0.0).powi(size as i32));
-    let room = size.next_multiple_of(WIDTH) + TERMS + WIDTH;
-    let (mut row, mut next) = (vec![0.0; room], vec![0.0; room]);
-    row[size / 2] = 1.0;
-    let half = n / 2;
-    let mut first = row.clone();
-    for step in 1..=n - half {
-        let scale = step as f64 / n as f64;
-        let end = row[size - 1];
-        let first_column: f64 =
-            row[..size - 1].iter().zip(&factorial).zip(&lack).map(|((x, f), l)| x * (f - l)).sum();
-        // Each step reaches one place further to the right of the middle.
-        let filled = (size / 2 + step).min(size - 1).div_ceil(WIDTH);
-        for (block, sums) in next[1..].chunks_exact_mut(WIDTH).take(filled).enumerate() {
-            let mut lanes = [0.0; WIDTH];
-            for (k, weight) in weights.iter().enumerate() {
-                let values = &row[block * WIDTH + k..][..WIDTH];
-                lanes.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+struct DurbinBand {
+    size: usize,
+    rest: f64,
+    n: usize,
+}
+
+impl WithSimd for DurbinBand {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let Self { size, rest, n } = self;
+        let mut weights = [1.0; TERMS];
+        for k in 1..TERMS {
+            weights[k] = weights[k - 1] / k as f64;
+        }
+        // What the edges take from the factorials: rest^(k+1) / (k+1)! for k = 0, 1, ...
+        let mut lack = vec![rest; size];
+        let mut factorial = vec![1.0; size];
+        for k in 1..size {
+            lack[k] = lack[k - 1] * rest / (k + 1) as f64;
+            factorial[k] = factorial[k - 1] / (k + 1) as f64;
+        }
+        let corner = factorial[size - 1]
+            * (1.0 - 2.0 * rest.powi(size as i32) + (2.0 * rest - 1.0).max(0.0).powi(size as i32));
+        let room = size.next_multiple_of(WIDTH) + TERMS + WIDTH;
+        let (mut row, mut next) = (vec![0.0; room], vec![0.0; room]);
+        row[size / 2] = 1.0;
+        let half = n / 2;
+        let mut first = row.clone();
+        for step in 1..=n - half {
+            let scale = step as f64 / n as f64;
+            let end = row[size - 1];
+            let first_column: f64 =
+                row[..size - 1].iter().zip(&factorial).zip(&lack).map(|((x, f), l)| x * (f - l)).sum();
+            // Each step reaches one place further to the right of the middle.
+            let filled = (size / 2 + step).min(size - 1).div_ceil(WIDTH);
+            for (block, sums) in next[1..].chunks_exact_mut(WIDTH).take(filled).enumerate() {
+                let mut lanes = [0.0; WIDTH];
+                for (k, weight) in weights.iter().enumerate() {
+                    let values = &row[block * WIDTH + k..][..WIDTH];
+                    lanes.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+                }
+                sums.copy_from_slice(&lanes);
             }
-            sums.copy_from_slice(&lanes);
+            next[0] = first_column + end * corner;
+            next[1..size].iter_mut().rev().zip(&lack).for_each(|(sum, lack)| *sum -= end * lack);
+            next[size..].fill(0.0);
+            row.iter_mut().zip(&next).for_each(|(value, sum)| *value = sum * scale);
+            if step == half {
+                first.copy_from_slice(&row);
+            }
         }
-        next[0] = first_column + end * corner;
-        next[1..size].iter_mut().rev().zip(&lack).for_each(|(sum, lack)| *sum -= end * lack);
-        next[size..].fill(0.0);
-        row.iter_mut().zip(&next).for_each(|(value, sum)| *value = sum * scale);
-        if step == half {
-            first.copy_from_slice(&row);
-        }
+        // n! / n^n holds the factor of each half and the binomial coefficient.
+        let choose: f64 = (1..=half).map(|i| (n - half + i) as f64 / i as f64).product();
+        let product: f64 = first[..size].iter().zip(row[..size].iter().rev()).map(|(a, b)| a * b).sum();
+        choose * product
     }
-    // n! / n^n holds the factor of each half and the binomial coefficient.
-    let choose: f64 = (1..=half).map(|i| (n - half + i) as f64 / i as f64).product();
-    let product: f64 = first[..size].iter().zip(row[..size].iter().rev()).map(|(a, b)| a * b).sum();
-    choose * product
 }
 
 fn durbin_matrix(size: usize, rest: f64) -> Vec<f64> {
@@ -336,6 +350,6 @@ const NODES: f64 = 96.0;
 /// Inverse factorials that count: 1/21! is 2e-20.
 const TERMS: usize = 21;
 /// Sums of a row that are made together.
-const WIDTH: usize = 8;
+const WIDTH: usize = 16;
 /// 2^127, by which powers of a matrix are kept in range.
 const SCALE: f64 = (1u128 << 127) as f64;

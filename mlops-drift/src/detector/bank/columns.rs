@@ -1,5 +1,6 @@
 //! Detectors in columns.
 
+use pulp::{Arch, Simd, WithSimd};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -75,15 +76,7 @@ impl<D: Banked> Bank for DetectorBank<D> {
         if values.iter().fold(false, |outside, value| outside | (*value < low) | (*value > high)) {
             values.iter().filter(|value| !value.is_nan()).try_for_each(|value| self.single.check(*value))?;
         }
-        let (whole, rest) = values.as_chunks::<LANES>();
-        for (block, values) in self.blocks.iter_mut().zip(whole) {
-            self.kernel.pass(block, values);
-        }
-        if let (Some(block), false) = (self.blocks.last_mut(), rest.is_empty()) {
-            let mut values = [f64::NAN; LANES];
-            values[..rest.len()].copy_from_slice(rest);
-            self.kernel.pass(block, &values);
-        }
+        Arch::new().dispatch(Pass { kernel: &self.kernel, blocks: &mut self.blocks, values });
         Ok(())
     }
 
@@ -113,6 +106,31 @@ impl<D: Banked> Bank for DetectorBank<D> {
             let start = self.kernel.fresh();
             let row = D::Kernel::row(&start, lane);
             D::Kernel::set(&mut self.blocks[block], lane, &row);
+        }
+    }
+}
+
+/// One value for each lane of the blocks.
+struct Pass<'a, K: Kernel> {
+    kernel: &'a K,
+    blocks: &'a mut [K::Block],
+    values: &'a [f64],
+}
+
+impl<K: Kernel> WithSimd for Pass<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { kernel, blocks, values } = self;
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for (block, values) in blocks.iter_mut().zip(whole) {
+            kernel.pass(block, values);
+        }
+        if let (Some(block), false) = (blocks.last_mut(), rest.is_empty()) {
+            let mut values = [f64::NAN; LANES];
+            values[..rest.len()].copy_from_slice(rest);
+            kernel.pass(block, &values);
         }
     }
 }

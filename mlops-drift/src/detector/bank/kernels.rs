@@ -89,6 +89,7 @@ impl DdmKernel {
 }
 
 impl DdmKernel {
+    #[inline(always)]
     fn judge(&self, [count, sum, _, warning, drift]: [f64; 5]) -> f64 {
         let errors = Errors { count, sum };
         level(errors.above(warning), (count > self.warm_up) & errors.above(drift))

@@ -111,13 +111,14 @@ impl<S: Step<N>, const N: usize> Kernel for Lanes<S, N> {
         Block { columns: start.map(|number| [number; LANES]), levels: [0.0; LANES], drifted: false }
     }
 
+    #[inline(always)]
     fn pass(&self, block: &mut Block<N>, values: &[f64; LANES]) {
         let skips = values.iter().fold(false, |any, value| any | value.is_nan());
         if block.drifted | skips {
             return self.pass_with_care(block, values);
         }
-        for lane in 0..LANES {
-            let (row, level) = self.0.step(block.row(lane), values[lane]);
+        for (lane, value) in values.iter().enumerate() {
+            let (row, level) = self.0.step(block.row(lane), *value);
             block.set(lane, row, level);
         }
         if block.levels.iter().fold(false, |any, level| any | (*level >= DRIFT)) {
