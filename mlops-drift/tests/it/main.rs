@@ -9,3 +9,4 @@ mod peers;
 mod properties;
 mod stored;
 mod streaming;
+mod traces;
