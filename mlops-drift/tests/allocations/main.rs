@@ -11,7 +11,7 @@ use rand::RngExt;
 /// Errors whose rate changes every 1500 values.
 fn errors(n: usize) -> Vec<f64> {
     let mut random = Seed::new(1).rng();
-    let rate = |index: usize| if index / 1500 % 2 == 0 { 0.1 } else { 0.5 };
+    let rate = |index: usize| if (index / 1500).is_multiple_of(2) { 0.1 } else { 0.5 };
     (0..n).map(|index| f64::from(u8::from(random.random::<f64>() < rate(index)))).collect()
 }
 
