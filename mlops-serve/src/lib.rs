@@ -1,30 +1,138 @@
 //! Answer with a model in the caller's process: hot swap, safe rollout, capture, and no server beside yours.
 //!
+//! # In five minutes
+//!
+//! **Load and answer.** An [`Endpoint`](endpoint::Endpoint) holds the models of the moment. A
+//! [`Model`](endpoint::Model) is the bytes of an ONNX, LightGBM or XGBoost file on our own kernels, or any other
+//! [`Runtime`](runtime::Runtime), a closure included.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use mlops_core::data::Value;
-//! use mlops_core::{ElementType, ModelSignature, ModelVersion, RequestId, SystemClock, TensorSpec};
+//! use mlops_core::onnx::{LinearModel, Link};
+//! use mlops_core::{ModelVersion, RequestId, SystemClock};
 //! use mlops_serve::endpoint::{Endpoint, Model};
-//! use mlops_serve::runtime::FnRuntime;
 //!
-//! // A model: here a closure, else `runtime::NativeRuntime` or another engine on a file of the registry.
-//! let signature = ModelSignature {
-//!     inputs: vec![TensorSpec::batch("features", ElementType::F32, 2)],
-//!     outputs: vec![TensorSpec::batch("score", ElementType::F32, 1)],
-//! };
-//! let runtime = FnRuntime::new("mean", signature, |inputs, outputs| {
-//!     let scores = outputs[0].reset::<f32>([inputs[0].rows(), 1])?;
-//!     let rows = inputs[0].values::<f32>()?.chunks_exact(2);
-//!     scores.iter_mut().zip(rows).for_each(|(score, row)| *score = (row[0] + row[1]) / 2.0);
-//!     Ok(())
-//! })?;
+//! // Or `Model::from_file(version, "model.onnx")`.
+//! let bytes = LinearModel::new(vec![1.0, -1.0], 0.0).link(Link::Logistic).to_bytes()?;
+//! let model = Model::from_bytes(ModelVersion::new("shop", 1), &bytes)?;
 //!
 //! let endpoint = Endpoint::new("shop", SystemClock::new());
-//! endpoint.deploy(Arc::new(Model::new(ModelVersion::new("shop", 1), runtime)?))?;
-//! let answer = endpoint.score(RequestId::from_key("visit-1"), &[Value::Float(1.0), Value::Float(2.0)])?;
-//! assert_eq!((answer.score, answer.origin.version.to_string()), (1.5, "shop/1".into()));
+//! endpoint.deploy(Arc::new(model))?;
+//! let answer = endpoint.score(RequestId::from_key("visit-1"), &[Value::Float(2.0), Value::Integer(2)])?;
+//! assert_eq!((answer.score, answer.origin.version.to_string()), (0.5, "shop/1".into()));
+//!
+//! // Swap: requests in flight end on the version they began with, none fails or waits.
+//! let bytes = LinearModel::new(vec![1.0, -1.0], 0.5).to_bytes()?;
+//! endpoint.deploy(Arc::new(Model::from_bytes(ModelVersion::new("shop", 2), &bytes)?))?;
+//! let answer = endpoint.score(RequestId::from_key("visit-1"), &[Value::Float(2.0), Value::Integer(2)])?;
+//! assert_eq!((answer.score, answer.origin.version.version), (0.5, 2));
 //! # Ok::<(), mlops_serve::Error>(())
 //! ```
+//!
+//! **Follow a registry.** Where versions come from is a [`ModelSource`](mlops_core::ModelSource), such as the
+//! registry of `mlops-registry`. A [`Follower`](endpoint::Follower) verifies, checks against known answers and
+//! warms up what an alias points at, then deploys it.
+//!
+//! ```
+//! # use std::collections::BTreeMap;
+//! # use mlops_core::onnx::LinearModel;
+//! # use mlops_core::{BoxFuture, Digest, Error, ModelFile, ModelPackage, ModelRef, ModelSignature, ModelSource};
+//! # #[derive(Debug)]
+//! # struct Registry;
+//! # impl ModelSource for Registry {
+//! #     fn resolve<'a>(&'a self, _: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion, Error>> {
+//! #         Box::pin(async { Ok(ModelVersion::new("shop", 3)) })
+//! #     }
+//! #     fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage, Error>> {
+//! #         Box::pin(async {
+//! #             let bytes = LinearModel::new(vec![1.0], 0.0).to_bytes()?;
+//! #             let file = (Digest::of(&bytes), ModelFile::Bytes(bytes));
+//! #             let files = BTreeMap::from([("model.onnx".into(), file)]);
+//! #             Ok(ModelPackage::new(version.clone(), ModelSignature::default(), files))
+//! #         })
+//! #     }
+//! # }
+//! # let registry = std::sync::Arc::new(Registry);
+//! use mlops_core::{ModelVersion, SystemClock};
+//! use mlops_serve::endpoint::{Endpoint, Follower, Loader};
+//!
+//! let endpoint = Endpoint::new("shop", SystemClock::new());
+//! let follower = Follower::new(Loader::auto(SystemClock::new()), registry, "shop@champion".parse()?)?;
+//! // From a timer, or in a thread of its own by `Follower::spawn`.
+//! assert_eq!(follower.poll_blocking(&endpoint)?, Some(ModelVersion::new("shop", 3)));
+//! # Ok::<(), mlops_serve::Error>(())
+//! ```
+//!
+//! **Roll out.** A [`Rollout`](rollout::Rollout) moves traffic to a challenger step by step, and back if a guardrail
+//! objects. Look as often as you like: all its checks stay valid.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use mlops_core::data::Value;
+//! # use mlops_core::onnx::LinearModel;
+//! # use mlops_core::{Clock, ManualClock, ModelVersion, RequestId, Timestamp};
+//! # use mlops_serve::endpoint::{Endpoint, Model};
+//! # let model = |version| {
+//! #     let bytes = LinearModel::new(vec![1.0], version as f64).to_bytes()?;
+//! #     Model::from_bytes(ModelVersion::new("shop", version), &bytes).map(Arc::new)
+//! # };
+//! use mlops_serve::rollout::{Guardrail, Plan, Rollout, Status};
+//!
+//! # let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+//! # let endpoint = Endpoint::new("shop", Arc::clone(&clock));
+//! endpoint.deploy(model(1)?)?;
+//! endpoint.challenge(model(2)?, 0.0)?;
+//! let version = |version| ModelVersion::new("shop", version);
+//! // A tenth of the traffic, then half; each for 100 answers at least.
+//! let plan = Plan::canary([0.1, 0.5], 0, 100).guardrail(Guardrail::FailureRatio { max: 1.0 });
+//! let mut rollout = Rollout::new(plan, version(1), version(2), clock.now())?;
+//! endpoint.apply(&rollout)?;
+//!
+//! for visit in 0_u32.. {
+//!     endpoint.score(RequestId::from_key(visit.to_le_bytes()), &[Value::Float(1.0)])?;
+//!     for arm in endpoint.take_traffic() {
+//!         rollout.add_traffic(&arm.version, &arm.arm, arm.propensity, &arm.traffic);
+//!     }
+//!     rollout.advance(clock.now());
+//!     endpoint.apply(&rollout)?;
+//!     if rollout.status() != Status::Running {
+//!         break;
+//!     }
+//! }
+//! assert_eq!(rollout.status(), Status::Promoted);
+//! assert_eq!(endpoint.arms()[0].model.version(), &version(2));
+//! # Ok::<(), mlops_serve::Error>(())
+//! ```
+//!
+//! **Capture.** What was asked and answered, with version, arm and propensity, as Arrow batches for monitors and late
+//! labels. The request path never waits for it.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
+//! # use mlops_core::onnx::LinearModel;
+//! # use mlops_core::record::RecordSchema;
+//! # use mlops_core::{ModelVersion, RequestId, SystemClock};
+//! # use mlops_serve::endpoint::{Endpoint, Model};
+//! # let bytes = LinearModel::new(vec![1.0], 0.0).to_bytes()?;
+//! # let model = Arc::new(Model::from_bytes(ModelVersion::new("shop", 1), &bytes)?);
+//! use mlops_serve::capture::{Capture, CaptureSettings};
+//!
+//! let table = TableSchema::new([Column::new("page_value", ColumnKind::Float)])?;
+//! let capture = Capture::new(RecordSchema::new(&table, ["score"])?, CaptureSettings::default())?;
+//! let capture = Arc::new(capture);
+//! let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
+//! endpoint.deploy(model)?;
+//! endpoint.score(RequestId::from_key("visit-1"), &[Value::Float(2.0)])?;
+//!
+//! // Or by a thread that writes Parquet: `capture::CaptureWriter`.
+//! let batch = capture.drain()?.expect("one request was answered");
+//! assert_eq!(batch.num_rows(), 1);
+//! # Ok::<(), mlops_serve::Error>(())
+//! ```
+//!
+//! # Where to look
 //!
 //! | to | use |
 //! |---|---|
