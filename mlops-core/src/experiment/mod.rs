@@ -5,7 +5,7 @@
 //! is at most alpha, so a dashboard may redraw them and a rollout may act on them at any time.
 //!
 //! States and questions are apart. A state holds what happened, is small, serialises, and merges across shards:
-//! [`Moments`], [`Proportion`], and [`TwoArm`] of either. A question is a plain struct of settings that reads a
+//! [`Moments`], [`Proportion`], [`Covaried`], and [`TwoArm`] of any. A question is a plain struct of settings that reads a
 //! state: ask one state as many as you like (and see [`correction`] for what many questions cost).
 //!
 //! ```
@@ -29,6 +29,8 @@
 //! | what is the mean or the rate of one arm? | [`sequence`] | at any time |
 //! | did the units split as planned? | [`SampleRatio`] | at any time, or once |
 //! | the same questions after a number of rows that was fixed in advance? | [`fixed`] | once |
+//! | the same with less noise, by what was known of each unit before (CUPED)? | [`Covaried`], then any of these | as they do |
+//! | are the means of two [`sequence`]s different, exactly? | [`sequence::difference`] | at any time |
 //! | how many rows does that take? | [`fixed::MeanPower`], [`fixed::RatePower`] | before |
 //! | which of many small p-values stand? | [`correction`] | |
 
@@ -38,6 +40,7 @@ pub mod mixture;
 pub mod sequence;
 
 mod comparison;
+mod covaried;
 mod interval;
 mod mean_difference;
 mod moments;
@@ -50,6 +53,7 @@ pub(crate) mod special;
 mod two_arm;
 
 pub use comparison::{Comparison, Running};
+pub use covaried::Covaried;
 pub use interval::{Alternative, Interval};
 pub use mean_difference::{Allocation, MeanDifference, Scale};
 pub use moments::{Moments, ROWS_MAX, VALUE_MAX};

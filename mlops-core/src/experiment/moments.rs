@@ -59,6 +59,11 @@ impl Moments {
         Ok(moments)
     }
 
+    /// The state of these sums.
+    pub(super) fn of_sums(rows: u64, mean: f64, squares: f64, cubes: f64) -> Result<Self> {
+        Self::try_from(Wire { rows, mean, squares, cubes })
+    }
+
     /// Takes one value.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl Betting {
         self.pending_rows = 0;
     }
 
-    fn evidence(&self, i: usize) -> f64 {
+    fn counted(&self, i: usize) -> f64 {
         let (above, below) = self.capital(i);
         match self.settings.alternative {
             Alternative::TwoSided => above.max(below),
@@ -158,7 +158,7 @@ impl Sequence for Betting {
     }
 
     fn interval(&self) -> Interval {
-        let evidence: Vec<f64> = (0..=self.steps()).map(|i| self.evidence(i)).collect();
+        let evidence: Vec<f64> = (0..=self.steps()).map(|i| self.counted(i)).collect();
         let threshold = self.settings.log_threshold();
         let is_in = |log: &f64| *log <= threshold;
         let least = || evidence.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
@@ -168,11 +168,20 @@ impl Sequence for Betting {
         self.settings.interval((first as f64 - 1.0).max(0.0) * step, ((last as f64 + 1.0) * step).min(1.0))
     }
 
-    fn compare(&self, null: f64) -> Result<Comparison> {
-        let at = self.settings.unit(null)? * self.steps() as f64;
+    fn settings(&self) -> &Bounded {
+        &self.settings
+    }
+
+    fn evidence(&self, value: f64) -> Result<[f64; 2]> {
+        let at = self.settings.unit(value)? * self.steps() as f64;
         // Evidence for above falls with the candidate and evidence for below grows: round against both.
         let (above, _) = self.capital(at.ceil() as usize);
         let (_, below) = self.capital(at.floor() as usize);
+        Ok([above, below])
+    }
+
+    fn compare(&self, null: f64) -> Result<Comparison> {
+        let [above, below] = self.evidence(null)?;
         Ok(self.settings.answer(null, self.bets.mean(), self.interval(), above, below))
     }
 }

@@ -14,18 +14,19 @@ mod asymptotic;
 mod bets;
 mod betting;
 mod bounded;
+mod difference;
 mod predictable;
 mod rate;
 
 pub use asymptotic::AsymptoticMean;
 pub use betting::Betting;
 pub use bounded::Bounded;
+pub use difference::difference;
 pub use predictable::PredictableMixture;
 pub use rate::RateSequence;
 
 use super::comparison::Comparison;
 use super::interval::Interval;
-use super::two_arm::TwoArm;
 use crate::Result;
 
 /// A confidence sequence that takes bounded values one by one.
@@ -53,6 +54,16 @@ pub trait Sequence {
     /// How many values were taken.
     fn rows(&self) -> u64;
 
+    /// The level, the side and the range.
+    fn settings(&self) -> &Bounded;
+
+    /// The log evidence that the mean is above and below a value within the range. The first does not grow with the
+    /// value, the second does not fall.
+    ///
+    /// # Errors
+    /// `Invalid` if the value is outside the range of the settings.
+    fn evidence(&self, value: f64) -> Result<[f64; 2]>;
+
     /// The values of the mean that are not contradicted.
     fn interval(&self) -> Interval;
 
@@ -61,26 +72,4 @@ pub trait Sequence {
     /// # Errors
     /// `Invalid` if it is outside the range of the settings.
     fn compare(&self, null: f64) -> Result<Comparison>;
-}
-
-/// The values of `mean(treatment) - mean(control)` that two sequences do not contradict, under any allocation.
-///
-/// The levels add: two sequences at alpha .025 give a difference at .05. Two-sided settings are meant.
-///
-/// ```
-/// use mlops_core::experiment::sequence::{Betting, Bounded, Sequence, difference};
-/// use mlops_core::experiment::{Arm, TwoArm};
-///
-/// let arm = Betting::new(Bounded { alpha: 0.025, ..Default::default() }, 100)?;
-/// let mut arms = TwoArm::new(arm.clone(), arm);
-/// for i in 0..600 {
-///     arms.control.push(f64::from(u8::from(i % 5 == 0)))?;
-///     arms.treatment.push(f64::from(u8::from(i % 5 < 3)))?;
-/// }
-/// assert!(difference(&arms).lower() > 0.2);
-/// # Ok::<(), mlops_core::Error>(())
-/// ```
-pub fn difference<S: Sequence>(arms: &TwoArm<S>) -> Interval {
-    let (control, treatment) = (arms.control.interval(), arms.treatment.interval());
-    Interval::spanning(treatment.lower() - control.upper(), treatment.upper() - control.lower())
 }

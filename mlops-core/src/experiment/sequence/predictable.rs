@@ -82,12 +82,6 @@ impl PredictableMixture {
         let bets = Bets::default();
         Ok(Self { version: Version, settings, method, bets, weight: 0.0, weighted: 0.0, penalty: [0.0; 2] })
     }
-
-    /// The log evidence that the mean is above and below a candidate within [0, 1].
-    fn evidence(&self, candidate: f64) -> (f64, f64) {
-        let lead = self.weighted - candidate * self.weight;
-        (lead - self.penalty[0], -lead - self.penalty[1])
-    }
 }
 
 impl Sequence for PredictableMixture {
@@ -145,8 +139,17 @@ impl Sequence for PredictableMixture {
         self.settings.interval(lower.max(0.0), upper.min(1.0))
     }
 
+    fn settings(&self) -> &Bounded {
+        &self.settings
+    }
+
+    fn evidence(&self, value: f64) -> Result<[f64; 2]> {
+        let lead = self.weighted - self.settings.unit(value)? * self.weight;
+        Ok([lead - self.penalty[0], -lead - self.penalty[1]])
+    }
+
     fn compare(&self, null: f64) -> Result<Comparison> {
-        let (above, below) = self.evidence(self.settings.unit(null)?);
+        let [above, below] = self.evidence(null)?;
         Ok(self.settings.answer(null, self.bets.mean(), self.interval(), above, below))
     }
 }

@@ -9,6 +9,7 @@ use crate::experiment::mixture::{Sides, best_rho, log_multinomial_mixture};
 use crate::experiment::proportion::Proportion;
 use crate::experiment::roots::solve;
 use crate::experiment::settings::{check_alpha, check_open};
+use crate::experiment::special::beta_reg;
 
 /// The exact confidence sequence of a success rate, by a beta-binomial mixture.
 ///
@@ -17,8 +18,9 @@ use crate::experiment::settings::{check_alpha, check_open};
 /// [`narrowest_at`](Self::narrowest_at) trials. A rate is in while the ratio is below `1 / alpha`.
 ///
 /// **Exact** at any count. **Merges** bit for bit, since the state is two counts. **Without trials** the interval
-/// is [0, 1]. **Cost** some twenty evaluations of the log-gamma function. One-sided: the other end is 0 or 1,
-/// at the level of the two-sided sequence.
+/// is [0, 1]. **Cost** some twenty evaluations of the log-gamma function. **One-sided** the other end is 0 or 1, and the
+/// mixture holds the rates on the side that was asked about alone: all of alpha (below .5) is spent on that side, so the
+/// interval is narrower there.
 ///
 /// Source: S. R. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, "Time-uniform, nonparametric, nonasymptotic
 /// confidence sequences", 2021; the numbers are those of `bernoulli_confidence_interval` in confseq.
@@ -35,7 +37,7 @@ use crate::experiment::settings::{check_alpha, check_open};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateSequence {
-    /// The probability of ever being wrong, within (0, 1). Default .05.
+    /// The probability of ever being wrong, within (0, 1), one-sided within (0, 0.5). Default .05.
     pub alpha: f64,
     /// The side that counts. Default two-sided.
     pub alternative: Alternative,
@@ -60,7 +62,11 @@ impl RateSequence {
         let excess = |p: f64| {
             // At 0 and 1 the ratio is infinite, or below one if all trials agree.
             let sure = if p == rate { -1.0 } else { 1.0 };
-            if p <= 0.0 || p >= 1.0 { sure } else { log_mixture(concentration, counts, p) + self.alpha.ln() }
+            if p <= 0.0 || p >= 1.0 {
+                sure
+            } else {
+                self.log_mixture(concentration, counts, p) + self.alpha.ln()
+            }
         };
         let open = (self.alternative == Alternative::Less, self.alternative == Alternative::Greater);
         let lower = if open.0 || counts.successes() == 0 { 0.0 } else { solve(rate, 0.0, excess) };
@@ -80,7 +86,7 @@ impl RateSequence {
             Alternative::Less => rate >= null,
         });
         let concentration = self.concentration()?;
-        let log_e_value = if within_null { 0.0 } else { log_mixture(concentration, counts, null) };
+        let log_e_value = if within_null { 0.0 } else { self.log_mixture(concentration, counts, null) };
         Ok(Comparison {
             estimate: counts.rate(),
             interval: self.interval(counts)?,
@@ -95,11 +101,29 @@ impl RateSequence {
     fn concentration(&self) -> Result<f64> {
         check_alpha(self.alpha)?;
         check_open("narrowest_at", self.narrowest_at, 0.0, f64::INFINITY)?;
-        Ok((self.narrowest_at * best_rho(self.alpha, Sides::Two)? - 1.0).max(1e-3))
+        let sides = match self.alternative {
+            Alternative::TwoSided => Sides::Two,
+            Alternative::Greater | Alternative::Less => Sides::One,
+        };
+        Ok((self.narrowest_at * best_rho(self.alpha, sides)? - 1.0).max(1e-3))
     }
-}
 
-fn log_mixture(concentration: f64, counts: &Proportion, p: f64) -> f64 {
-    let cells = [(counts.successes(), p), (counts.failures(), 1.0 - p)];
-    log_multinomial_mixture(concentration, cells.into_iter())
+    /// The log of the likelihood mixed over the rates on the side that counts, against that at `p`.
+    fn log_mixture(&self, concentration: f64, counts: &Proportion, p: f64) -> f64 {
+        let (hits, misses) = ((counts.successes(), p), (counts.failures(), 1.0 - p));
+        let all = log_multinomial_mixture(concentration, [hits, misses].into_iter());
+        // The share of the mixture above `p` is that of the other cell below `1 - p`.
+        let (asked, other) = match self.alternative {
+            Alternative::TwoSided => return all,
+            Alternative::Greater => (misses, hits),
+            Alternative::Less => (hits, misses),
+        };
+        let share = |asked_rows: u64, other_rows: u64| {
+            let (a, b) =
+                (concentration * asked.1 + asked_rows as f64, concentration * other.1 + other_rows as f64);
+            beta_reg(a, b, asked.1, other.1)
+        };
+        // A share that is too small for its rounding errors counts as more, which takes evidence away.
+        all + (share(asked.0, other.0) / share(0, 0).max(1e-12)).ln()
+    }
 }

@@ -3,7 +3,7 @@
 
 use mlops_core::Seed;
 use mlops_core::experiment::sequence::{
-    AsymptoticMean, Betting, Bounded, PredictableMixture, RateSequence, Sequence,
+    AsymptoticMean, Betting, Bounded, PredictableMixture, RateSequence, Sequence, difference,
 };
 use mlops_core::experiment::{
     Allocation, Alternative, Arm, MeanDifference, Moments, Proportion, RateDifference, SampleRatio, Scale,
@@ -238,6 +238,46 @@ fn rates() {
     });
     assert!(rate <= test.alpha, "{rate}");
     assert!(rate > 0.1 * test.alpha, "{rate}");
+}
+
+#[test]
+fn one_sided_rates() {
+    for (alternative, rate) in [(Alternative::Greater, 0.2), (Alternative::Less, 0.8)] {
+        let test = RateSequence { narrowest_at: 50.0, alternative, ..Default::default() };
+        let rejected = ever_rejected("one-sided rates", |rng| {
+            let mut counts = Proportion::new();
+            (0..60).any(|_| {
+                counts.push(rng.random::<f64>() < rate);
+                let (seen, trials) = (counts.rate().unwrap(), counts.trials() as f64);
+                // A fixed-sample test is sharper at one look: without it there is nothing to see.
+                let may_reject = (seen - rate).abs() > 1.6 * (rate * (1.0 - rate) / trials).sqrt();
+                may_reject && test.compare(&counts, rate).unwrap().rejects()
+            })
+        });
+        assert!(rejected <= test.alpha && rejected > 0.2 * test.alpha, "{alternative:?} {rejected}");
+    }
+}
+
+#[test]
+fn differences_of_sequences() {
+    let settings = Bounded { alpha: 0.1, ..Default::default() };
+    let empty = PredictableMixture::empirical_bernstein(settings).unwrap();
+    let ever = |rows: usize, effect: f64, rng: &mut dyn Rng| {
+        let mut arms = TwoArm::new(empty, empty);
+        (0..rows).any(|_| {
+            let (arm, mean) = match rng.random::<f64>() < 0.5 {
+                true => (Arm::Treatment, 0.3 + effect),
+                false => (Arm::Control, 0.3),
+            };
+            arms.record(arm, f64::from(u8::from(rng.random::<f64>() < mean))).unwrap();
+            difference(&arms, 0.0).unwrap().rejects()
+        })
+    };
+    // The levels of the arms add up to .2, and are both needed at once: far fewer reject.
+    let mut rng = Seed::new(20_261_122).rng();
+    let rejected = (0..1000).filter(|_| ever(60, 0.0, &mut rng)).count();
+    assert!(rejected <= 200, "{rejected} of 1000");
+    assert!((0..20).all(|_| ever(2000, 0.5, &mut rng)));
 }
 
 #[test]

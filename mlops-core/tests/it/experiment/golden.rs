@@ -9,7 +9,9 @@ use mlops_core::experiment::{
     Allocation, Alternative, MeanDifference, Moments, Proportion, SampleRatio, Scale, TwoArm, correction,
 };
 
-use super::{close, confseq_cases, confseq_intervals, counts, fixed_case, numbers, two_arm_cases};
+use super::{
+    close, confseq_cases, confseq_intervals, counts, fixed_case, more_cases, numbers, two_arm_cases,
+};
 
 /// `key=value,...` as numbers.
 fn arguments<const N: usize>(text: &str) -> [f64; N] {
@@ -95,6 +97,23 @@ fn rate_sequences_match_confseq() {
         // confseq bisects to 40 bits of the bracket.
         close(interval.lower(), expected[0], 1e-11);
         close(interval.upper(), expected[1], 1e-11);
+    }
+}
+
+#[test]
+fn one_sided_rates_match_quadrature() {
+    for case in more_cases("rate_greater") {
+        let [alpha, narrowest_at, null] =
+            ["alpha", "narrowest_at", "null"].map(|name| case["input"][name].as_f64().unwrap());
+        let [successes, trials] = ["successes", "trials"].map(|name| case["input"][name].as_u64().unwrap());
+        let expected = case["expected"].as_f64().unwrap();
+        let test = RateSequence { alpha, narrowest_at, alternative: Alternative::Greater };
+        let counts = Proportion::of(successes, trials).unwrap();
+        close(test.compare(&counts, null).unwrap().log_e_value, expected, 1e-10);
+        // The other side is the same of failures.
+        let mirrored = Proportion::of(trials - successes, trials).unwrap();
+        let test = RateSequence { alternative: Alternative::Less, ..test };
+        close(test.compare(&mirrored, 1.0 - null).unwrap().log_e_value, expected, 1e-10);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Always-valid and fixed-sample statistics.
 
 mod always_valid;
+mod covaried;
 mod fixed;
 mod golden;
 mod laws;
@@ -25,6 +26,18 @@ fn two_arm_cases(name: &str) -> impl Iterator<Item = &'static Value> {
     static CASES: OnceLock<Value> = OnceLock::new();
     let cases = CASES.get_or_init(|| {
         serde_json::from_str(include_str!("../../../../testdata/experiment/two_arm.json")).unwrap()
+    });
+    let found: Vec<&Value> =
+        cases["cases"].as_array().unwrap().iter().filter(|case| case["name"] == name).collect();
+    assert!(!found.is_empty(), "no cases `{name}`");
+    found.into_iter()
+}
+
+/// The cases of this name that `more.py` wrote.
+fn more_cases(name: &str) -> impl Iterator<Item = &'static Value> {
+    static CASES: OnceLock<Value> = OnceLock::new();
+    let cases = CASES.get_or_init(|| {
+        serde_json::from_str(include_str!("../../../../testdata/experiment/more.json")).unwrap()
     });
     let found: Vec<&Value> =
         cases["cases"].as_array().unwrap().iter().filter(|case| case["name"] == name).collect();

@@ -233,9 +233,62 @@ fn the_difference_of_two_sequences_covers() {
     let settings = Bounded { alpha: 0.025, ..Default::default() };
     let even: Vec<f64> = (0..800).map(|i| f64::from(i % 2)).collect();
     let fifth: Vec<f64> = (0..800).map(|i| if i % 5 == 0 { 1.0 } else { 0.0 }).collect();
-    let interval =
-        difference(&TwoArm::new(fed(empirical(settings), &fifth), fed(empirical(settings), &even)));
-    assert!(interval.contains(0.3) && !interval.contains(0.0), "{interval}");
+    let arms = TwoArm::new(fed(empirical(settings), &fifth), fed(empirical(settings), &even));
+    let answer = difference(&arms, 0.0).unwrap();
+    assert!(answer.interval.contains(0.3) && !answer.interval.contains(0.0), "{answer:?}");
+    assert!(answer.rejects() && (answer.estimate.unwrap() - 0.3).abs() < 1e-12 && answer.alpha == 0.05);
+}
+
+#[test]
+fn differences_that_cannot_be_are_refused() {
+    let arms = |control: Bounded, treatment: Bounded| TwoArm::new(empirical(control), empirical(treatment));
+    let unit = Bounded { alpha: 0.025, ..Default::default() };
+    let wide = Bounded { low: 2.0, high: 4.0, ..unit };
+    let nothing = difference(&arms(unit, wide), 1.0).unwrap();
+    assert_eq!((nothing.estimate, nothing.p_value), (None, 1.0));
+    assert_eq!((nothing.interval.lower(), nothing.interval.upper()), (1.0, 4.0));
+    for null in [0.5, 4.5, f64::NAN, f64::INFINITY] {
+        assert!(difference(&arms(unit, wide), null).is_err(), "{null}");
+    }
+    let greater = Bounded { alternative: Alternative::Greater, ..unit };
+    assert!(difference(&arms(unit, greater), 0.0).unwrap_err().to_string().contains("two-sided"));
+    let loose = Bounded { alpha: 0.6, ..unit };
+    assert!(difference(&arms(loose, loose), 0.0).unwrap_err().to_string().contains("alpha is 1.2"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn differences_and_their_intervals_agree(
+        control in prop::collection::vec(0.0..1.0_f64, 0..120),
+        treatment in prop::collection::vec(0.0..1.0_f64, 0..120),
+        (a, b) in (0.01..0.4_f64, 0.01..0.4_f64),
+        null in -1.0..1.0_f64,
+    ) {
+        let of = |alpha| Bounded { alpha, ..Default::default() };
+        let arms = TwoArm::new(fed(empirical(of(a)), &control), fed(empirical(of(b)), &treatment));
+        let answer = difference(&arms, null).unwrap();
+        if (answer.p_value - answer.alpha).abs() > 1e-9 {
+            prop_assert_eq!(answer.rejects(), !answer.interval.contains(null), "{:?}", answer);
+        }
+        // No pair of means on a grid has less evidence against it.
+        for step in 0..=200 {
+            let mean = f64::from(step) / 200.0;
+            if (0.0..=1.0).contains(&(mean + null)) {
+                let log = |sequence: &PredictableMixture, mean: f64, alpha: f64| {
+                    sequence.compare(mean).unwrap().log_e_value + (alpha / (a + b)).ln()
+                };
+                let pair = log(&arms.control, mean, a).max(log(&arms.treatment, mean + null, b));
+                prop_assert!(pair >= answer.log_e_value - 1e-9, "{mean} {pair} {}", answer.log_e_value);
+            }
+        }
+        // A grid rounds against the evidence.
+        let grid = |alpha, values: &[f64]| fed(Betting::new(of(alpha), 20).unwrap(), values);
+        let arms = TwoArm::new(grid(a, &control), grid(b, &treatment));
+        let answer = difference(&arms, null).unwrap();
+        prop_assert!(!answer.rejects() || answer.interval.lower() + 0.2 > null || null > answer.interval.upper() - 0.2);
+    }
 }
 
 #[test]
