@@ -159,6 +159,32 @@ impl StdError for Error {
     }
 }
 
+/// `NotFound` of a file that is missing, `Data` of one that is cut off or no text, else `Unavailable`: so `?` works on
+/// the files that a pipeline step reads. Say which file it is by [`context`](Error::context).
+///
+/// ```
+/// use mlops_core::{Error, ErrorKind, Result};
+///
+/// fn read(path: &str) -> Result<String> {
+///     let text = std::fs::read_to_string(path).map_err(|e| Error::from(e).context(format!("reading `{path}`")))?;
+///     Ok(text.trim().to_owned())
+/// }
+///
+/// assert_eq!(read("no such file").unwrap_err().kind(), ErrorKind::NotFound);
+/// ```
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        match error.kind() {
+            Io::NotFound => Self::not_found("a file or folder is missing").with_source(error),
+            Io::InvalidData | Io::UnexpectedEof => {
+                Self::data("a file is not what it should be").with_source(error)
+            }
+            _ => Self::unavailable("a file cannot be read or written").with_source(error),
+        }
+    }
+}
+
 impl From<arrow_schema::ArrowError> for Error {
     fn from(error: arrow_schema::ArrowError) -> Self {
         match error {

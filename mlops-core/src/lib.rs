@@ -55,6 +55,11 @@
 //! | `time-zones` | cron patterns in any time zone |
 //! | `progress` | progress bars for pipelines |
 //! | `telemetry` | spans by `tracing` and counters by `metrics` of what pipelines do |
+//!
+//! # Crates beside it
+//!
+//! Signatures name types of `arrow-array` and `arrow-schema` 59, `bytes` 1, `ndarray` 0.17, `object_store` 0.14,
+//! `rand` 0.10, `serde` 1 and `serde_json` 1: a crate that touches those types depends on the same versions.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "conformance")]

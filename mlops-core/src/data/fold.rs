@@ -40,7 +40,8 @@ impl Dataset {
         let parts = folds.saturating_add(usize::from(by_time));
         if parts < 2 {
             return Err(Error::invalid(format!(
-                "{folds} folds leave nothing to train or test on: want at least {}",
+                "{folds} {} nothing to train or test on: want at least {}",
+                if folds == 1 { "fold leaves" } else { "folds leave" },
                 if by_time { 1 } else { 2 }
             )));
         }

@@ -185,22 +185,36 @@ impl PointInTime {
         if self.keys.is_empty() {
             return Err(Error::invalid("a point-in-time join needs a key column: name the entity"));
         }
+        let of_spine = |name: &str| {
+            let column = spine.schema().column(name);
+            column
+                .map(|column| column.kind)
+                .map_err(|error| error.context("a column of the join is not in the spine"))
+        };
+        let of_other = |name: &str| {
+            let column = other.schema().column(name);
+            column.map(|column| column.kind).map_err(|error| {
+                error.context(
+                    "a column of the join is not in the joined table: see `other_time` and `known_at`",
+                )
+            })
+        };
         for key in &self.keys {
-            let (a, b) = (spine.schema().column(key)?.kind, other.schema().column(key)?.kind);
+            let (a, b) = (of_spine(key)?, of_other(key)?);
             if a != b {
                 return Err(Error::invalid(format!(
                     "key column `{key}` is {a} in the spine and {b} in the other table"
                 )));
             }
         }
-        let kind = spine.schema().column(&self.time)?.kind;
+        let kind = of_spine(&self.time)?;
         let theirs = self
             .other_time
             .iter()
             .chain(&self.known_at)
             .chain(self.other_time.is_none().then_some(&self.time));
         for name in theirs {
-            let other = other.schema().column(name)?.kind;
+            let other = of_other(name)?;
             if kind != other {
                 let time = &self.time;
                 return Err(Error::invalid(format!(

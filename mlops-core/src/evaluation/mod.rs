@@ -29,7 +29,7 @@
 //! | [`Evaluation`] | the results: a plain value that travels with a model version |
 //! | [`Gate`] | rules over an evaluation, absolute or against another model, with a verdict that says why |
 //!
-//! A metric that is undefined on the rows at hand (one class only, no rows) is `None` or absent, never NaN.
+//! A metric that is undefined on the rows at hand (no rows; one class only, where that defines nothing) is `None` or absent, never NaN.
 //! Values outside a metric's domain are an error of kind `Data` that names the row.
 
 pub mod bias;

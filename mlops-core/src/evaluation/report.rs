@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bias::Contingency;
 use super::metric::{Metric, MetricState, Metrics, Version};
-use super::slices::{Slice, Slices, check_feature};
+use super::slices::{Goal, Slice, Slices, check_feature};
 use crate::{Error, Result};
 
 /// The metrics of one model on one set of rows, as a whole and on slices of it.
@@ -161,7 +161,8 @@ impl Evaluation {
     /// A metric by name, over all rows or on a slice; `rows` gives their number.
     ///
     /// # Errors
-    /// `NotFound`, with the names there are.
+    /// `NotFound`: with what may be the reason if this crate knows the metric, else with the names that are like it, or
+    /// all there are.
     pub fn metric(&self, name: &str, slice: Option<&str>) -> Result<Metric> {
         let (rows, metrics, place) = match slice {
             None => (self.rows, &self.metrics, String::new()),
@@ -175,10 +176,25 @@ impl Evaluation {
         if name == "rows" {
             return Ok(Metric::new(rows as f64));
         }
-        metrics.get(name).copied().ok_or_else(|| {
-            Error::not_found(format!("no metric `{name}`{place}: there are {}", names(metrics)))
-        })
+        metrics.get(name).copied().ok_or_else(|| absent(name, &place, rows, metrics))
     }
+}
+
+#[cold]
+fn absent(name: &str, place: &str, rows: u64, metrics: &Metrics) -> Error {
+    let alike: Vec<String> = metrics
+        .keys()
+        .filter(|known| known.contains(name) || name.contains(known.as_str()))
+        .map(|known| format!("`{known}`"))
+        .collect();
+    Error::not_found(match () {
+        () if rows == 0 => format!("no metric `{name}`{place}: there are no rows"),
+        () if Goal::of(name).is_some() => format!(
+            "no metric `{name}`{place}: it is undefined on these {rows} rows (of one class only?), or was not measured"
+        ),
+        () if !alike.is_empty() => format!("no metric `{name}`{place}: is {} meant?", alike.join(" or ")),
+        () => format!("no metric `{name}`{place}: there are {}", names(metrics)),
+    })
 }
 
 fn add_new(metrics: &mut Metrics, name: String, metric: Metric) -> Result<()> {

@@ -224,6 +224,7 @@ const HIGHER: &[&str] = &[
     "hit_rate",
     "kappa",
     "ks",
+    "lift",
     "map",
     "mcc",
     "mrr",

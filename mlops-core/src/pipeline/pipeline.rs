@@ -51,7 +51,7 @@ impl Pipeline {
         }
     }
 
-    /// Adds a parameter with its default; a [`Request`](super::Request) may set another value.
+    /// Adds a parameter with its default; its name is unique among those of steps too. A [`Request`](super::Request) may set another value.
     pub fn param<T>(&mut self, name: &str, default: T) -> Handle<T>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -88,6 +88,9 @@ impl Pipeline {
     }
 
     /// Adds a step with one output.
+    ///
+    /// With a store it is computed once for the same inputs: a step that reads a file that may change is
+    /// [`always`](Step::always) run.
     ///
     /// ```
     /// use mlops_core::pipeline::Pipeline;

@@ -177,7 +177,7 @@ impl Execution {
         }
         self.values.get(handle.slot).and_then(Option::as_ref).ok_or_else(|| {
             let (run, status) = (&self.run.id, &self.run.status);
-            Error::not_found(format!("run `{run}` did not reach this value: it is {status:?}"))
+            Error::not_found(format!("run `{run}` did not reach this value: it is {status}"))
         })
     }
 }

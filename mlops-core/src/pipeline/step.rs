@@ -31,7 +31,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// A step of this name, which is unique in its pipeline.
+    /// A step of this name, which is unique in its pipeline: among parameters, inputs, gates and approvals too.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

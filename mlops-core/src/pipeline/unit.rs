@@ -45,7 +45,7 @@ impl Unit<'_> {
         let caught = catch_unwind(AssertUnwindSafe(|| self.found_or_computed()));
         caught.unwrap_or_else(|panic| {
             let step = self.name();
-            Err(Halt::Failed { error: panicked(&step, &*panic), step, attempts: 0 })
+            Err(Halt::Failed { error: panicked("it", &*panic), step, attempts: 0 })
         })
     }
 
@@ -224,7 +224,7 @@ impl Unit<'_> {
             tracing::info_span!(parent: &self.engine.span, "pipeline_step", step, attempt).entered()
         };
         let result = catch_unwind(AssertUnwindSafe(|| (self.call)(context, inputs)));
-        let outputs = result.unwrap_or_else(|panic| Err(panicked(&context.step, &*panic)))?;
+        let outputs = result.unwrap_or_else(|panic| Err(panicked("it", &*panic)))?;
         if deadline.is_some_and(|deadline| context.scope.clock.monotonic_ns() > deadline) {
             let limit = self.node.step.timeout.unwrap_or_default();
             return Err(Error::unavailable(format!(
@@ -395,10 +395,10 @@ impl Unit<'_> {
 const NOT_TWICE: &str = "it does not run twice in one run; restore the store or start a run of another id";
 
 #[cold]
-pub(super) fn panicked(step: &str, panic: &(dyn Any + Send)) -> Error {
+pub(super) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::internal(format!("step `{step}` panicked: {}", text.unwrap_or("without a text")))
+    Error::internal(format!("{what} panicked: {}", text.unwrap_or("without a text")))
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -8,6 +8,7 @@ pub(crate) mod metrics;
 mod step;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,27 @@ pub enum RunStatus {
         /// The error with its causes.
         error: String,
     },
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::Stopped { step, reason } => write!(f, "stopped at `{step}`: {reason}"),
+            Self::Suspended { waiting } => {
+                let steps: Vec<String> =
+                    waiting.iter().map(|question| format!("`{}`", question.step)).collect();
+                write!(f, "waiting for approval {}", steps.join(", "))
+            }
+            Self::Rejected { step, by, comment } => write!(f, "rejected at `{step}` by {by}: {comment}"),
+            Self::Expired { step, deadline } => {
+                write!(f, "expired: nobody answered `{step}` up to {deadline}")
+            }
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::TimedOut { step } => write!(f, "out of time before `{step}`"),
+            Self::Failed { step, error } => write!(f, "failed at `{step}`: {error}"),
+        }
+    }
 }
 
 /// An approval that is open.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result, Timestamp};
 
 /// A cron pattern: minute, hour, day of month, month, day of week, with an optional field for the second in
-/// front. Serialises as its text.
+/// front, and one for the year behind if there is one for the second too; or a name such as `@daily`. Serialises as its
+/// text.
 ///
 /// It is in UTC, or in the time zone that `CRON_TZ=` in front of it names; all but `UTC` need the feature
 /// `time-zones`. Where clocks leap over a due time, as in spring, it is due right after the leap; a time that comes

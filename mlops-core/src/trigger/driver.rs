@@ -76,7 +76,9 @@ impl ContinuousTraining {
         policy: TriggerPolicy,
     ) -> Result<Self> {
         let name = name.into();
-        check_run_id(&format!("{name}-000000"))?;
+        check_run_id(&format!("{name}-000000")).map_err(|error| {
+            error.context(format!("`{name}` cannot be the name of a continuous training"))
+        })?;
         pipeline.check()?;
         let mut state = TriggerState::new(runner.clock().now());
         if let Some(store) = runner.store() {
@@ -118,7 +120,7 @@ impl ContinuousTraining {
         self.change(|state, policy, now| state.rows(policy, now, rows))
     }
 
-    /// Asks for a run at the next tick.
+    /// Asks for a run at the next tick, also within the cooldown.
     ///
     /// # Errors
     /// `Unavailable` if the store cannot be written.

@@ -68,6 +68,21 @@ pub enum Hold {
     Cooldown(Timestamp),
 }
 
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCause { next: None } => f.write_str("nothing asks for a run"),
+            Self::NoCause { next: Some(time) } => write!(f, "nothing asks for a run before {time}"),
+            Self::Running => f.write_str("a run is going on"),
+            Self::Approval => f.write_str("a run waits for approval"),
+            Self::Debounce(time) => write!(f, "more causes may come until {time}"),
+            Self::Cooldown(time) => {
+                write!(f, "the last run ended too short ago: the next may start at {time}")
+            }
+        }
+    }
+}
+
 /// A run that was started and did not end yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Active {

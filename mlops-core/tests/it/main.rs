@@ -9,6 +9,7 @@ mod experiment;
 mod features;
 mod fill;
 mod fingerprint;
+mod messages;
 mod pipeline;
 mod point_in_time;
 mod record;

@@ -93,7 +93,7 @@ impl Scan {
     /// The rows of a CSV text with a header and `,` between cells. Columns are found by name, in any order.
     ///
     /// Cells are cast as their column says: numbers in the usual forms, truth values as true/false, t/f,
-    /// yes/no or 1/0 in any case, times as RFC 3339. An empty cell is missing. Messages count rows from 0, the
+    /// yes/no or 1/0 in any case, times as RFC 3339; a date alone is its midnight, a time without a zone is in UTC. An empty cell is missing. Messages count rows from 0, the
     /// header aside. A compressed text is read through its decoder, which is a reader too.
     ///
     /// # Errors
@@ -129,7 +129,12 @@ impl Scan {
         let text = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);
         let texts = Schema::new(names.fields().iter().map(text).collect::<Vec<_>>());
         let schema = schema.into();
-        check_columns(&schema, &texts)?;
+        check_columns(&schema, &texts).map_err(|error| match texts.fields().as_ref() {
+            [all] if all.name().contains([',', ';', '\t', '|']) => {
+                error.context("the header reads as one column: set the `CsvFormat::delimiter` that it has")
+            }
+            _ => error,
+        })?;
         let wanted = |field: &&Arc<Field>| schema.columns().iter().any(|column| column.name == *field.name());
         let projection = (0..texts.fields().len()).filter(|place| wanted(&&texts.fields()[*place])).collect();
         let batches = ReaderBuilder::new(Arc::new(texts))

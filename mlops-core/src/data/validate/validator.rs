@@ -280,7 +280,7 @@ impl Validator {
 
 impl Dataset {
     /// Looks at every cell and reports what breaks the schema: see [`Validator`], which has further rules and takes tables
-    /// that are too broken to be a data set.
+    /// that are too broken to be a data set. A table without rows breaks nothing: [`Validator::rows`] asks for some.
     ///
     /// ```
     /// use mlops_core::data::{Column, ColumnKind, Dataset, TableSchema};

@@ -15,6 +15,6 @@ mod flip;
 mod gaps;
 
 pub use clarify::{Bias, LabelDivergence, label_divergence};
-pub use contingency::Contingency;
+pub use contingency::{BiasRow, Contingency};
 pub use flip::flip_test;
 pub use gaps::{Gap, Gaps};

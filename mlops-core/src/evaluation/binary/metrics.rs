@@ -35,6 +35,8 @@ pub struct BinarySettings {
     pub calibration_edge: BinEdge,
     /// What is kept of the scores. Default exact.
     pub scores: ScoreMemory,
+    /// Which share of the best-scored rows the lift is about, above 0 up to 1. Default 0.1.
+    pub lift_at: f64,
 }
 
 impl Default for BinarySettings {
@@ -45,6 +47,7 @@ impl Default for BinarySettings {
             calibration_bins: 10,
             calibration_edge: BinEdge::LowerClosed,
             scores: ScoreMemory::Exact,
+            lift_at: 0.1,
         }
     }
 }
@@ -71,7 +74,12 @@ impl BinaryRow {
 ///
 /// Gives, where defined: `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`, `f_beta`,
 /// `mcc`, `prevalence`, `selection_rate`, `log_loss`, `normalized_entropy`, `brier`, `calibration_ratio`, `ece`,
-/// `mce`, `roc_auc`, `average_precision` and `ks`, with standard errors for means, shares and `roc_auc`.
+/// `mce`, `roc_auc`, `average_precision`, `ks` and `lift@0.1` (at the share of the settings), with standard errors for
+/// means, shares and `roc_auc`.
+///
+/// **One class only** `roc_auc` and `ks` are absent, and so is `recall` without positives or `specificity` without
+/// negatives. The others are what scikit-learn has: `mcc` is 0, `balanced_accuracy` the recall of the class there is,
+/// `average_precision` 1 without negatives. A gate that means both classes asks for `roc_auc` too.
 ///
 /// ```
 /// use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
@@ -124,6 +132,10 @@ impl BinaryMetrics {
             return Err(
                 MetricError::Setting { what: "beta", value, want: "a finite number of 0 or above" }.into()
             );
+        }
+        if !(settings.lift_at > 0.0 && settings.lift_at <= 1.0) {
+            let (value, want) = (settings.lift_at, "above 0 up to 1");
+            return Err(MetricError::Setting { what: "share of the lift", value, want }.into());
         }
         let calibration = CalibrationTable::new(settings.calibration_bins, settings.calibration_edge)?;
         let scores = match settings.scores {
@@ -277,7 +289,7 @@ impl MetricState for BinaryMetrics {
         if let Some(area) = self.area(&curve).filter(|area| !area.value.is_nan()) {
             metrics.insert("roc_auc".to_owned(), area);
         }
-        let mut plain = |name, value| insert(&mut metrics, name, value, None);
+        let mut plain = |name: &str, value| insert(&mut metrics, name, value, None);
         plain("balanced_accuracy", matrix.balanced_accuracy());
         plain("f_beta", matrix.f_beta(self.settings.beta));
         plain("mcc", matrix.mcc());
@@ -287,6 +299,8 @@ impl MetricState for BinaryMetrics {
         plain("mce", self.calibration.mce());
         plain("average_precision", curve.average_precision());
         plain("ks", curve.ks().map(|(gap, _)| gap));
+        let share = self.settings.lift_at;
+        plain(&format!("lift@{share}"), curve.lift(share));
         metrics
     }
 }

@@ -3,7 +3,7 @@
 //! A [`Ranking`] is one query: what was retrieved, in order, and what would have been relevant. It answers DCG,
 //! NDCG, average precision, reciprocal rank, precision, recall and hits. [`RankingMetrics`] averages over
 //! queries, streams and merges. [`ndcg_rows`] is the fast path for matrices. [`Catalogue`] looks at all lists
-//! together: coverage, Gini, diversity, novelty. [`Gauc`] is the area under the ROC curve within users.
+//! together: coverage, Gini, novelty; [`ListMetrics`] at diversity and serendipity within each. [`Gauc`] is the area under the ROC curve within users.
 //!
 //! Tools disagree in details; [`Conventions`] has a preset for each.
 //!
@@ -19,6 +19,7 @@ mod catalogue;
 mod conventions;
 mod fast;
 mod gauc;
+mod lists;
 mod metrics;
 mod query;
 
@@ -26,5 +27,6 @@ pub use catalogue::{Catalogue, intra_list_diversity, serendipity};
 pub use conventions::{ApDenominator, Conventions, Gain, Judgements, NoAnswer, NoRelevant, Ties, rankings};
 pub use fast::ndcg_rows;
 pub use gauc::Gauc;
+pub use lists::{ListMetrics, ListRow};
 pub use metrics::{RankingMetrics, RankingSettings};
 pub use query::{Ranking, label_ranking_average_precision};

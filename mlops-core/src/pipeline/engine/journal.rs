@@ -10,8 +10,8 @@ use crate::{Digest, Digester, Error, Result};
 
 /// What tells a run that was started otherwise from one that is executed elsewhere: both are a `Conflict`.
 #[derive(Debug, thiserror::Error)]
-#[error("it was started with {0}")]
-pub(crate) struct StartedOtherwise(String);
+#[error("its journal says so")]
+pub(crate) struct StartedOtherwise;
 
 impl Engine<'_> {
     /// Takes the journal of this run for this run alone, and notes in a new one what it starts with.
@@ -56,7 +56,7 @@ impl Engine<'_> {
             changes.push("another wiring".to_owned());
         }
         if before.seed != now.seed {
-            changes.push(format!("seed {}", before.seed.value()));
+            changes.push(format!("seed {}, not {}", before.seed.value(), now.seed.value()));
         }
         for (name, digest) in &before.given {
             if now.given.get(name) != Some(digest) {
@@ -76,7 +76,7 @@ impl Engine<'_> {
         let message = format!(
             "run `{run}` was started with {changes}: start a run of another id, the cache has what is still valid"
         );
-        Err(Error::conflict(message).with_source(StartedOtherwise(changes)))
+        Err(Error::conflict(message).with_source(StartedOtherwise))
     }
 
     fn start(&self) -> Started {

@@ -180,7 +180,7 @@ pub(super) fn run(engine: &Engine<'_>) -> Result<Execution> {
     #[cfg(feature = "telemetry")]
     let _span = engine.span.clone().entered();
     catch_unwind(AssertUnwindSafe(|| run_to_its_end(engine)))
-        .unwrap_or_else(|panic| Err(panicked("outside of all steps", &*panic)))
+        .unwrap_or_else(|panic| Err(panicked("the run, outside of its steps,", &*panic)))
 }
 
 fn run_to_its_end(engine: &Engine<'_>) -> Result<Execution> {

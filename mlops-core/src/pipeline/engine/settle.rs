@@ -36,7 +36,7 @@ impl Engine<'_> {
         };
         let settled = catch_unwind(AssertUnwindSafe(settle)).unwrap_or_else(|panic| {
             let step = node.name.clone();
-            Err(Halt::Failed { error: panicked(&step, &*panic), step, attempts: 0 })
+            Err(Halt::Failed { error: panicked("it", &*panic), step, attempts: 0 })
         })?;
         // A node is settled once, by the thread that took it.
         let _ = self.settled[index].set(settled);

@@ -1,7 +1,9 @@
 //! Bias metrics against Clarify's formulas and fairlearn.
 
-use mlops_core::evaluation::bias::{Contingency, Gap, flip_test};
-use mlops_core::evaluation::{Evaluation, Gate, Rule};
+use mlops_core::Seed;
+use mlops_core::evaluation::bias::{BiasRow, Contingency, Gap, flip_test};
+use mlops_core::evaluation::interval::PoissonBootstrap;
+use mlops_core::evaluation::{Evaluation, Gate, MetricState, Rule, Slices};
 use proptest::prelude::*;
 
 use super::oracle::{Case, cases};
@@ -167,4 +169,39 @@ fn differences_of_shares_know_how_sure_they_are() {
     };
     assert_eq!(proven(2), [false; 7]);
     assert_eq!(proven(500), [true; 7]);
+}
+
+/// A table is a metric state: it streams in shards, is sliced by another feature, and has intervals by a bootstrap.
+#[test]
+fn a_bias_table_is_a_metric_state() {
+    let facets = ["new", "old", "unseen"];
+    let row =
+        |index: u64| BiasRow::new(facets[usize::from(index.is_multiple_of(3))], index % 5 < 2, index % 7 < 3);
+    let empty = Contingency::new(facets).unwrap();
+    let mut whole = Slices::new(empty.clone());
+    let mut shards = [Slices::new(empty.clone()), Slices::new(empty.clone())];
+    let mut bootstrap = PoissonBootstrap::new(empty, 50, Seed::new(1)).unwrap();
+    for index in 0..600_u64 {
+        let place = [("device", if index.is_multiple_of(2) { "phone" } else { "web" })];
+        whole.push(&row(index), &place).unwrap();
+        shards[usize::from(index.is_multiple_of(4))].push(&row(index), &place).unwrap();
+        bootstrap.push(index, &row(index)).unwrap();
+    }
+    let [mut merged, other] = shards;
+    merged.merge(&other).unwrap();
+    let (merged, whole) = (Evaluation::of_slices(&merged), Evaluation::of_slices(&whole));
+    assert_eq!(merged, whole);
+    assert_eq!(whole.rows, 600);
+    assert!(whole.metric("old.dppl", Some("device=phone")).unwrap().std_error.is_some());
+    assert!(whole.metric("demographic_parity_difference", None).is_ok());
+    assert!(whole.metric("old.label_ks", None).is_ok() && whole.metric("old.ks", None).is_err());
+    assert!(whole.metrics.keys().all(|name| !name.starts_with("unseen")), "no rows, no metrics");
+    let te = bootstrap.metrics(0.9).unwrap()["old.di"];
+    assert!(te.interval.is_some_and(|interval| interval.contains(te.value)));
+
+    let mut table = Contingency::new(["a"]).unwrap();
+    assert!(MetricState::push(&mut table, &BiasRow::new("b", true, true)).is_err());
+    let grouped = BiasRow { group: Some("g".to_owned()), ..BiasRow::new("a", true, true) };
+    assert!(MetricState::push(&mut table, &grouped).is_err());
+    assert_eq!((table.rows(), table.metrics().contains_key("a.ci")), (0, false));
 }

@@ -284,3 +284,47 @@ fn exact_scores_hold_many_distinct_values() {
     assert_eq!(curve.positives() + curve.negatives(), 20_000.0);
     assert!(curve.runs().windows(2).all(|pair| pair[0].score > pair[1].score));
 }
+
+/// The lift at a share of the rows is a metric by name, the same from any sharding.
+#[test]
+fn lift_is_streamed_and_named() {
+    let settings = BinarySettings { lift_at: 0.2, ..BinarySettings::default() };
+    let rows: Vec<BinaryRow> =
+        (0..50_u32).map(|row| BinaryRow::new(row % 10 == 0 || row > 44, f64::from(row) / 50.0)).collect();
+    let fed = |rows: &[BinaryRow]| {
+        let mut metrics = BinaryMetrics::new(settings).unwrap();
+        rows.iter().for_each(|row| metrics.push(row).unwrap());
+        metrics
+    };
+    let mut merged = fed(&rows[..17]);
+    merged.merge(&fed(&rows[17..])).unwrap();
+    let lift = fed(&rows).metrics()["lift@0.2"].value;
+    assert_eq!(merged.metrics()["lift@0.2"].value, lift);
+    // Six of the ten positives are among the ten best of fifty rows.
+    assert!((lift - (6.0 / 10.0) / 0.2).abs() < 1e-12, "{lift}");
+    assert!(fed(&rows[1..9]).metrics().keys().all(|name| !name.starts_with("lift")), "no positives");
+    for share in [0.0, 1.1, -0.1, f64::NAN] {
+        let settings = BinarySettings { lift_at: share, ..BinarySettings::default() };
+        assert!(BinaryMetrics::new(settings).is_err(), "{share}");
+    }
+}
+
+/// What the docs say of batches of one class.
+#[test]
+fn metrics_of_one_class() {
+    let of = |label: bool| {
+        let mut metrics = BinaryMetrics::new(BinarySettings::default()).unwrap();
+        [0.2, 0.7, 0.9].iter().for_each(|score| metrics.push(&BinaryRow::new(label, *score)).unwrap());
+        metrics.metrics()
+    };
+    let (positives, negatives) = (of(true), of(false));
+    for absent in ["roc_auc", "ks", "specificity"] {
+        assert!(!positives.contains_key(absent), "{absent}");
+    }
+    for absent in ["roc_auc", "ks", "recall"] {
+        assert!(!negatives.contains_key(absent), "{absent}");
+    }
+    assert_eq!([&positives, &negatives].map(|metrics| metrics["mcc"].value), [0.0; 2]);
+    assert_eq!(positives["balanced_accuracy"].value, positives["recall"].value);
+    assert_eq!(positives["average_precision"].value, 1.0);
+}

@@ -130,7 +130,7 @@ fn the_verdict_says_why() {
         verdict.to_string(),
         "rejected\n\
          failed: roc_auc at least 0.95: 0.9 is below 0.95\n\
-         failed: log_loss at most 0.4: no metric `log_loss`: there are roc_auc\n\
+         failed: log_loss at most 0.4: no metric `log_loss`: it is undefined on these 1000 rows (of one class only?), or was not measured\n\
          failed: roc_auc no worse than the champion's by more than 0.01: 0.9 against 0.93: worse by 0.03"
     );
     let text = serde_json::to_string(&verdict).unwrap();

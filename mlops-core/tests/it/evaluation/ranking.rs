@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use mlops_core::evaluation::MetricState;
 use mlops_core::evaluation::ranking::{
-    ApDenominator, Catalogue, Conventions, Gain, Gauc, Judgements, NoAnswer, NoRelevant, Ranking,
-    RankingMetrics, RankingSettings, Ties, intra_list_diversity, label_ranking_average_precision, ndcg_rows,
-    rankings, serendipity,
+    ApDenominator, Catalogue, Conventions, Gain, Gauc, Judgements, ListMetrics, ListRow, NoAnswer,
+    NoRelevant, Ranking, RankingMetrics, RankingSettings, Ties, intra_list_diversity,
+    label_ranking_average_precision, ndcg_rows, rankings, serendipity,
 };
 use mlops_core::{ErrorKind, Result};
 use ndarray::Array2;
@@ -363,4 +363,42 @@ fn judgements_are_plain_maps() {
     judged.insert("q".into(), BTreeMap::from([("a".into(), -2.0)]));
     let error = rankings(&judged, &Judgements::new(), Conventions::default()).unwrap_err();
     assert!(format!("{error:#}").contains("query `q`"), "{error:#}");
+}
+
+/// Lists with and without a measure, in any sharding.
+#[test]
+fn diversity_and_serendipity_stream_and_merge() {
+    let vectors = ndarray::array![[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 0.0]];
+    let row = |list: &[usize], useful: &[bool], expected: &[bool]| {
+        ListRow::default().diverse(list, &vectors.view()).unwrap().serendipitous(useful, expected).unwrap()
+    };
+    let rows = [
+        row(&[0, 1], &[true, true], &[true, false]),
+        row(&[0, 2], &[true, false], &[false, false]),
+        row(&[3], &[], &[]),
+        row(&[0, 1, 2], &[false], &[false]),
+    ];
+    let fed = |rows: &[ListRow]| {
+        let mut metrics = ListMetrics::default();
+        rows.iter().for_each(|row| metrics.push(row).unwrap());
+        metrics
+    };
+    let whole = fed(&rows).metrics();
+    let close = |name: &str, value: f64| assert!((whole[name].value - value).abs() < 1e-12, "{name}");
+    close("diversity", (1.0 + 0.0 + 2.0 / 3.0) / 3.0);
+    close("serendipity", (0.5 + 0.5 + 0.0) / 3.0);
+    for cut in 0..=rows.len() {
+        let mut merged = fed(&rows[..cut]);
+        merged.merge(&fed(&rows[cut..])).unwrap();
+        assert_eq!(merged.rows(), 4);
+        for (name, metric) in merged.metrics() {
+            assert!((metric.value - whole[&name].value).abs() < 1e-12);
+            assert!((metric.std_error.unwrap() - whole[&name].std_error.unwrap()).abs() < 1e-12);
+        }
+    }
+    assert!(fed(&rows[2..3]).metrics().is_empty(), "one item is no pair, and no flags are no share");
+    assert!(ListRow::default().diverse(&[9], &vectors.view()).is_err());
+    assert!(ListRow::default().serendipitous(&[true], &[]).is_err());
+    let stored = serde_json::to_string(&fed(&rows)).unwrap();
+    assert_eq!(serde_json::from_str::<ListMetrics>(&stored).unwrap(), fed(&rows));
 }

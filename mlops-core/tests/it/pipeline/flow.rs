@@ -243,7 +243,7 @@ fn a_panic_is_an_error_and_the_run_can_be_resumed() {
     for threads in [1, 3] {
         let error = bench.runner().with_threads(threads).run(&p, "1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal);
-        assert_eq!(format!("{error:#}"), "step `two` of run `1` failed: step `two` panicked: at 1");
+        assert_eq!(format!("{error:#}"), "step `two` of run `1` failed: it panicked: at 1");
     }
     let record = bench.store().run("1").unwrap();
     assert!(matches!(record.status, RunStatus::Failed { .. }));
