@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use mlops_core::data::{Role, TableSchema};
-use mlops_core::{Error, EventKind, ModelVersion, Result, Seed, Timestamp};
+use mlops_core::{Error, ModelVersion, Result, Seed, Timestamp};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, Expect};
-use mlops_serve::rollout::{Action, Status};
+use mlops_serve::rollout::Status;
 use mlops_serve::{CHALLENGER, CHAMPION};
 
 use super::calendar::{ShopClock, month_start};
@@ -226,7 +226,6 @@ impl Loop<'_, '_> {
         let alerts = watch::tell(&mut state.watch.alerts, served.closed, &found);
         let mut summary = watch::summary(state, &month, &served, &report, alerts)?;
         self.story.month(&summary);
-        self.supersede(state, &summary, served.closed)?;
         if state.rollout.is_none() {
             summary.retrained = watch::reason_to_train(&summary.alerts);
             if let Some(reason) = &summary.retrained {
@@ -239,19 +238,6 @@ impl Loop<'_, '_> {
         state.summary.requests_fallback += served.fallback;
         state.summary.versions = self.registered();
         state.summary.months.push(summary);
-        Ok(())
-    }
-
-    /// A challenger that was trained before a concept drift is for a world that is gone: its trial ends.
-    fn supersede(&mut self, state: &mut LoopState, month: &MonthSummary, now: Timestamp) -> Result<()> {
-        let drifted = month.alerts.iter().any(|alert| alert.kind == EventKind::ConceptDrift);
-        let Some(mut rollout) = state.rollout.take_if(|_| drifted) else { return Ok(()) };
-        rollout.apply(Action::RollBack, now);
-        let reason =
-            "roll_back: it was trained before a concept drift, a newer one takes its place".to_owned();
-        let ended = Ended { time: now, rollout, reason };
-        trial::conclude(&self.registry, state.epoch, &ended)?;
-        self.note_end(state, &ended);
         Ok(())
     }
 

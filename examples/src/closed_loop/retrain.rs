@@ -11,8 +11,8 @@ use super::state::LoopState;
 use super::training::{MonthKey, Workshop, training};
 use super::trial;
 
-/// How many months a model is trained on.
-const WINDOW_MONTHS: usize = 3;
+/// How many months a model may be trained on.
+const WINDOW_MONTHS: usize = 12;
 
 impl Loop<'_, '_> {
     /// Once a year, in the first month without a trial, a challenger is broken on purpose, to see it rolled

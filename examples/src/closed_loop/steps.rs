@@ -4,10 +4,11 @@ use mlops_core::data::{ColumnKind, Dataset, Split, TableSchema, Value};
 use mlops_core::evaluation::bias::Contingency;
 use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow, BinarySettings};
 use mlops_core::evaluation::{Evaluation, Gate, MetricState, Reference, Rule, Verdict};
+use mlops_core::experiment::Moments;
 use mlops_core::features::{Encoder, EncoderSpec, Missing, Scaling, Transform};
 use mlops_core::onnx::{LinearModel, Link, TreeEnsemble};
 use mlops_core::pipeline::{Blob, Context, Many};
-use mlops_core::{Digest, Error, ModelVersion, Result};
+use mlops_core::{Error, ModelVersion, Result};
 use mlops_drift::monitor::{Baseline, BaselineOptions};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, NewVersion};
@@ -40,11 +41,19 @@ pub(super) fn split(cx: &Context, months: &Many<Dataset>) -> Result<(Dataset, Da
     Ok((train, test))
 }
 
-/// The newest month alone, which knows the present best, and all months, which know the most.
+/// All months, which know the most, the last quarter, and the newest month alone, which knows the present
+/// best: the longest window first.
 pub(super) fn windows(months: &Many<Dataset>, train: &Dataset) -> Result<Many<Dataset>> {
-    let older = months.iter().take(months.len().saturating_sub(1));
-    let all = older.cloned().try_fold(train.clone(), Dataset::concat)?;
-    Ok(Many::from(vec![train.clone(), all]))
+    const QUARTER: usize = 3;
+    let older = months.len().saturating_sub(1);
+    let mut windows = Vec::new();
+    for length in [months.len(), QUARTER, 1] {
+        if length <= months.len() && !windows.iter().any(|(other, _)| *other == length) {
+            let since = months.iter().take(older).skip(months.len() - length);
+            windows.push((length, since.cloned().try_fold(train.clone(), Dataset::concat)?));
+        }
+    }
+    Ok(windows.into_iter().map(|(_, window)| window).collect())
 }
 
 pub(super) fn longest(windows: &Many<Dataset>) -> Result<Dataset> {
@@ -79,34 +88,46 @@ pub(super) fn train_line(encoder: &Encoder, rows: &Dataset) -> Result<LinearMode
     train_logistic_regression(&features, &rows.numbers(LABEL)?, 1.0)
 }
 
-/// Which rows a model was trained and tested on.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Lineage {
-    training: Digest,
-    test: Digest,
-}
-
-/// Takes the candidate with the lowest log loss on the rows held out. The months are too small for a third
-/// part, so the same rows give the metrics: of two candidates, a small optimism.
+/// Takes the candidate of the longest window, unless a shorter one has a lower log loss on the rows held out by
+/// more than one standard error: a few hundred rows say little, and more history ranks better. The months are
+/// too small for a third part, so the same rows give the metrics: of three candidates, a small optimism.
 pub(super) fn choose(
     cx: &Context,
     candidates: &Many<TreeEnsemble>,
     windows: &Many<Dataset>,
     encoder: &Encoder,
     test: &Dataset,
-) -> Result<(TreeEnsemble, Lineage)> {
+) -> Result<(TreeEnsemble, Dataset)> {
     let features = encoder.encode_dataset(test)?;
-    let mut best: Option<(f64, &TreeEnsemble, &Dataset)> = None;
+    let labels = test.numbers(LABEL)?;
+    let mut best: Option<(Vec<f64>, &TreeEnsemble, &Dataset)> = None;
     for (trees, window) in candidates.iter().zip(windows.iter()) {
-        let loss =
-            metrics(&tree_scores(trees, &features), test)?.losses().log_loss().unwrap_or(f64::INFINITY);
-        if best.is_none_or(|(lowest, ..)| loss < lowest) {
-            best = Some((loss, trees, window));
+        let losses = losses(&tree_scores(trees, &features), &labels);
+        let is_better = match &best {
+            None => true,
+            Some((longer, ..)) => {
+                let gain = Moments::of(longer.iter().zip(&losses).map(|(longer, loss)| longer - loss))?;
+                let standard_error =
+                    gain.sample_variance().map(|variance| (variance / gain.rows() as f64).sqrt());
+                standard_error.is_some_and(|standard_error| gain.mean() > Some(standard_error))
+            }
+        };
+        if is_better {
+            best = Some((losses, trees, window));
         }
     }
     let (_, trees, window) = best.ok_or_else(|| Error::internal("no candidate was trained"))?;
     cx.metric("training_rows", window.rows() as f64);
-    Ok((trees.clone(), Lineage { training: window.fingerprint(), test: test.fingerprint() }))
+    Ok((trees.clone(), window.clone()))
+}
+
+/// The log loss of each row.
+fn losses(scores: &[f64], labels: &[f64]) -> Vec<f64> {
+    let loss = |(score, label): (&f64, &f64)| {
+        let of_truth = if *label > 0.5 { *score } else { 1.0 - score };
+        -of_truth.max(f64::EPSILON).ln()
+    };
+    scores.iter().zip(labels).map(loss).collect()
 }
 
 pub(super) fn fit_baseline(rows: &Dataset) -> Result<Baseline> {
@@ -298,7 +319,7 @@ pub(super) fn register(
     registry: &Registry,
     files: &Files,
     evaluation: &Evaluation,
-    lineage: &Lineage,
+    (trained_on, test): (&Dataset, &Dataset),
     reason: &String,
 ) -> Result<ModelVersion> {
     let onnx = files.0.iter().find(|(name, _)| name == MODEL_FILE);
@@ -309,8 +330,8 @@ pub(super) fn register(
         .framework("forust-ml 0.8, exported as ONNX")
         .description(reason)
         .run(cx.run())
-        .data("training", lineage.training)
-        .data("test", lineage.test)
+        .data("training", trained_on.fingerprint())
+        .data("test", test.fingerprint())
         .baseline(BASELINE_FILE)
         .tag("learner", "gradient-boosted trees");
     for (name, bytes) in &files.0 {

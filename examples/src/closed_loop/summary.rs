@@ -119,7 +119,7 @@ pub struct Comparison {
     pub roc_auc: f64,
     /// The frozen champion's.
     pub frozen_roc_auc: f64,
-    /// Whether the loop has the lower log loss, the proper score of probabilities; the area is told beside it.
+    /// Whether the loop has both the lower log loss and the larger area.
     pub loop_is_better: bool,
 }
 
@@ -186,7 +186,7 @@ impl Summary {
         };
         let (log_loss, frozen_log_loss) = means(|quality| quality.log_loss);
         let (roc_auc, frozen_roc_auc) = means(|quality| quality.roc_auc);
-        let loop_is_better = log_loss < frozen_log_loss;
+        let loop_is_better = log_loss < frozen_log_loss && roc_auc > frozen_roc_auc;
         Comparison {
             months: months.len(),
             log_loss,

@@ -71,9 +71,9 @@ pub(super) fn training(workshop: &Workshop) -> Training {
 
     let encoder = p.step("fit encoder", fit_encoder, rows);
     let candidates = p.map("train trees", train_trees, windows, (encoder, settings));
-    let (trees, lineage) = p.split("choose window", choose, (candidates, windows, encoder, test));
+    let (trees, window) = p.split("choose window", choose, (candidates, windows, encoder, test));
     let line = p.step("train logistic regression", train_line, (encoder, rows));
-    let baseline = p.step("fit baseline", fit_baseline, rows);
+    let baseline = p.step("fit baseline", fit_baseline, window);
 
     let evaluation = p.step("evaluate", evaluate_trees, (trees, encoder, test, rows));
     let reference = p.step("evaluate logistic regression", evaluate_line, (line, encoder, test));
@@ -95,9 +95,12 @@ pub(super) fn training(workshop: &Workshop) -> Training {
     let golden = p.step("golden rows", golden_rows, (trees, packed, test));
     let files = p.step("pack", pack, (onnx, packed, golden, baseline, parity));
     let register =
-        move |cx: &Context, files: &Files, evaluation: &Evaluation, lineage: &Lineage, reason: &String| {
-            register(cx, &registry, files, evaluation, lineage, reason)
-        };
-    let version = p.step(Step::new("register").always(), register, (files, evaluation, lineage, reason));
+        move |cx: &Context,
+              files: &Files,
+              evaluation: &Evaluation,
+              window: &Dataset,
+              test: &Dataset,
+              reason: &String| { register(cx, &registry, files, evaluation, (window, test), reason) };
+    let version = p.step(Step::new("register").always(), register, (files, evaluation, window, test, reason));
     Training { pipeline: p, verdict, version }
 }
