@@ -40,7 +40,36 @@ enum Cell {
 }
 
 impl Buffer {
-    pub(crate) fn push(&mut self, record: &InferenceRecord<'_>) {
+    /// Takes in a record unless the buffer would hold more than so many bytes then.
+    pub(crate) fn push(&mut self, record: &InferenceRecord<'_>, bytes_max: usize) -> bool {
+        let cells = record.features.len() + record.candidates.len();
+        let fixed = size_of::<Row>() + cells * size_of::<Cell>() + size_of_val(record.outputs);
+        let Some(mut room) = bytes_max.checked_sub(self.bytes() + fixed) else { return false };
+        let (cells, texts) = (self.cells.len(), self.text.len());
+        let mut fits = true;
+        let Self { cells: all, text, .. } = self;
+        let mut put = |piece: &str| {
+            fits &= piece.len() <= room;
+            if fits {
+                room -= piece.len();
+                text.push_str(piece);
+            }
+            Cell::Text(piece.len())
+        };
+        all.extend(record.features.iter().map(|value| match *value {
+            Value::Float(value) => Cell::Float(value),
+            Value::Integer(value) => Cell::Integer(value),
+            Value::Boolean(value) => Cell::Boolean(value),
+            Value::Text(value) => put(value),
+            _ => Cell::Missing,
+        }));
+        all.extend(record.candidates.iter().map(|candidate| put(candidate)));
+        if !fits {
+            self.cells.truncate(cells);
+            self.text.truncate(texts);
+            return false;
+        }
+        self.outputs.extend_from_slice(record.outputs);
         let row = Row {
             id: record.id,
             time: record.time,
@@ -54,22 +83,7 @@ impl Buffer {
             outputs: record.outputs.len(),
         };
         self.rows.push(row);
-        let Self { cells, text, .. } = self;
-        cells.extend(record.features.iter().map(|value| match *value {
-            Value::Float(value) => Cell::Float(value),
-            Value::Integer(value) => Cell::Integer(value),
-            Value::Boolean(value) => Cell::Boolean(value),
-            Value::Text(value) => {
-                text.push_str(value);
-                Cell::Text(value.len())
-            }
-            _ => Cell::Missing,
-        }));
-        cells.extend(record.candidates.iter().map(|candidate| {
-            text.push_str(candidate);
-            Cell::Text(candidate.len())
-        }));
-        self.outputs.extend_from_slice(record.outputs);
+        true
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -82,16 +96,6 @@ impl Buffer {
             + self.cells.len() * size_of::<Cell>()
             + self.outputs.len() * size_of::<f64>()
             + self.text.len()
-    }
-
-    /// Bytes that one more record would take.
-    pub(crate) fn bytes_of(record: &InferenceRecord<'_>) -> usize {
-        let text = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
-        size_of::<Row>()
-            + (record.features.len() + record.candidates.len()) * size_of::<Cell>()
-            + size_of_val(record.outputs)
-            + record.features.iter().map(text).sum::<usize>()
-            + record.candidates.iter().map(|candidate| candidate.len()).sum::<usize>()
     }
 
     /// Calls `each` with every record, then forgets them.

@@ -26,7 +26,6 @@ impl Buffers {
     /// Copies the record into the buffer of this thread, or into another if that one is in use or full. Never
     /// waits; false if there was no room.
     pub(crate) fn push(&self, record: &InferenceRecord<'_>) -> bool {
-        let bytes = Buffer::bytes_of(record);
         let own = thread_index();
         for turn in 0..BUFFERS {
             let mut buffer = match self.buffers[(own + turn) % BUFFERS].try_lock() {
@@ -34,8 +33,7 @@ impl Buffers {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
-            if buffer.bytes() + bytes <= self.bytes_each {
-                buffer.push(record);
+            if buffer.push(record, self.bytes_each) {
                 return true;
             }
         }

@@ -294,9 +294,10 @@ impl Endpoint {
         let mut admin = self.admin();
         self.see_quarantined(&mut admin);
         let old = self.current.load_full();
-        let before = old.as_ref().map_or_else(Vec::new, |deployment| deployment.specs());
-        let arms = change(before.clone())?;
-        let is_new = |arm: &&ArmSpec| !before.iter().any(|old| Arc::ptr_eq(&old.model, &arm.model));
+        let arms = change(old.as_ref().map_or_else(Vec::new, |deployment| deployment.specs()))?;
+        let is_new = |arm: &&ArmSpec| {
+            !old.iter().flat_map(|old| &old.arms).any(|old| Arc::ptr_eq(&old.model, &arm.model))
+        };
         let versions = arms.iter().filter(is_new).map(|arm| arm.model.version());
         if let Some(version) = versions.into_iter().find(|version| admin.quarantine.contains(version)) {
             return Err(Error::invalid(format!(
@@ -320,7 +321,7 @@ impl Endpoint {
         for slot in next.iter().flat_map(|deployment| &deployment.arms) {
             admin.ledgers.push((Arc::clone(&slot.origin), Arc::clone(&slot.counters)));
         }
-        drop((old, before));
+        drop(old);
         // Whoever still reads the old deployment owns a share of it when `swap` returns.
         admin.retired.extend(self.current.swap(next));
         let done = admin.settle();
@@ -330,9 +331,10 @@ impl Endpoint {
     }
 
     fn see_quarantined(&self, admin: &mut Admin) {
-        let arms = self.arms();
-        let bad = arms.iter().filter(|arm| arm.model.health.is_quarantined(&self.health));
-        admin.quarantine.extend(bad.map(|arm| arm.model.version().clone()));
+        let current = self.current.load();
+        let slots = current.iter().flat_map(|deployment| &deployment.arms);
+        let bad = slots.filter(|slot| slot.model.health.is_quarantined(&self.health));
+        admin.quarantine.extend(bad.map(|slot| slot.model.version().clone()));
     }
 
     fn two_arms(&self, arms: &[ArmSpec], challenger: Arc<Model>, share: f64) -> Result<Vec<ArmSpec>> {

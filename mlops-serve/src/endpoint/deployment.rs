@@ -47,7 +47,8 @@ pub struct Origin {
 /// What one arm did at one propensity.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    requests: AtomicU64,
+    /// Those without a latency.
+    untimed: AtomicU64,
     failures: AtomicU64,
     latencies: AtomicLatencies,
 }
@@ -103,21 +104,22 @@ impl Deployment {
 impl Counters {
     #[inline]
     pub(super) fn answered(&self, latency_ns: Option<u64>, failed: bool) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        match latency_ns {
+            Some(ns) => self.latencies.record(ns),
+            None => {
+                self.untimed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         if failed {
             self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(ns) = latency_ns {
-            self.latencies.record(ns);
         }
     }
 
     /// Takes out what was counted since the last call.
     pub(super) fn take(&self) -> Traffic {
-        Traffic {
-            requests: self.requests.swap(0, Ordering::Relaxed),
-            failures: self.failures.swap(0, Ordering::Relaxed),
-            latencies: self.latencies.take(),
-        }
+        // Failures first: the request of each is counted by then.
+        let failures = self.failures.swap(0, Ordering::Relaxed);
+        let latencies = self.latencies.take();
+        Traffic { requests: self.untimed.swap(0, Ordering::Relaxed) + latencies.count(), failures, latencies }
     }
 }

@@ -239,7 +239,8 @@ impl Model {
     ) -> Result<()> {
         let (layout, score) = (self.inputs()?, self.score_place()?);
         let count = rows.len();
-        with_scratch(|Scratch { inputs, outputs, narrow }| {
+        with_scratch(|scratch| {
+            let Scratch { inputs, outputs, narrow } = scratch;
             match &self.encoder {
                 Some(encoder) => layout.encode(encoder, rows, inputs, narrow)?,
                 None => layout.fill(&rows, inputs)?,
@@ -310,15 +311,15 @@ impl Model {
         };
         let calibrated = |value: f64| self.calibration.as_ref().map_or(value, |map| map.apply(value));
         let value = |row: usize| raw(row).map(calibrated);
+        let finite = |row: usize| match value(row) {
+            Some(value) if value.is_finite() => Ok(value),
+            Some(value) => Err(self.not_finite(value, row, gap(row))),
+            None => Err(self.wrong_output(output, rows, score)),
+        };
         // Look before the first call of `each`, so that an answer is whole or none.
-        for row in 0..rows {
-            match value(row) {
-                Some(value) if value.is_finite() => {}
-                Some(value) => return Err(self.not_finite(value, row, gap(row))),
-                None => return Err(self.wrong_output(output, rows, score)),
-            }
-        }
-        (0..rows).filter_map(|row| Some((row, value(row)?))).for_each(|(row, value)| each(row, value));
+        (1..rows).try_for_each(|row| finite(row).map(|_| ()))?;
+        each(0, finite(0)?);
+        (1..rows).filter_map(|row| Some((row, value(row)?))).for_each(|(row, value)| each(row, value));
         Ok(())
     }
 

@@ -19,7 +19,7 @@ const BYTES_KEPT: usize = 4 << 20;
 const KEPT: usize = 4;
 
 thread_local! {
-    static SCRATCHES: RefCell<Vec<Scratch>> = const { RefCell::new(Vec::new()) };
+    static SCRATCHES: RefCell<Vec<Box<Scratch>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `f` with buffers of this thread. If `f` panics they are dropped.
