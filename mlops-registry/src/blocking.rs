@@ -34,6 +34,11 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// What a registry is opened with, for [`open_with`](Self::open_with).
+    pub fn builder() -> Builder {
+        crate::Registry::builder()
+    }
+
     /// Opens the registry at a location, see [`Registry::open`](crate::Registry::open).
     ///
     /// # Errors

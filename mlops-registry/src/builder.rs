@@ -23,6 +23,15 @@ pub struct Builder {
     artifacts: Option<String>,
     name: Option<String>,
     limits: Limits,
+    existing: bool,
+}
+
+#[cold]
+fn no_registry(location: &str) -> Error {
+    Error::not_found(format!(
+        "there is no registry at `{location}`, or nothing was committed to it: check the location, or open it without \
+         `Builder::existing` to make one"
+    ))
 }
 
 /// How big what is registered may be.
@@ -42,6 +51,7 @@ impl Builder {
             artifacts: None,
             name: None,
             limits: Limits { file_bytes: u64::MAX, version_bytes: u64::MAX },
+            existing: false,
         }
     }
 
@@ -86,6 +96,13 @@ impl Builder {
     #[must_use]
     pub fn cache(mut self, folder: impl Into<PathBuf>, bytes_max: u64) -> Self {
         self.cache = Some((folder.into(), bytes_max));
+        self
+    }
+
+    /// Opens only what exists, and makes no folder or database: for services that read. Else it is `NotFound`.
+    #[must_use]
+    pub fn existing(mut self) -> Self {
+        self.existing = true;
         self
     }
 
@@ -137,6 +154,13 @@ impl Builder {
                         "`{location}` holds one registry: leave out `Builder::name`, or open `{location}/{name}`"
                     )));
                 }
+                #[cfg(feature = "local")]
+                if self.existing
+                    && matches!(store::scheme(location), None | Some(("file", _)))
+                    && !std::path::Path::new(store::local_path(location)?).is_dir()
+                {
+                    return Err(no_registry(location));
+                }
                 let place = store::open(location, &self.options)?;
                 let mut log = ObjectLog::new(place.store.clone(), Capabilities::all(place.reach));
                 log.folder.clone_from(&place.folder);
@@ -152,6 +176,9 @@ impl Builder {
             return Err(Error::invalid(format!(
                 "`{location}` names no file: want `sqlite:path/to/registry.db`"
             )));
+        }
+        if self.existing && !std::path::Path::new(path).is_file() {
+            return Err(no_registry(location));
         }
         let mut log = crate::log::SqliteLog::open(path)?;
         if let Some(name) = &self.name {
@@ -228,7 +255,10 @@ impl Builder {
             }),
         };
         registry.load_checkpoint().await?;
-        registry.refresh().await?;
+        let state = registry.refresh_whole().await?;
+        if self.existing && state.sequence() == 0 {
+            return Err(no_registry(location));
+        }
         Ok(registry)
     }
 }

@@ -55,6 +55,9 @@ fn check_log(registry: &Registry, log: &dyn Log) -> Result<()> {
     holds(read(3, 10)? == [big.as_str()], "entries are read from any place")?;
     holds(append(5, "gap")? == Appended::Created, "the log does not mind a gap")?;
     holds(read(1, 10)?.len() == 3, "entries are read up to the first gap")?;
+    let highest = |above| registry.wait(log.highest(above));
+    holds(highest(0)? == Some(5) && highest(4)? == Some(5), "entries beyond a gap are seen")?;
+    holds(highest(5)?.is_none(), "there is no entry after the last one")?;
     for sequence in [10, 20, 30] {
         registry.wait(log.save_checkpoint(sequence, Bytes::from(sequence.to_string())))?;
     }

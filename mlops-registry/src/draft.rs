@@ -33,7 +33,7 @@ pub struct Draft {
 pub(crate) enum Step {
     Change(Change),
     Register(Box<NewVersion>),
-    RollBack { model: Option<String>, at: At },
+    RollBack { model: Option<String>, alias: Option<String>, at: At },
     Unchanged(Box<Terms>),
     Watermark(UploadId),
 }
@@ -117,18 +117,32 @@ impl Draft {
         self.review(version, Approval::Rejected)
     }
 
-    /// Points all aliases of a model where they pointed back then, past their gates: at a [`Timestamp`](mlops_core::Timestamp), or
+    /// Points one alias of a model where it pointed back then, past its gates; if it did not exist then, it is removed.
+    #[must_use]
+    pub fn roll_back_alias(
+        mut self,
+        model: impl Into<String>,
+        alias: impl Into<String>,
+        at: impl Into<At>,
+    ) -> Self {
+        let (model, alias) = (Some(model.into()), Some(alias.into()));
+        self.steps.push(Step::RollBack { model, alias, at: at.into() });
+        self
+    }
+
+    /// Points all aliases of a model where they pointed back then, past their gates, and removes those that were made
+    /// since: at a [`Timestamp`](mlops_core::Timestamp), or
     /// after a commit, as in `.roll_back("shop", At::Sequence(2))`.
     #[must_use]
     pub fn roll_back(mut self, model: impl Into<String>, at: impl Into<At>) -> Self {
-        self.steps.push(Step::RollBack { model: Some(model.into()), at: at.into() });
+        self.steps.push(Step::RollBack { model: Some(model.into()), alias: None, at: at.into() });
         self
     }
 
     /// Points all aliases of all models where they pointed back then, past their gates.
     #[must_use]
     pub fn roll_back_all(mut self, at: impl Into<At>) -> Self {
-        self.steps.push(Step::RollBack { model: None, at: at.into() });
+        self.steps.push(Step::RollBack { model: None, alias: None, at: at.into() });
         self
     }
 

@@ -76,6 +76,12 @@ impl Gate {
         Self::Metric { name: name.into(), at_least: Some(limit), at_most: None }
     }
 
+    /// A number that has to be higher by a margin than that of the version at an alias, which may be the one that the
+    /// gate guards: then it is compared with the version that it replaces.
+    pub fn better(name: impl Into<String>, than: impl Into<String>, margin: f64) -> Self {
+        Self::Better { name: name.into(), than: than.into(), higher_is_better: true, margin }
+    }
+
     /// A number that must not exceed a limit.
     pub fn metric_at_most(name: impl Into<String>, limit: f64) -> Self {
         Self::Metric { name: name.into(), at_least: None, at_most: Some(limit) }

@@ -78,6 +78,36 @@
 //! the log states is believed, so whoever forges it has to forge the log. That a writer stated the digest of a false
 //! state is found by [`doctor`] alone, since finding it takes the whole log.
 //!
+//! An entry that gets lost with later ones behind it is a hole, which no reader can pass. Opening and sweeping list
+//! the log and refuse with `Data` before anything is served, written or removed; restore the entry from a backup.
+//!
+//! # A release with rules
+//! ```
+//! use mlops_registry::{At, Draft, Expect, Gate, NewVersion, Policy, Stages, blocking::Registry};
+//!
+//! let registry = Registry::open("memory:")?;
+//! let rules = Policy::default()
+//!     .four_eyes()
+//!     .gate("champion", Gate::Approved)
+//!     .gate("champion", Gate::better("auc", "champion", 0.0))
+//!     .stages(Stages::new("dev").allow("dev", "production"));
+//! registry.commit(Draft::new("lead", "house rules").policy("shop", rules))?;
+//!
+//! let version = NewVersion::new("shop").file("model.bin", "weights").metric("auc", 0.93);
+//! let receipt = registry.commit(Draft::new("trainer", "nightly").register(version))?;
+//! let id = receipt.version().unwrap();
+//! let release = Draft::new("trainer", "mine").approve(id).alias("champion", id, Expect::Absent);
+//! assert!(registry.commit(release).unwrap_err().to_string().contains("four eyes"));
+//! let release = Draft::new("ann", "looks right").approve(id).stage(id, "dev", "production");
+//! registry.commit(release.alias("champion", id, Expect::Absent))?;
+//!
+//! let state = registry.snapshot();
+//! assert_eq!(state.served_at("shop", "champion", At::Sequence(3))?.unwrap().id(), id);
+//! registry.commit(Draft::new("bob", "complaints").roll_back_alias("shop", "champion", At::Sequence(2)))?;
+//! assert!(registry.state().alias("shop", "champion").is_none());
+//! # Ok::<(), mlops_core::Error>(())
+//! ```
+//!
 //! # Crate features
 //! | feature | what it adds |
 //! |---|---|

@@ -49,6 +49,8 @@ pub struct NewVersion {
     /// What it is a copy of, and the registry that holds that.
     pub(crate) copy_of: Option<(Registry, ModelVersion)>,
     pub(crate) pickle: bool,
+    /// A file that was given twice, which is refused when it is registered.
+    pub(crate) twice: Option<String>,
 }
 
 impl NewVersion {
@@ -70,21 +72,28 @@ impl NewVersion {
             evaluation: None,
             copy_of: None,
             pickle: false,
+            twice: None,
         }
     }
 
     /// A file from memory.
     #[must_use]
     pub fn file(mut self, name: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
-        self.files.insert(name.into(), Content::File(ModelFile::Bytes(bytes.into())));
+        self.add(name.into(), Content::File(ModelFile::Bytes(bytes.into())));
         self
     }
 
     /// A file from a local disk. It is read when the draft is committed and must not change meanwhile.
     #[must_use]
     pub fn file_at(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.files.insert(name.into(), Content::File(ModelFile::Path(path.into())));
+        self.add(name.into(), Content::File(ModelFile::Path(path.into())));
         self
+    }
+
+    fn add(&mut self, name: String, content: Content) {
+        if self.files.insert(name.clone(), content).is_some() {
+            self.twice = Some(name);
+        }
     }
 
     /// All files of a folder, by their names relative to it.
@@ -110,7 +119,7 @@ impl NewVersion {
                 if kind.is_dir() {
                     left.push((format!("{name}/"), path));
                 } else if kind.is_file() {
-                    self.files.insert(name, Content::File(ModelFile::Path(path)));
+                    self.add(name, Content::File(ModelFile::Path(path)));
                 } else {
                     return Err(refuse("it is a link or no file; copy what it points at"));
                 }

@@ -14,12 +14,12 @@ use crate::{Approval, Gate, name};
 /// can write anything; access rights are the storage's.
 ///
 /// ```
-/// use mlops_registry::{Change, Draft, Gate, NewVersion, Policy, blocking::Registry};
+/// use mlops_registry::{Draft, Gate, NewVersion, Policy, blocking::Registry};
 ///
 /// let registry = Registry::open("memory:")?;
-/// let mut policy = Policy::default();
-/// policy.gates.insert("champion".into(), vec![Gate::metric_at_least("auc", 0.9), Gate::Approved]);
-/// registry.commit(Draft::new("ann", "house rules").change(Change::SetPolicy { model: "shop".into(), policy }))?;
+/// let policy =
+///     Policy::default().gate("champion", Gate::metric_at_least("auc", 0.9)).gate("champion", Gate::Approved);
+/// registry.commit(Draft::new("ann", "house rules").policy("shop", policy))?;
 ///
 /// let weak = NewVersion::new("shop").file("model.bin", "weights").metric("auc", 0.8);
 /// let receipt = registry.commit(Draft::new("trainer", "nightly").register(weak))?;
@@ -98,6 +98,41 @@ impl Stages {
 }
 
 impl Policy {
+    /// So many approvals make a version approved.
+    #[must_use]
+    pub fn approvals_min(mut self, count: u32) -> Self {
+        self.approvals_min = count;
+        self
+    }
+
+    /// The actor who registered a version cannot review it.
+    #[must_use]
+    pub fn four_eyes(mut self) -> Self {
+        self.four_eyes = true;
+        self
+    }
+
+    /// Only reviews of these actors, and of those named before, count.
+    #[must_use]
+    pub fn reviewers<A: Into<String>>(mut self, actors: impl IntoIterator<Item = A>) -> Self {
+        self.reviewers.extend(actors.into_iter().map(Into::into));
+        self
+    }
+
+    /// What a version has to show before an alias may point at it, beside the gates named before.
+    #[must_use]
+    pub fn gate(mut self, alias: impl Into<String>, gate: Gate) -> Self {
+        self.gates.entry(alias.into()).or_default().push(gate);
+        self
+    }
+
+    /// The stages that versions go through.
+    #[must_use]
+    pub fn stages(mut self, stages: Stages) -> Self {
+        self.stages = Some(stages);
+        self
+    }
+
     /// What the verdicts on a version add up to: one rejection rejects, enough approvals approve.
     ///
     /// Only the verdicts of those count whom the policy lets review this version.

@@ -34,9 +34,19 @@ pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
             Step::Watermark(upload) => digester.field(format!("sweep {upload}")),
             // What has to hold before is read anew by a second try.
             Step::Unchanged(_) => {}
-            Step::RollBack { model, at } => digester.field(format!("roll back {model:?} {at:?}")),
+            Step::RollBack { model, alias, at } => {
+                let of = alias.as_ref().map_or(String::new(), |alias| format!(" {alias:?}"));
+                digester.field(format!("roll back {model:?} {at:?}{of}"));
+            }
             Step::Register(version) => {
                 let mut files = BTreeMap::new();
+                if let Some(name) = &version.twice {
+                    return Err(Error::invalid(format!(
+                        "file `{}` is given twice to the version of `{}`: give it once",
+                        name.escape_debug(),
+                        version.model.escape_debug()
+                    )));
+                }
                 check_size(version, registry.inner.limits)?;
                 for (name, content) in &version.files {
                     crate::name::check_file(name)?;

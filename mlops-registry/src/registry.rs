@@ -50,7 +50,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Invalid` if the location is none, `Unsupported` if it needs another feature or right, `Data` if the log
-    /// is damaged, `Unavailable` if the storage is out of reach.
+    /// is damaged or an entry is lost before later ones, `Unavailable` if the storage is out of reach.
     pub async fn open(location: &str) -> Result<Self> {
         Self::builder().open(location).await
     }
@@ -74,6 +74,9 @@ impl Registry {
     }
 
     /// Reads what others committed. Every commit that returned before this call is seen.
+    ///
+    /// It reads on from the last known entry. That an entry beyond was lost is seen by opening and by
+    /// [`sweep`](Self::sweep), which list the log.
     ///
     /// # Errors
     /// `Data` if the log is damaged or no longer holds what this process read, `Unavailable` if the storage is out
@@ -106,6 +109,19 @@ impl Registry {
             }
             entries = self.inner.log.read(state.sequence() + 1, READ_ENTRIES_MAX).await?;
         }
+    }
+
+    /// Reads what others committed, and sees to it that the log ends where it seems to: that no entry is lost before
+    /// later ones.
+    pub(crate) async fn refresh_whole(&self) -> Result<Arc<Snapshot>> {
+        let state = self.refresh().await?;
+        let Some(highest) = self.inner.log.highest(state.sequence()).await? else { return Ok(state) };
+        // Others may have committed meanwhile; all entries up to that one were there when it was seen.
+        let state = self.refresh().await?;
+        if state.sequence() >= highest {
+            return Ok(state);
+        }
+        Err(hole(state.sequence() + 1, highest))
     }
 
     /// The commits from a place in the log on, `count_max` at most: who changed what, when and why.
@@ -214,6 +230,14 @@ impl fmt::Debug for Registry {
             .field("sequence", &sequence)
             .finish()
     }
+}
+
+#[cold]
+fn hole(sequence: u64, later: u64) -> Error {
+    Error::data(format!(
+        "log entry {sequence} is gone, though entry {later} exists: restore it from a backup of the registry, and commit \
+         and sweep nothing before"
+    ))
 }
 
 const READ_ENTRIES_MAX: usize = 256;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use mlops_core::Result;
+use mlops_core::{Error, Result};
 
 use crate::{Draft, Registry, Snapshot, UploadId};
 
@@ -33,9 +33,10 @@ impl Registry {
     /// Google Cloud; Azure drops them by itself after a week).
     ///
     /// # Errors
-    /// As for [`commit`](Self::commit); `Unsupported` if the storage does not let it delete.
+    /// As for [`commit`](Self::commit); `Data` if entries of the log are lost, whose files would be taken for orphans;
+    /// `Unsupported` if the storage does not let it delete.
     pub async fn sweep(&self, actor: &str, reason: &str, grace: Duration) -> Result<Swept> {
-        let state = self.refresh().await?;
+        let state = self.refresh_whole().await?;
         let blobs = self.blobs();
         let untouched_since = SystemTime::UNIX_EPOCH
             .checked_add(Duration::from_micros(u64::try_from(self.clock().now().as_micros()).unwrap_or(0)))
@@ -46,6 +47,20 @@ impl Registry {
             self.clock().now().as_micros() / 1000 - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
         let watermark = UploadId::floor(u64::try_from(oldest_ms).unwrap_or(0)).max(state.watermark());
         let listed = blobs.list().await?;
+        if state.sequence() == 0 && !listed.is_empty() {
+            return Err(Error::data(format!(
+                "the log is empty, but there are {} uploads: it is lost or was not restored yet; nothing is swept",
+                listed.len()
+            )));
+        }
+        let checkpoint = self.log().checkpoint(u64::MAX).await?.map(|(sequence, _)| sequence);
+        if let Some(sequence) = checkpoint.filter(|sequence| *sequence >= state.sequence()) {
+            return Err(Error::data(format!(
+                "the log ends at {}, but there is a checkpoint after {sequence} commits: entries are lost; restore them, \
+                 or remove the checkpoints if an older log was restored on purpose. Nothing is swept",
+                state.sequence()
+            )));
+        }
         let is_orphan = |state: &Snapshot, (sha256, upload, _): &(_, UploadId, _)| {
             *upload < watermark && state.upload(sha256) != Some(*upload)
         };

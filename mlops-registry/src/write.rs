@@ -37,6 +37,11 @@ impl Registry {
         }
         let prepared = prepare(&draft, self)?;
         let mut state = self.refresh().await?;
+        if prepared.records.is_empty() {
+            // Nothing to upload: what is wrong with the draft shows when it is planned.
+        } else if draft.key.as_ref().is_none_or(|key| state.operation(key).is_none()) {
+            self.rehearse(&draft, &prepared, &state).await?;
+        }
         let operation = match &draft.key {
             Some(key) => key.clone(),
             None => self.fresh(&state)?.to_string(),
@@ -60,7 +65,7 @@ impl Registry {
                 digest: prepared.digest,
                 actor: draft.actor.clone(),
                 reason: draft.reason.clone(),
-                changes: self.changes(&draft, &prepared, &state, &mut uploads).await?,
+                changes: self.changes(&draft, &prepared, &state, Some(&mut uploads)).await?,
             };
             let (mut commit, mut next) = match state.plan(&request, self.inner.clock.now()) {
                 Ok(planned) => planned,
@@ -108,13 +113,29 @@ impl Registry {
         }
     }
 
-    /// The changes that a draft means on a state; uploads the blobs that the state does not have.
+    /// Whether a draft would be committed on a state, before its files are uploaded.
+    async fn rehearse(&self, draft: &Draft, prepared: &Prepared, state: &Snapshot) -> Result<()> {
+        let request = Request {
+            operation: draft.key.clone().unwrap_or_else(|| "rehearsal".to_owned()),
+            digest: prepared.digest,
+            actor: draft.actor.clone(),
+            reason: draft.reason.clone(),
+            changes: self.changes(draft, prepared, state, None).await?,
+        };
+        match state.plan(&request, self.inner.clock.now()) {
+            Err(Refusal::Error(error)) => Err(error),
+            Ok(_) | Err(Refusal::UploadExpired(_)) => Ok(()),
+        }
+    }
+
+    /// The changes that a draft means on a state; uploads the blobs that the state does not have, if there is a place
+    /// to note them.
     async fn changes(
         &self,
         draft: &Draft,
         prepared: &Prepared,
         state: &Snapshot,
-        uploads: &mut HashMap<Digest, UploadId>,
+        mut uploads: Option<&mut HashMap<Digest, UploadId>>,
     ) -> Result<Vec<Change>> {
         let mut changes = Vec::with_capacity(draft.steps.len());
         let mut records = prepared.records.iter();
@@ -123,12 +144,23 @@ impl Registry {
                 Step::Change(change) => changes.push(change.clone()),
                 Step::Watermark(upload) => changes.push(Change::Watermark { upload: *upload }),
                 Step::Unchanged(terms) => state.check_unchanged(terms)?,
-                Step::RollBack { model, at } => changes.extend(state.moves_back(model.as_deref(), *at)?),
+                Step::RollBack { model, alias, at } => {
+                    let moves = state.moves_back(model.as_deref(), *at)?.into_iter();
+                    let wanted = |change: &Change| {
+                        let of =
+                            if let Change::MoveAlias { alias, .. } = change { Some(alias) } else { None };
+                        alias.is_none() || of == alias.as_ref()
+                    };
+                    changes.extend(moves.filter(wanted));
+                }
                 Step::Register(version) => {
                     // `prepare` made one record for each of these steps, in this order.
                     let Some(mut record) = records.next().cloned() else { continue };
                     for (name, file) in &mut record.files {
-                        file.upload = self.upload(file, &version.files[name], state, uploads).await?;
+                        file.upload = match &mut uploads {
+                            Some(uploads) => self.upload(file, &version.files[name], state, uploads).await?,
+                            None => state.watermark(),
+                        };
                     }
                     changes.push(Change::Register(Arc::new(record)));
                 }

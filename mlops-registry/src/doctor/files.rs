@@ -47,9 +47,11 @@ impl Registry {
             .collect();
         if !orphans.is_empty() {
             let (count, bytes) = (orphans.len(), orphans.iter().sum::<u64>());
+            let lost = report.findings.iter().any(|finding| finding.severity == Severity::Critical);
+            let advice = if lost { "keep them until what is critical is mended" } else { "sweep them" };
             report.add(
                 Severity::Info,
-                format!("{count} uploads with {bytes} bytes belong to no version: sweep them"),
+                format!("{count} uploads with {bytes} bytes belong to no version that is known: {advice}"),
             );
         }
     }

@@ -47,6 +47,10 @@ pub trait Log: Debug + Send + Sync + 'static {
     /// The entries from this number on, in order and without gaps, `count_max` at most; none if there is none.
     fn read(&self, from: u64, count_max: usize) -> BoxFuture<'_, Result<Vec<Bytes>>>;
 
+    /// The highest number above this one that an entry has, gaps or not; `None` if there is none, or if the storage
+    /// cannot list. Entries beyond a gap were lost on the way to it.
+    fn highest(&self, above: u64) -> BoxFuture<'_, Result<Option<u64>>>;
+
     /// Makes an entry durable that was found by a read, after its `append` gave no clear success. Stores that show
     /// only what is durable have nothing to do.
     fn sync(&self, _sequence: u64) -> BoxFuture<'_, Result<()>> {

@@ -114,6 +114,42 @@ impl Log for ObjectLog {
         })
     }
 
+    fn highest(&self, above: u64) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(async move {
+            let number = |name: &str| name.strip_suffix(".json")?.parse::<u64>().ok();
+            if let Some(folder) = &self.folder {
+                // The store would look at every file, and only the names are wanted.
+                let folder = folder.join(LOG);
+                let entries = match std::fs::read_dir(&folder) {
+                    Ok(entries) => entries,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) => {
+                        let what = format!("cannot read `{}`", folder.display());
+                        return Err(store::io_failed(&error, &what).with_source(error));
+                    }
+                };
+                let names = entries.flatten().map(|entry| entry.file_name());
+                return Ok(names
+                    .filter_map(|name| number(name.to_str()?))
+                    .filter(|found| *found > above)
+                    .max());
+            }
+            let folder = Path::from(LOG);
+            let mut listed = self.store.list_with_offset(Some(&folder), &entry_path(above));
+            let mut highest = None;
+            loop {
+                match listed.try_next().await {
+                    Ok(Some(object)) => highest = highest.max(object.location.filename().and_then(number)),
+                    Ok(None) => return Ok(highest),
+                    Err(
+                        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. },
+                    ) => return Ok(None),
+                    Err(error) => return Err(store::failed("list", &folder, error)),
+                }
+            }
+        })
+    }
+
     fn sync(&self, sequence: u64) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let Some(folder) = &self.folder else { return Ok(()) };
@@ -208,7 +244,7 @@ impl Log for ObjectLog {
 }
 
 fn entry_path(sequence: u64) -> Path {
-    Path::from(format!("log/{sequence:020}.json"))
+    Path::from(format!("{LOG}/{sequence:020}.json"))
 }
 
 fn checkpoint_path(sequence: u64) -> Path {
@@ -221,5 +257,6 @@ fn pointer() -> Path {
 
 /// No entry is over 64 MiB; a checkpoint of that many bytes holds some million versions.
 const OBJECT_BYTES_MAX: u64 = 4 << 30;
+const LOG: &str = "log";
 const CHECKPOINTS: &str = "checkpoint";
 const READS_AT_ONCE: usize = 16;

@@ -124,6 +124,13 @@ impl PostgresLog {
         Self { connection: Arc::new(connection), registry: registry.to_owned() }.prepared().await
     }
 
+    /// The log of another registry in the same database, by its name, on the same connection.
+    #[must_use]
+    pub fn named(mut self, registry: &str) -> Self {
+        registry.clone_into(&mut self.registry);
+        self
+    }
+
     async fn prepared(self) -> Result<Self> {
         let client = self.client().await?;
         // Two that make a table at once collide in the catalogue, so one waits for the other.
@@ -193,6 +200,21 @@ impl Log for PostgresLog {
             let in_order =
                 rows.iter().zip(number(from)..).take_while(|(row, want)| row.get::<_, i64>(0) == *want);
             Ok(in_order.map(|(row, _)| Bytes::copy_from_slice(row.get(1))).collect())
+        })
+    }
+
+    fn highest(&self, above: u64) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(async move {
+            let row = self
+                .client()
+                .await?
+                .query_one(
+                    "SELECT max(sequence) FROM mlops_entry WHERE registry = $1 AND sequence > $2",
+                    &[&self.registry, &number(above)],
+                )
+                .await
+                .map_err(|error| failed("read from", error))?;
+            Ok(row.get::<_, Option<i64>>(0).map(i64::unsigned_abs))
         })
     }
 

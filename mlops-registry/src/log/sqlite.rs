@@ -138,6 +138,17 @@ impl Log for SqliteLog {
         })
     }
 
+    fn highest(&self, above: u64) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(async move {
+            let found: Option<i64> = self.run("read", |connection| {
+                let mut select = connection
+                    .prepare("SELECT max(sequence) FROM mlops_entry WHERE registry = ?1 AND sequence > ?2")?;
+                select.query_row(params![self.registry, number(above)], |row| row.get(0))
+            })?;
+            Ok(found.map(i64::unsigned_abs))
+        })
+    }
+
     fn save_checkpoint(&self, sequence: u64, state: Bytes) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.run("write", |connection| {

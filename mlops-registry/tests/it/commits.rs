@@ -278,3 +278,19 @@ fn a_checkpoint_gives_the_same_state_as_the_log() {
     std::fs::remove_dir_all(&checkpoints).unwrap();
     assert_eq!(*open(folder.path()).snapshot(), *registry.snapshot());
 }
+
+#[test]
+fn one_alias_is_rolled_back_and_the_others_stay() {
+    let registry = Registry::open("memory:").unwrap();
+    let (first, second) =
+        (register(&registry, "shop", "1").unwrap(), register(&registry, "shop", "2").unwrap());
+    registry.commit(Draft::new("ann", "go").alias("champion", &first, Expect::Absent)).unwrap();
+    let both = Draft::new("ann", "next").alias("champion", &second, Expect::Version(1));
+    registry.commit(both.alias("challenger", &first, Expect::Absent)).unwrap();
+    let back = || Draft::new("bob", "bad").roll_back_alias("shop", "champion", At::Sequence(3));
+    registry.commit(back()).unwrap();
+    let state = registry.snapshot();
+    assert_eq!(state.alias("shop", "champion").unwrap().id(), &first);
+    assert_eq!(state.alias("shop", "challenger").unwrap().id(), &first);
+    assert!(registry.commit(back()).unwrap_err().to_string().contains("there is nothing to roll back"));
+}

@@ -194,3 +194,43 @@ fn a_follower_tells_of_its_failures_and_recovers() {
     }
     assert_eq!(registry.follow(std::time::Duration::ZERO).unwrap_err().kind(), ErrorKind::Invalid);
 }
+
+#[test]
+fn a_refused_draft_uploads_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    let version = || NewVersion::new("shop").file("model.bin", "weights");
+    let stranger = mlops_core::ModelVersion::new("fraud", 1);
+    for draft in [
+        Draft::new("", "why").register(version()),
+        Draft::new("ann", "why").register(version().metric("auc", f64::NAN)),
+        Draft::new("ann", "why").register(version().parent(stranger)),
+        Draft::new("ann", "why").register(version()).remove_alias("shop", "champion", Expect::Version(1)),
+        Draft::new("ann", "why").register(version().file("model.bin", "other")),
+    ] {
+        registry.commit(draft).unwrap_err();
+    }
+    assert!(!folder.path().join("blob").exists());
+    let twice = Draft::new("ann", "why").register(version().file("model.bin", "other"));
+    let error = registry.commit(twice).unwrap_err();
+    assert!(error.to_string().contains("file `model.bin` is given twice"), "{error}");
+}
+
+#[test]
+fn what_has_to_exist_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let existing = |location: &str| Registry::open_with(Registry::builder().existing(), location);
+    let path = folder.path().join("typo");
+    let mut locations = vec![path.to_str().unwrap().to_owned(), "memory:".to_owned()];
+    if cfg!(feature = "sqlite") {
+        locations.push(format!("sqlite:{}/deep/typo.db", folder.path().display()));
+    }
+    for location in locations {
+        let error = existing(&location).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("there is no registry at"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    register(&open(&path), "shop", "1").unwrap();
+    assert_eq!(existing(path.to_str().unwrap()).unwrap().snapshot().sequence(), 1);
+}

@@ -325,11 +325,10 @@ fn whatever_goes_wrong_with_sqlite_nothing_is_lost_or_doubled() {
 fn whatever_goes_wrong_with_postgres_nothing_is_lost_or_doubled() {
     let Some(address) = crate::support::server("MLOPS_TEST_POSTGRES", "PostgreSQL") else { return };
     let (name, count) = (crate::support::fresh(), std::cell::Cell::new(0));
+    let database = now(mlops_registry::log::PostgresLog::connect(&address, &name)).unwrap();
     let runs = check_all(&|base, plan| {
         count.set(count.get() + 1);
-        let name = format!("{name} {}", count.get());
-        let honest = now(mlops_registry::log::PostgresLog::connect(&address, &name)).unwrap();
-        broken_log(Arc::new(honest), base, plan)
+        broken_log(Arc::new(database.clone().named(&format!("{name} {}", count.get()))), base, plan)
     });
     assert!(runs > 300, "{runs}");
 }

@@ -83,6 +83,10 @@ impl Log for FaultyLog {
         Box::pin(self.call(false, move || self.inner.read(from, count_max)))
     }
 
+    fn highest(&self, above: u64) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(self.call(false, move || self.inner.highest(above)))
+    }
+
     fn sync(&self, sequence: u64) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.call(false, move || self.inner.sync(sequence)))
     }

@@ -146,6 +146,10 @@ impl Log for Forgetful {
         })
     }
 
+    fn highest(&self, above: u64) -> BoxFuture<'_, Result<Option<u64>>> {
+        self.inner.highest(above)
+    }
+
     fn sync(&self, _: u64) -> BoxFuture<'_, Result<()>> {
         self.synced.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { Ok(()) })

@@ -188,3 +188,65 @@ fn a_checkpoint_of_a_log_that_was_rolled_back_does_no_harm() {
     let report = again.doctor(checkup()).unwrap();
     assert!(report.to_string().contains("belongs to another log"), "{report}");
 }
+
+#[test]
+fn a_hole_in_the_log_stops_opening_and_sweeping_before_anything_is_lost() {
+    let hole = |error: mlops_core::Error, gone: u64| {
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        assert!(error.to_string().contains(&format!("log entry {gone} is gone, though entry")), "{error}");
+    };
+    for gone in [1, 2, 4] {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = five_commits(folder.path());
+        let blobs = tree(&folder.path().join("blob"));
+        let path = entry(folder.path(), gone);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        hole(Registry::open(folder.path().to_str().unwrap()).unwrap_err(), gone);
+        // A process that was opened before it knows more, and removes nothing that is needed.
+        registry.sweep("ann", "disk", std::time::Duration::ZERO).unwrap();
+        assert_eq!(tree(&folder.path().join("blob")), blobs);
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(*open(folder.path()).snapshot(), *registry.snapshot());
+    }
+    // Others committed meanwhile, and some of it got lost before this process saw it.
+    let folder = tempfile::tempdir().unwrap();
+    let (behind, ahead) = (open(folder.path()), five_commits(folder.path()));
+    let first = entry(folder.path(), 1);
+    let whole = std::fs::read(&first).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    hole(behind.sweep("ann", "disk", std::time::Duration::ZERO).unwrap_err(), 1);
+    std::fs::write(&first, whole).unwrap();
+    drop((behind, ahead));
+    // The whole log is away, or its end: the files are no orphans.
+    let log = folder.path().join("log");
+    std::fs::rename(&log, folder.path().join("away")).unwrap();
+    let empty = open(folder.path());
+    let error = empty.sweep("ann", "disk", std::time::Duration::ZERO).unwrap_err();
+    assert!(error.to_string().contains("the log is empty, but there are 5 uploads"), "{error}");
+    std::fs::rename(folder.path().join("away"), &log).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    drop(with_checkpoint(folder.path()));
+    for sequence in 30..=65 {
+        std::fs::remove_file(entry(folder.path(), sequence)).unwrap();
+    }
+    let cut = open(folder.path());
+    let error = cut.sweep("ann", "disk", std::time::Duration::ZERO).unwrap_err();
+    assert!(error.to_string().contains("the log ends at 29, but there is a checkpoint after"), "{error}");
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_hole_in_a_database_stops_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.db");
+    let location = format!("sqlite:{}", path.display());
+    for content in ["1", "2", "3"] {
+        register(&Registry::open(&location).unwrap(), "shop", content).unwrap();
+    }
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute("DELETE FROM mlops_entry WHERE sequence = 2", []).unwrap();
+    let error = Registry::open(&location).unwrap_err();
+    assert!(error.to_string().contains("log entry 2 is gone, though entry 3 exists"), "{error}");
+}
