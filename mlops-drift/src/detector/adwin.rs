@@ -10,24 +10,24 @@ use crate::{Error, Result};
 /// Settings of [`Adwin`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdwinSettings {
-    /// Confidence of one comparison, in 0..1: smaller means fewer false alarms and later detection.
+    /// Confidence of one comparison, in 0..1: smaller means fewer false alarms and later detection. Default `0.002`.
     pub delta: f64,
-    /// Look for a cut every this many updates, from 1.
+    /// Look for a cut every this many updates, from 1. Default `32`.
     pub clock: u32,
-    /// Buckets of one size before the two oldest are joined, 2 to 254: more means finer cuts.
+    /// Buckets of one size before the two oldest are joined, 2 to 254: more means finer cuts. Default `5`.
     pub max_buckets: u8,
-    /// Values that each part of the window needs.
+    /// Values that each part of the window needs. Default `5`.
     pub min_window_length: u32,
-    /// Look for a cut only while the window holds more than this many values.
+    /// Look for a cut only while the window holds more than this many values. Default `10`.
     pub grace_period: u32,
-    /// How large a difference of means is tolerated.
+    /// How large a difference of means is tolerated. Default `AdwinBound::LogWidth`.
     pub bound: AdwinBound,
     /// Whether a drift empties the whole window, as river 0.26 does, or keeps the recent part, as the paper
-    /// does.
+    /// does. Default `false`.
     pub empty_on_drift: bool,
-    /// Which changes of the mean are reported; the window shrinks at all of them.
+    /// Which changes of the mean are reported; the window shrinks at all of them. Default `Direction::Both`.
     pub direction: Direction,
-    /// Whether a part needs one value more than `min_window_length`, as in MOA.
+    /// Whether a part needs one value more than `min_window_length`, as in MOA. Default `false`.
     pub strict_minimum: bool,
 }
 

@@ -9,11 +9,11 @@ use crate::{Error, Result};
 /// Settings of [`Cusum`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CusumSettings {
-    /// Values before the first decision.
+    /// Values before the first decision. Default `29`.
     pub warm_up: u32,
-    /// Rises of the mean up to this size are tolerated; in the data's own unit.
+    /// Rises of the mean up to this size are tolerated; in the data's own unit. Default `0.005`.
     pub delta: f64,
-    /// Fire beyond this; in the same unit.
+    /// Fire beyond this; in the same unit. Default `50.0`.
     pub threshold: f64,
 }
 
@@ -45,11 +45,11 @@ pub struct Cusum {
 /// Settings of [`Gma`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GmaSettings {
-    /// Values before the first decision.
+    /// Values before the first decision. Default `29`.
     pub warm_up: u32,
-    /// How much of the average is kept at each update, in 0..1.
+    /// How much of the average is kept at each update, in 0..1. Default `0.99`.
     pub alpha: f64,
-    /// Fire beyond this; in the data's own unit.
+    /// Fire beyond this; in the data's own unit. Default `1.0`.
     pub threshold: f64,
 }
 
@@ -121,6 +121,11 @@ impl Cusum {
             return Err(Error::invalid(format!("delta is {}: want a number from 0", settings.delta)));
         }
         Ok(Self { settings, running: Running::default() })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &CusumSettings {
+        &self.settings
     }
 
     /// Whether this is a state that updates could have led to.

@@ -10,13 +10,13 @@ use crate::{Error, Result};
 /// Settings of [`Ddm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DdmSettings {
-    /// Updates before the first decision.
+    /// Updates before the first decision. Default `30`.
     pub warm_up: u32,
-    /// Warn this many standard deviations above the best rate seen.
+    /// Warn this many standard deviations above the best rate seen. Default `2.0`.
     pub warning: f64,
-    /// Report a drift this many standard deviations above it.
+    /// Report a drift this many standard deviations above it. Default `3.0`.
     pub drift: f64,
-    /// Whether the minimum is kept and warnings are given one update before the warm-up ends, as in MOA.
+    /// Whether the minimum is kept and warnings are given one update before the warm-up ends, as in MOA. Default `false`.
     pub early_minimum: bool,
 }
 
@@ -134,6 +134,11 @@ impl Ddm {
     pub fn new(settings: DdmSettings) -> Result<Self> {
         deviations(settings.warning, settings.drift)?;
         Ok(Self { settings, errors: Errors::default(), limits: Limits::NONE, signal: Signal::Stable })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &DdmSettings {
+        &self.settings
     }
 
     /// The error rate since the last drift; 0 before the first value.

@@ -9,11 +9,11 @@ use crate::version::versioned;
 /// Settings of [`Ecdd`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EcddSettings {
-    /// Values before the first warning; a drift needs one more.
+    /// Values before the first warning; a drift needs one more. Default `29`.
     pub warm_up: u32,
-    /// The weight of the newest value, in 0..1.
+    /// The weight of the newest value, in 0..1. Default `0.2`.
     pub lambda: f64,
-    /// Scales the limit of the paper's polynomial, which was fitted to one false alarm in 400 updates.
+    /// Scales the limit of the paper's polynomial, which was fitted to one false alarm in 400 updates. Default `1.0`.
     pub limit_scale: f64,
 }
 
@@ -78,6 +78,11 @@ impl Ecdd {
             limit: 0.0,
             signal: Signal::Stable,
         })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &EcddSettings {
+        &self.settings
     }
 
     /// Whether this is a state that updates could have led to.

@@ -9,16 +9,16 @@ use crate::version::versioned;
 /// Settings of [`Eddm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EddmSettings {
-    /// Updates and errors before the first decision.
+    /// Updates and errors before the first decision. Default `30`.
     pub warm_up: u32,
-    /// Warn below this share of the largest distance seen, in 0..1.
+    /// Warn below this share of the largest distance seen, in 0..1. Default `0.95`.
     pub warning: f64,
-    /// Report a drift below this share, at most `warning`.
+    /// Report a drift below this share, at most `warning`. Default `0.9`.
     pub drift: f64,
     /// MOA's conventions: the variance divides by n, not n - 1; the first decision comes one update earlier;
-    /// each error that is no drift or warning ends a warning.
+    /// each error that is no drift or warning ends a warning. Default `false`.
     pub moa_conventions: bool,
-    /// river's flag: a new maximum, which says that errors are rarer than ever, leaves a warning up.
+    /// river's flag: a new maximum, which says that errors are rarer than ever, leaves a warning up. Default `false`.
     #[serde(default = "yes")]
     pub river_warning: bool,
 }
@@ -85,6 +85,11 @@ impl Eddm {
             share: 1.0,
             signal: Signal::Stable,
         })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &EddmSettings {
+        &self.settings
     }
 
     /// Whether this is a state that updates could have led to.

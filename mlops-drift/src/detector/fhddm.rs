@@ -10,14 +10,14 @@ use crate::{Error, Result};
 /// Settings of [`Fhddm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FhddmSettings {
-    /// How many values the window holds, 1 to 65 535.
+    /// How many values the window holds, 1 to 65 535. Default `100`.
     pub window: u16,
-    /// A short window within it, for sudden changes (the stacking variant); at most `window`.
+    /// A short window within it, for sudden changes (the stacking variant); at most `window`. Default `None`.
     pub short_window: Option<u16>,
-    /// The chance of a false drift in one comparison, in 0..1.
+    /// The chance of a false drift in one comparison, in 0..1. Default `1e-6`.
     pub delta: f64,
     /// river's reading of the input: it takes 1 for right where its other detectors take 1 for wrong, so that
-    /// it fires when a model improves.
+    /// it fires when a model improves. Default `false`.
     pub river_reading: bool,
 }
 
@@ -80,6 +80,11 @@ impl Fhddm {
 
     fn bound(&self, window: &Bits) -> f64 {
         ((1.0 / self.settings.delta).ln() / (2.0 * window.len() as f64)).sqrt()
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &FhddmSettings {
+        &self.settings
     }
 
     /// Whether this is a state that updates could have led to.

@@ -9,11 +9,11 @@ use crate::version::versioned;
 /// Settings of [`HddmA`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HddmASettings {
-    /// The chance of a false drift in one comparison, in 0..1.
+    /// The chance of a false drift in one comparison, in 0..1. Default `0.001`.
     pub drift: f64,
-    /// The chance of a false warning in one comparison, at least `drift`.
+    /// The chance of a false warning in one comparison, at least `drift`. Default `0.005`.
     pub warning: f64,
-    /// What a falling mean does.
+    /// What a falling mean does. Default `Decrease::Ignore`.
     pub decrease: Decrease,
 }
 
@@ -148,6 +148,11 @@ impl HddmA {
         } else {
             Signal::Stable
         }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &HddmASettings {
+        &self.settings.settings
     }
 
     /// Whether this is a state that updates could have led to.

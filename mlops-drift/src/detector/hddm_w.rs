@@ -9,18 +9,18 @@ use crate::version::versioned;
 /// Settings of [`HddmW`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HddmWSettings {
-    /// The chance of a false drift in one comparison, in 0..1.
+    /// The chance of a false drift in one comparison, in 0..1. Default `0.001`.
     pub drift: f64,
-    /// The chance of a false warning in one comparison, at least `drift`.
+    /// The chance of a false warning in one comparison, at least `drift`. Default `0.005`.
     pub warning: f64,
-    /// The weight of the newest value, in 0..1.
+    /// The weight of the newest value, in 0..1. Default `0.05`.
     pub lambda: f64,
-    /// What a falling mean does.
+    /// What a falling mean does. Default `Decrease::Ignore`.
     pub decrease: Decrease,
     /// Whether the weight of the first value decays at once, as in river, which narrows the bound of the
-    /// first value too much.
+    /// first value too much. Default `false`.
     pub decay_first: bool,
-    /// Whether falling means are looked for only once the average has left 0 by its bound, as in MOA.
+    /// Whether falling means are looked for only once the average has left 0 by its bound, as in MOA. Default `false`.
     pub decrease_from_zero: bool,
 }
 
@@ -153,6 +153,11 @@ impl HddmW {
         // The drift's limit is not below the warning's.
         let drift = limit(self.settings.ln_drift);
         if change > drift { (Signal::Drift, drift) } else { (Signal::Warning, warning) }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &HddmWSettings {
+        &self.settings.settings
     }
 
     /// Whether this is a state that updates could have led to.

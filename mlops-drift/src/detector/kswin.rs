@@ -13,18 +13,18 @@ use mlops_core::Seed;
 /// Settings of [`Kswin`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KswinSettings {
-    /// The p-value at or below which it fires, in 0..1.
+    /// The p-value at or below which it fires, in 0..1. Default `0.005`.
     pub alpha: f64,
-    /// How many values the window holds, up to 65 535.
+    /// How many values the window holds, up to 65 535. Default `100`.
     pub window: u16,
-    /// How many of them are recent, 1 to half of the window.
+    /// How many of them are recent, 1 to half of the window. Default `30`.
     pub recent: u16,
-    /// A drift also needs a Kolmogorov-Smirnov distance above this.
+    /// A drift also needs a Kolmogorov-Smirnov distance above this. Default `0.1`.
     pub least_distance: f64,
-    /// Of the draws from the older values.
+    /// Of the draws from the older values. Default `Seed::new(0)`.
     pub seed: Seed,
     /// river's draws, which are those of Python's `random.Random(seed)`; and, as there, a drift empties the
-    /// window instead of keeping the recent values.
+    /// window instead of keeping the recent values. Default `false`.
     pub river_draws: bool,
 }
 
@@ -157,6 +157,11 @@ impl Kswin {
             signal: Signal::Stable,
             settings,
         })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &KswinSettings {
+        &self.settings
     }
 
     fn push(&mut self, value: f64) {

@@ -9,21 +9,21 @@ use crate::{Error, Result};
 /// Settings of [`PageHinkley`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageHinkleySettings {
-    /// Values before the first decision.
+    /// Values before the first decision. Default `30`.
     pub warm_up: u32,
     /// Changes of the mean up to this size are tolerated; in the data's own unit, or in standard deviations
-    /// if `standardised`.
+    /// if `standardised`. Default `0.005`.
     pub delta: f64,
-    /// Fire beyond this; in the same unit.
+    /// Fire beyond this; in the same unit. Default `50.0`.
     pub threshold: f64,
-    /// How much of the sum is kept at each update, above 0 up to 1.
+    /// How much of the sum is kept at each update, above 0 up to 1. Default `0.9999`.
     pub alpha: f64,
-    /// Which changes are looked for.
+    /// Which changes are looked for. Default `Direction::Both`.
     pub direction: Direction,
     /// Whether deviations are divided by the running standard deviation, so that the settings fit data of any
-    /// scale.
+    /// scale. Default `false`.
     pub standardised: bool,
-    /// From where the distance of the sums is measured.
+    /// From where the distance of the sums is measured. Default `PageHinkleyOrigin::Extreme`.
     pub origin: PageHinkleyOrigin,
 }
 
@@ -132,6 +132,11 @@ impl PageHinkley {
     /// The mean since the last drift.
     pub fn mean(&self) -> f64 {
         self.mean
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &PageHinkleySettings {
+        &self.settings
     }
 
     /// Whether this is a state that updates could have led to.

@@ -10,17 +10,17 @@ use crate::{Error, Result};
 /// Settings of [`Rddm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RddmSettings {
-    /// Values before the first decision.
+    /// Values before the first decision. Default `129`.
     pub warm_up: u32,
-    /// Warn this many standard deviations above the best rate seen.
+    /// Warn this many standard deviations above the best rate seen. Default `1.773`.
     pub warning: f64,
-    /// Report a drift this many standard deviations above it.
+    /// Report a drift this many standard deviations above it. Default `2.258`.
     pub drift: f64,
-    /// A stable concept of this many values is shortened.
+    /// A stable concept of this many values is shortened. Default `40_000`.
     pub longest_concept: u32,
-    /// To this many, 1 to 65 535.
+    /// To this many, 1 to 65 535. Default `7_000`.
     pub kept: u16,
-    /// A warning that lasts this long is a drift.
+    /// A warning that lasts this long is a drift. Default `1_400`.
     pub longest_warning: u32,
 }
 
@@ -145,6 +145,11 @@ impl Rddm {
                 self.remember_least(deviation);
             }
         }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &RddmSettings {
+        &self.settings
     }
 
     /// Whether this is a state that updates could have led to.

@@ -11,14 +11,14 @@ use crate::{Error, Result};
 /// Settings of [`Stepd`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepdSettings {
-    /// How many values are recent, 1 to 65 535.
+    /// How many values are recent, 1 to 65 535. Default `30`.
     pub window: u16,
-    /// Report a drift below this p-value, in 0..1.
+    /// Report a drift below this p-value, in 0..1. Default `0.003`.
     pub drift: f64,
-    /// Warn below this p-value, at least `drift`.
+    /// Warn below this p-value, at least `drift`. Default `0.05`.
     pub warning: f64,
     /// MOA's arithmetic: it divides by 0 when all values are equal, and alarms every 60 of them; and it takes
-    /// differences smaller than the continuity correction for large ones.
+    /// differences smaller than the continuity correction for large ones. Default `false`.
     pub moa_arithmetic: bool,
 }
 
@@ -77,6 +77,11 @@ impl Stepd {
             return 2.0 * normal_sf((difference / deviation).abs());
         }
         if difference <= 0.0 || deviation <= 0.0 { 1.0 } else { 2.0 * normal_sf(difference / deviation) }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &StepdSettings {
+        &self.settings
     }
 
     /// Whether this is a state that updates could have led to.

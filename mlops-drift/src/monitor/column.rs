@@ -8,6 +8,7 @@ use arrow_schema::DataType;
 use mlops_core::data::ColumnKind;
 use serde::{Deserialize, Serialize};
 
+use super::buckets::Buckets;
 use crate::binning::{Binning, bucket_counts};
 use crate::fingerprint::words;
 use crate::gap_count::{GapCounts, MOST, Reference};
@@ -284,57 +285,17 @@ impl LiveColumn {
                 );
                 let below = live.strictly_below(index);
                 let live = bucket_counts(edges, points.values(), live.cumulative(), below, live.total());
-                Ok(Buckets { reference, live })
+                Ok(Buckets { reference, live, ordered: true })
             }
             (LiveCounts::Known { counts, unseen }, Grid::Categories(_), Values::Categories(reference)) => {
                 Ok(Buckets {
                     reference: reference.values().copied().chain([0]).collect(),
                     live: counts.iter().copied().chain([*unseen]).collect(),
+                    ordered: false,
                 })
             }
             _ => Err(wrong_kind(&reference.name)),
         }
-    }
-}
-
-/// Counts in the same buckets.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Buckets {
-    pub(crate) reference: Vec<u64>,
-    pub(crate) live: Vec<u64>,
-}
-
-impl Buckets {
-    /// Live values in buckets that are empty in the reference.
-    pub(crate) fn unseen(&self) -> u64 {
-        self.reference
-            .iter()
-            .zip(&self.live)
-            .filter(|(reference, _)| **reference == 0)
-            .map(|(_, live)| live)
-            .sum()
-    }
-
-    /// The same with all buckets joined in which fewer than five values are expected of the smaller side, so
-    /// that chi-squared approximations hold.
-    pub(crate) fn pooled(&self) -> Self {
-        let (n, m) = (self.reference.iter().sum::<u64>(), self.live.iter().sum::<u64>());
-        let share = n.min(m) as f64 / (n + m).max(1) as f64;
-        let mut pooled = Self::default();
-        let mut rare = (0, 0);
-        for (reference, live) in self.reference.iter().zip(&self.live) {
-            if (reference + live) as f64 * share < 5.0 {
-                rare = (rare.0 + reference, rare.1 + live);
-            } else {
-                pooled.reference.push(*reference);
-                pooled.live.push(*live);
-            }
-        }
-        if rare != (0, 0) {
-            pooled.reference.push(rare.0);
-            pooled.live.push(rare.1);
-        }
-        pooled
     }
 }
 

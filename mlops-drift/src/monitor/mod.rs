@@ -8,10 +8,12 @@
 //! ```
 
 mod baseline;
+mod buckets;
 mod column;
 mod options;
 mod report;
 mod rule;
+mod text;
 mod window;
 
 pub use baseline::{Baseline, BaselineOptions};

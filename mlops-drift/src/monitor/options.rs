@@ -111,7 +111,11 @@ impl CheckOptions {
     /// NannyML's way: a limit for each column from chunks of the reference, the mean of their distances to the whole
     /// plus so many standard deviations, by [`chunk_limits`]; missing cells raise no alarm. NannyML takes ten chunks,
     /// three deviations, [`ColumnDistance::JensenShannonDistanceBase2`] and the buckets of
-    /// [`Binning::Doane`](crate::binning::Binning::Doane). Chunks should have the rows of the windows to come.
+    /// [`Binning::Doane`](crate::binning::Binning::Doane). Chunks should have the rows of the windows to come. Twice the
+    /// deviations are critical.
+    ///
+    /// Limits from ten chunks are rough: with three deviations about 1 in 16 unchanged columns alarmed in trials, so that
+    /// of a dozen columns some alarm in every second window. Take 30 chunks or more, or four to five deviations.
     ///
     /// ```
     /// # use arrow_array::{Float64Array, RecordBatch};
@@ -157,9 +161,11 @@ impl CheckOptions {
         }
         let mut options = measure;
         for (name, values) in values {
-            let (_, limit) = chunk_limits(&values, deviations, (0.0, f64::MAX))
-                .map_err(|error| error.context(format!("no limit for column `{name}`")))?;
-            let bands = Bands { warning: limit, critical: limit };
+            let limit = |deviations: f64| {
+                let limits = chunk_limits(&values, deviations, (0.0, f64::MAX));
+                limits.map_err(|error| error.context(format!("no limit for column `{name}`")))
+            };
+            let bands = Bands { warning: limit(deviations)?.1, critical: limit(2.0 * deviations)?.1 };
             options = options.column(name, Rule::Distance { distance, bands });
         }
         Ok(options)

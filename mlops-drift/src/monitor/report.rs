@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::column::{ColumnReference, Grid, LiveColumn, LiveCounts};
 use super::options::{Bands, CheckOptions};
 use super::rule::{Compared, Decision, Rule};
+use super::text::p_value;
 use crate::distance::{jensen_shannon_distance_base2, jensen_shannon_divergence_nats, psi, smoothed};
 use crate::special::{chi_squared_sf, chi_squared_upper_quantile};
 use crate::two_sample::compare_rates;
@@ -44,15 +45,18 @@ pub struct ColumnReport {
     /// Cells of the reference and of the window.
     pub rows: (u64, u64),
     /// How far the distribution of present, finite values moved: population stability index over buckets
-    /// that the reference fixed, with [`smoothed`] counts. Its limit is what 1 - alpha of unchanged windows
-    /// of these sizes stay below.
+    /// that the reference fixed, with [`smoothed`] counts; neighbours are joined until five values are expected in
+    /// each. Its limit is what 1 - alpha of unchanged windows of these sizes stay below. Of fewer than about ten
+    /// values two buckets are left, cut where the sides differ most: then the limit is rough, and the p-value of the
+    /// test, which is exact, keeps the rate of false alarms.
     pub psi: Option<Measure>,
     /// Jensen-Shannon distance, base 2, over the same buckets, with its limit likewise.
     pub jensen_shannon_distance_base2: Option<Measure>,
     /// Numbers: Kolmogorov-Smirnov's D on the values themselves, negative if the window's tend to be
     /// smaller. Its limit is that of large samples.
     pub kolmogorov_smirnov: Option<Measure>,
-    /// Categories: Pearson's chi-squared on counts of both sides.
+    /// Categories: Pearson's chi-squared on counts of both sides; where they are so few that two buckets are left, with
+    /// the p-value of Fisher's test (z for large counts).
     pub chi_squared: Option<Measure>,
     /// The rate of missing cells (Fisher's test, z for large counts); its limit is the reference's rate.
     pub missing_rate: Option<Measure>,
@@ -116,14 +120,19 @@ impl DriftReport {
         self.columns.iter().filter(|column| column.drift.is_some())
     }
 
-    /// The share of columns whose distribution changed.
+    /// The share of columns whose distribution changed; those that could not be compared are not among them.
     pub fn drifted_share(&self) -> f64 {
         self.drifted().count() as f64 / self.columns.len().max(1) as f64
     }
 
     /// What somebody should know: one event for each column that drifted, for each whose missing or
-    /// non-finite cells changed, and for each that could not be compared.
+    /// non-finite cells changed, and for each that could not be compared: critical if no row of it could, else a
+    /// warning. A window without rows is one warning, whatever the number of columns.
     pub fn events(&self, time: Timestamp) -> Vec<Event> {
+        if self.rows == 0 {
+            let empty = Event::new(time, Severity::Warning, EventKind::DataQuality, "window");
+            return vec![empty.message("the window holds no rows: nothing was compared")];
+        }
         self.columns.iter().flat_map(|column| column.events(time, self)).collect()
     }
 }
@@ -151,12 +160,10 @@ impl ColumnReport {
             let limit = if report.options.alpha < 1.0 { band.max(index.limit) } else { band };
             let mut event = event(severity, EventKind::DataDrift).measured("psi", index.value, limit);
             if let Some(ks) = self.kolmogorov_smirnov {
-                event = event
-                    .detail("ks", format!("{:.4}", ks.value))
-                    .detail("p", format!("{:.3e}", ks.p_adjusted));
+                event = event.detail("ks", format!("{:.4}", ks.value)).detail("p", p_value(ks.p_adjusted));
             }
             if let Some(chi_squared) = self.chi_squared {
-                event = event.detail("p", format!("{:.3e}", chi_squared.p_adjusted));
+                event = event.detail("p", p_value(chi_squared.p_adjusted));
             }
             if self.unseen > 0 {
                 event = event.detail("unseen", self.unseen);
@@ -173,12 +180,17 @@ impl ColumnReport {
                 events.push(
                     event(severity, EventKind::DataQuality)
                         .measured(name, measure.value, measure.limit)
-                        .detail("p", format!("{:.3e}", measure.p_adjusted)),
+                        .detail("p", p_value(measure.p_adjusted)),
                 );
             }
         }
         if let Some(problem) = &self.problem {
-            events.push(event(Severity::Warning, EventKind::DataQuality).message(&problem.message));
+            let severity = if self.rows.1 == 0 { Severity::Critical } else { Severity::Warning };
+            let mut event = event(severity, EventKind::DataQuality).message(&problem.message);
+            if self.rows.1 < report.rows {
+                event = event.detail("skipped_rows", report.rows - self.rows.1);
+            }
+            events.push(event);
         }
         events
     }
@@ -263,7 +275,7 @@ impl ColumnReport {
         let buckets = live.buckets(reference, grid)?;
         let decision = Compared { live, reference, grid, buckets: &buckets }.decide(rule);
         self.unseen = buckets.unseen();
-        let pooled = buckets.pooled();
+        let pooled = buckets.coarse();
         let freedom = pooled.live.len() as f64 - 1.0;
         let (p, q) = (smoothed(&pooled.reference), smoothed(&pooled.live));
         let scale = 1.0 / n as f64 + 1.0 / m as f64;
@@ -287,7 +299,13 @@ impl ColumnReport {
             }
             _ => {
                 let statistic = pearson(&pooled.reference, &pooled.live, n as f64, m as f64);
-                self.chi_squared = Some(null(statistic, 1.0));
+                let mut chi_squared = null(statistic, 1.0);
+                if let ([was, _], [is, _]) = (&pooled.reference[..], &pooled.live[..]) {
+                    // Two buckets may hold next to nothing; this is exact then.
+                    chi_squared.p_value = compare_rates((*was, n), (*is, m))?.p_value;
+                    chi_squared.p_adjusted = chi_squared.p_value;
+                }
+                self.chi_squared = Some(chi_squared);
             }
         }
         self.decision = decision?;
@@ -335,7 +353,10 @@ impl ColumnReport {
 
 impl Bands {
     fn severity(self, value: f64) -> Option<Severity> {
-        if value >= self.critical {
+        // No distance at all is no change, whatever the limit.
+        if value <= 0.0 {
+            None
+        } else if value >= self.critical {
             Some(Severity::Critical)
         } else if value >= self.warning {
             Some(Severity::Warning)

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::column::{Buckets, ColumnReference, Grid, LiveColumn, LiveCounts, Values};
+use super::buckets::Buckets;
+use super::column::{ColumnReference, Grid, LiveColumn, LiveCounts, Values};
 use super::options::Bands;
 use crate::distance::{
     EvidentlyMethod, chi_squared_p_as_evidently, hellinger, jensen_shannon_distance_base2,
@@ -164,6 +165,13 @@ impl Compared<'_> {
             }
             ColumnTest::ChiSquared | ColumnTest::GTest => {
                 let pooled = self.buckets.pooled();
+                let (n, m) = self.buckets.sizes();
+                if pooled.live.len() < 2 && self.buckets.coarse().live.len() == 2 {
+                    return Err(Error::data(format!(
+                        "{n} reference values and {m} in the window are too few for buckets: want 10 at least, better \
+                         more; or test numbers by kolmogorov_smirnov"
+                    )));
+                }
                 let (by, test) = if test == ColumnTest::GTest {
                     ("g_test", g_test as fn(&[u64], &[u64]) -> _)
                 } else {
@@ -177,7 +185,7 @@ impl Compared<'_> {
     }
 
     fn distance(&self, distance: ColumnDistance) -> Result<f64> {
-        let pooled = self.buckets.pooled();
+        let pooled = self.buckets.coarse();
         let real = |counts: &[u64]| counts.iter().map(|count| *count as f64).collect::<Vec<_>>();
         let over = |distance: fn(&[f64], &[f64]) -> Result<f64>| {
             distance(&real(&self.buckets.reference), &real(&self.buckets.live))

@@ -7,6 +7,7 @@ mod monitor;
 mod oracle;
 mod peers;
 mod properties;
+mod small;
 mod stored;
 mod streaming;
 mod traces;

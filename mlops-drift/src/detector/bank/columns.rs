@@ -32,6 +32,23 @@ use crate::{Error, Result};
 /// }
 /// # Ok::<(), mlops_drift::Error>(())
 /// ```
+///
+/// A thousand streams by one calibrated detector: take its settings whole, for a calibrated threshold belongs to the
+/// direction and the tolerance beside it.
+///
+/// ```
+/// # use mlops_core::Seed;
+/// use mlops_drift::detector::{AnyDetector, Bank, Calibration, DetectorBank, DetectorKind, PageHinkley, Stationary};
+///
+/// # let updates = 200.0;
+/// let wanted = Calibration::new(DetectorKind::PageHinkley, Stationary::ErrorRate(0.1), updates, Seed::new(1));
+/// # let wanted = Calibration { effort: 50, ..wanted };
+/// if let AnyDetector::PageHinkley(detector) = wanted.run()?.detector {
+///     let bank = DetectorBank::<PageHinkley>::new(detector.settings().clone(), 1000)?;
+///     assert_eq!(bank.streams(), 1000);
+/// }
+/// # Ok::<(), mlops_drift::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct DetectorBank<D: Banked> {
     settings: D::Settings,
