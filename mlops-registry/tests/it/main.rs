@@ -18,6 +18,7 @@ mod governance;
 mod guards;
 mod linear;
 mod model;
+mod model_source;
 mod store;
 mod support;
 mod tamper;
