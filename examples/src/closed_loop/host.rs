@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mlops_core::data::{Role, TableSchema};
-use mlops_core::{Error, ModelVersion, Result, Seed, Timestamp};
+use mlops_core::{Error, ModelVersion, Result, Seed};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, Expect};
 use mlops_serve::rollout::Status;
@@ -15,7 +15,7 @@ use super::options::Options;
 use super::runtime::Runtimes;
 use super::state::{LoopState, StateFolder, Watch};
 use super::story::Story;
-use super::summary::{MonthSummary, Move, Registered, Summary};
+use super::summary::{Move, Registered, Summary};
 use super::training::{MODEL, MonthKey};
 use super::{state, trial, watch};
 use crate::shop::{self, MONTHS, SessionLog, Simulator, Traffic};
