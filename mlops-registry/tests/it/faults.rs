@@ -13,6 +13,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use crate::faulty::{Fault, Plan, now};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::faulty_log::FaultyLog;
 use crate::faulty_store::Faulty;
 use crate::support::tree;

@@ -11,6 +11,7 @@ mod doctor;
 mod failures;
 mod faults;
 mod faulty;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod faulty_log;
 mod faulty_store;
 mod formats;
