@@ -88,6 +88,36 @@ impl Gate {
     }
 }
 
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Approved => f.write_str("approved"),
+            Self::Signature => f.write_str("signature recorded"),
+            Self::SameSignature { alias } => write!(f, "signature as at {alias}"),
+            Self::Metric { name, at_least, at_most } => {
+                write!(f, "{name} {}", Limits { at_least: *at_least, at_most: *at_most })
+            }
+            Self::Better { name, than, higher_is_better, margin } => {
+                let side = if *higher_is_better { "above" } else { "below" };
+                write!(f, "{name} {side} that at {than} by {margin}")
+            }
+            Self::Evaluation { rules, .. } => {
+                let rules: Vec<_> = rules.rules().iter().map(ToString::to_string).collect();
+                write!(f, "evaluation: {}", rules.join(", "))
+            }
+            Self::Tag { name, value } => write!(f, "tag {name}={value}"),
+            Self::Lineage => f.write_str("lineage recorded"),
+            Self::Baseline => f.write_str("baseline recorded"),
+        }
+    }
+}
+
+impl fmt::Display for GateResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", if self.passed { "passed" } else { "failed" }, self.gate, self.detail)
+    }
+}
+
 /// How a version fares at one gate.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -191,7 +221,8 @@ impl Snapshot {
                     Some(evaluation) => {
                         let verdict = against.check(evaluation);
                         let failed: Vec<_> = verdict.failures().map(ToString::to_string).collect();
-                        (verdict.passed(), format!("evaluation: {}", failed.join(", ")))
+                        let passed = verdict.passed();
+                        (passed, if passed { "evaluation passes".to_owned() } else { failed.join(", ") })
                     }
                 }
             }
@@ -211,7 +242,11 @@ impl Snapshot {
                 .into_iter()
                 .filter_map(|(what, missing)| missing.then_some(what))
                 .collect();
-                (missing.is_empty(), format!("lineage lacks [{}]", missing.join(", ")))
+                let lacks = format!("lineage lacks [{}]", missing.join(", "));
+                (
+                    missing.is_empty(),
+                    if missing.is_empty() { "lineage is recorded".to_owned() } else { lacks },
+                )
             }
             Gate::Baseline => (
                 record.baseline.is_some(),

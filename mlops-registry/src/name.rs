@@ -31,6 +31,12 @@ pub fn check_model(name: &str) -> Result<()> {
 /// # Errors
 /// `Invalid`, with the rule that the name breaks.
 pub fn check_alias(name: &str) -> Result<()> {
+    if name.bytes().all(|c| c.is_ascii_digit()) && !name.is_empty() {
+        return Err(Error::invalid(format!(
+            "`{}` cannot name an alias: it reads as a version; add a letter",
+            shown(name)
+        )));
+    }
     if name.len() <= ALIAS_BYTES_MAX && plain(name) {
         return Ok(());
     }

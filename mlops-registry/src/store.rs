@@ -133,7 +133,7 @@ fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
 
 fn unknown(location: &str) -> Error {
     Error::invalid(format!(
-        "`{location}` is no registry: want a folder, `memory:`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`"
+        "`{location}` is no registry: want a folder, `memory:`, `sqlite:path`, `postgres://user@host/database`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`"
     ))
 }
 

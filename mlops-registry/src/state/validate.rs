@@ -212,8 +212,11 @@ impl Snapshot {
                 Expect::Version(version) => format!("{model}/{version}"),
                 _ => "nothing".to_owned(),
             };
+            let known = self.model(model)?.aliases.contains_key(alias);
+            let why =
+                if known { "somebody moved it; read it again and decide again" } else { "it never existed" };
             return Err(Error::conflict(format!(
-                "{model}@{alias} points at {found}, expected was {wanted}: somebody moved it; read it again and decide again"
+                "{model}@{alias} points at {found}, expected was {wanted}: {why}"
             )));
         }
         if let Some(to) = to {

@@ -181,3 +181,46 @@ fn write_checkpoint_1() {
         std::fs::write(format!("{folder}.head"), format!("{}\n", registry.snapshot().head())).unwrap();
     }
 }
+
+const CHECKPOINT_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/registry/checkpoint-2");
+
+#[test]
+fn a_checkpoint_of_format_2_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(CHECKPOINT_2, folder.path());
+    let whole = open(folder.path());
+    let head = std::fs::read_to_string(format!("{CHECKPOINT_2}.head")).unwrap();
+    assert_eq!(whole.snapshot().head().to_string(), head.trim());
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    assert!(whole.doctor(checkup).unwrap().findings.is_empty());
+    // It is what opening starts at, not the entries before it.
+    for sequence in 1..50 {
+        std::fs::remove_file(folder.path().join(format!("log/{sequence:020}.json"))).unwrap();
+    }
+    assert_eq!(*open(folder.path()).snapshot(), *whole.snapshot());
+}
+
+/// Writes the fixture of a checkpoint in format 2; kept to say how it was made.
+#[test]
+#[ignore = "writes testdata"]
+fn write_checkpoint_2() {
+    use mlops_core::evaluation::{Evaluation, Metric};
+    use mlops_core::{ManualClock, Seed};
+    use mlops_registry::{Draft, Expect, NewVersion, blocking::Registry};
+    let clock = ManualClock::new("2026-11-22T00:00:00Z".parse().unwrap());
+    let builder = Registry::builder().clock(clock).seed(Seed::new(3));
+    let registry = Registry::open_with(builder, CHECKPOINT_2).unwrap();
+    let evaluation = Evaluation::new(1000).with("roc_auc", Metric::new(0.9).with_std_error(Some(0.01)));
+    let version = NewVersion::new("shop").file("model.bin", "weights").evaluation(evaluation);
+    let receipt = registry.commit(Draft::new("trainer", "nightly").register(version)).unwrap();
+    let id = receipt.version().unwrap();
+    registry.commit(Draft::new("ann", "go").approve(id).alias("champion", id, Expect::Absent)).unwrap();
+    let copy = registry.copy_of(id, "shop-eu").unwrap();
+    registry.commit(Draft::new("ann", "eu").register(copy).describe(id, "größer")).unwrap();
+    while registry.snapshot().sequence() < 63 {
+        let round = registry.snapshot().sequence().to_string();
+        registry.commit(Draft::new("ann", "fill").tag(id, "round", round)).unwrap();
+    }
+    std::fs::write(format!("{CHECKPOINT_2}.head"), format!("{}\n", registry.snapshot().head())).unwrap();
+}

@@ -420,3 +420,38 @@ fn words_change_and_versions_are_found_by_them() {
     commit(new().delete(&copied));
     refused(&registry, new().describe(&copied, "x"), "was deleted by ann");
 }
+
+#[test]
+fn gates_tell_what_they_want_and_what_they_found() {
+    let registry = Registry::open("memory:").unwrap();
+    let gates = [
+        Gate::Approved,
+        Gate::metric_at_least("auc", 0.9),
+        Gate::better("auc", "champion", 0.01),
+        Gate::Tag { name: "market".into(), value: "eu".into() },
+        Gate::Lineage,
+    ];
+    let policy = gates.into_iter().fold(Policy::default(), |policy, gate| policy.gate("champion", gate));
+    registry.commit(Draft::new("lead", "rules").policy("shop", policy)).unwrap();
+    let version = NewVersion::new("shop").file("m", "x").metric("auc", 0.95).run("r").code("c");
+    let version = version.data("train", Digest::of("rows"));
+    registry.commit(Draft::new("t", "x").register(version)).unwrap();
+    let told: Vec<_> =
+        registry.snapshot().gates("shop", "champion", 1).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "failed: approved: approval is pending",
+            "passed: auc at least 0.9: auc is 0.95, wanted at least 0.9",
+            "passed: auc above that at champion by 0.01: shop@champion points at nothing",
+            "failed: tag market=eu: tag market is \"\", wanted \"eu\"",
+            "passed: lineage recorded: lineage is recorded",
+        ]
+    );
+    // A number is no alias, and an alias that never was is not called moved.
+    let id = ModelVersion::new("shop", 1);
+    let error = registry.commit(Draft::new("ann", "x").alias("7", &id, Expect::Any)).unwrap_err();
+    assert!(error.to_string().contains("`7` cannot name an alias: it reads as a version"), "{error}");
+    let moved = Draft::new("ann", "x").alias("other", &id, Expect::Version(3));
+    refused(&registry, moved, "expected was shop/3: it never existed");
+}
