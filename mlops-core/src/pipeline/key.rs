@@ -1,5 +1,6 @@
 //! Cache keys: what makes two executions of a step the same, and what made them differ.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct KeyFields {
     pub seed: Option<Seed>,
     /// The artifacts that it takes; parameters too.
     pub inputs: Vec<ArtifactRecord>,
+    /// The parameters among them that are short, as JSON, for people: their digests count.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<Arc<str>, String>,
 }
 
 /// The part of the key that the wiring alone decides, computed once per pipeline.
@@ -74,7 +78,10 @@ impl KeyFields {
         for index in 0..was.len().max(is.len()) {
             changes.extend(match (was.get(index), is.get(index)) {
                 (Some(was), Some(is)) if was.digest != is.digest => {
-                    let (from, to) = (was.digest.short(), is.digest.short());
+                    let (from, to) = match (before.params.get(&was.name), self.params.get(&is.name)) {
+                        (Some(from), Some(to)) => (from.clone(), to.clone()),
+                        _ => (was.digest.short(), is.digest.short()),
+                    };
                     Some(format!("input `{}` {from} -> {to}", is.name))
                 }
                 (None, Some(is)) => Some(format!("input `{}` is new", is.name)),

@@ -1,6 +1,7 @@
 //! One execution of one step: found in the journal or the cache, or computed.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use super::artifact::{Codec, Erased};
 use super::context::{Context, operation_id};
 use super::engine::{Done, Engine, Halt, Value};
+use super::handle::Source;
 use super::key::{self, KeyFields};
 use super::node::{Call, Node, Work};
 use super::observer::Notice;
@@ -327,7 +329,20 @@ impl Unit<'_> {
             formats: self.node.outputs.iter().map(|output| output.format.clone()).collect(),
             seed: self.node.uses_context.then_some(self.engine.scope.seed),
             inputs: self.artifacts(),
+            params: self.short_params(),
         }
+    }
+
+    fn short_params(&self) -> BTreeMap<Arc<str>, String> {
+        let Engine { pipeline, given, .. } = self.engine;
+        let params = self.node.sources.iter().flat_map(Source::slots).filter_map(|slot| {
+            let node = &pipeline.nodes[pipeline.slots[*slot].0];
+            let Work::Param(param) = &node.work else { return None };
+            let value = given.get(slot).map_or(&param.default, |given| &given.erased);
+            let text = (param.to_json)(value).ok()?.to_string();
+            (text.len() <= 40).then(|| (node.name.clone(), text))
+        });
+        params.collect()
     }
 
     /// The record of an item of a map.
