@@ -42,6 +42,7 @@
 
 mod combiner;
 mod cost;
+mod pick;
 mod runtime;
 mod settings;
 

@@ -1,6 +1,5 @@
 //! A runtime that computes for its concurrent callers together.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +9,7 @@ use mlops_core::{Clock, Dimension, Error, ModelSignature, Result};
 
 use super::combiner::{Combiner, Entry, Leadership, Outcome, Ticket};
 use super::cost::CostCurve;
+use super::pick::pick;
 use super::settings::{BatchSettings, BatchStats, Call, Cancelling};
 use crate::Overloaded;
 use crate::endpoint::isolate;
@@ -35,21 +35,21 @@ pub struct BatchRuntime {
 
 /// The rows of a call that waits.
 #[derive(Debug)]
-struct Job {
-    buffers: Buffers,
-    rows: usize,
-    deadline_ns: Option<u64>,
-    caller: u64,
-    queued_ns: u64,
+pub(super) struct Job {
+    pub(super) buffers: Buffers,
+    pub(super) rows: usize,
+    pub(super) deadline_ns: Option<u64>,
+    pub(super) caller: u64,
+    pub(super) queued_ns: u64,
 }
 
 type Finished = (Buffers, Result<()>);
 type Follower = (Job, Arc<Ticket<Job, Finished>>);
 
 #[derive(Debug, Default)]
-struct Buffers {
-    inputs: Vec<TensorBuf>,
-    outputs: Vec<TensorBuf>,
+pub(super) struct Buffers {
+    pub(super) inputs: Vec<TensorBuf>,
+    pub(super) outputs: Vec<TensorBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -467,88 +467,5 @@ impl Drop for Followers {
             let error = Error::internal("the caller that computed the batch panicked");
             ticket.finish((job.buffers, Err(error)));
         }
-    }
-}
-
-/// Which of the waiting calls go with the leader's: the callers take turns until the batch is full or a
-/// deadline would be missed. Gives places in ascending order.
-fn pick(
-    lead: &Job,
-    jobs: &mut dyn Iterator<Item = &Job>,
-    rows_max: usize,
-    cost: CostCurve,
-    now_ns: u64,
-) -> Vec<usize> {
-    let mut turns: HashMap<u64, usize> = HashMap::new();
-    turns.insert(lead.caller, 1);
-    let mut order: Vec<(usize, usize, &Job)> = Vec::new();
-    for (place, job) in jobs.enumerate() {
-        if fits(lead, job) {
-            let turn = turns.entry(job.caller).or_default();
-            order.push((*turn, place, job));
-            *turn += 1;
-        }
-    }
-    order.sort_unstable_by_key(|(turn, place, _)| (*turn, *place));
-    let (mut rows, mut deadline_ns) = (lead.rows, lead.deadline_ns.unwrap_or(u64::MAX));
-    let mut places = Vec::with_capacity(order.len());
-    for (_, place, job) in order {
-        let joint = deadline_ns.min(job.deadline_ns.unwrap_or(u64::MAX));
-        let end_ns = now_ns.saturating_add(cost.predict_ns((rows + job.rows) as f64) as u64);
-        if rows + job.rows <= rows_max && end_ns <= joint {
-            rows += job.rows;
-            deadline_ns = joint;
-            places.push(place);
-        }
-    }
-    places.sort_unstable();
-    places
-}
-
-/// Whether two calls can share a batch: their rows have the same shapes.
-fn fits(one: &Job, other: &Job) -> bool {
-    let same = |(one, other): (&TensorBuf, &TensorBuf)| one.view().shape()[1..] == other.view().shape()[1..];
-    one.buffers.inputs.iter().zip(&other.buffers.inputs).all(same)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn job(caller: u64, rows: usize, deadline_ns: Option<u64>, width: usize) -> Job {
-        let mut input = TensorBuf::default();
-        input.reset::<f32>([rows, width]).unwrap();
-        let buffers = Buffers { inputs: vec![input], outputs: Vec::new() };
-        Job { buffers, rows, deadline_ns, caller, queued_ns: 0 }
-    }
-
-    fn picked(lead: &Job, jobs: &[Job], rows_max: usize) -> Vec<usize> {
-        let mut cost = CostCurve::default();
-        (0..20).for_each(|rows| cost.observe(1 + rows, 1000 + 100 * (1 + rows as u64)));
-        pick(lead, &mut jobs.iter(), rows_max, cost, 0)
-    }
-
-    #[test]
-    fn callers_take_turns_when_not_all_fit() {
-        let mut jobs: Vec<Job> = (0..6).map(|_| job(7, 1, None, 1)).collect();
-        jobs.push(job(8, 1, None, 1));
-        jobs.push(job(9, 1, None, 1));
-        assert_eq!(picked(&job(1, 1, None, 1), &jobs, 4), [0, 6, 7]);
-        // The leader's own caller had its turn.
-        assert_eq!(picked(&job(7, 1, None, 1), &jobs, 4), [0, 6, 7]);
-        assert_eq!(picked(&job(7, 1, None, 1), &jobs, 3), [6, 7]);
-        assert_eq!(picked(&job(1, 1, None, 1), &jobs, 100), Vec::from_iter(0..8));
-    }
-
-    #[test]
-    fn deadlines_and_shapes_limit_the_batch() {
-        let jobs = [job(1, 1, None, 1), job(2, 1, None, 2), job(3, 5, None, 1), job(4, 1, Some(1500), 1)];
-        assert_eq!(
-            picked(&job(0, 1, None, 1), &jobs, 100),
-            [0, 2],
-            "the fourth would be late in a batch of 8"
-        );
-        assert_eq!(picked(&job(0, 1, Some(1250), 1), &jobs, 100), [0], "the leader would be late");
-        assert_eq!(picked(&job(0, 1, None, 2), &jobs, 100), [1], "rows of other shapes");
     }
 }

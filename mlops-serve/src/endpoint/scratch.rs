@@ -18,8 +18,11 @@ const BYTES_KEPT: usize = 4 << 20;
 /// Calls nest when a model calls another; deeper nesting allocates.
 const KEPT: usize = 4;
 
+#[allow(clippy::vec_box, reason = "it goes out and in by its address, not by its content")]
+type Spares = Vec<Box<Scratch>>;
+
 thread_local! {
-    static SCRATCHES: RefCell<Vec<Box<Scratch>>> = const { RefCell::new(Vec::new()) };
+    static SCRATCHES: RefCell<Spares> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `f` with buffers of this thread. If `f` panics they are dropped.

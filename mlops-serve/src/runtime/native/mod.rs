@@ -10,6 +10,7 @@ mod onnx;
 mod plan;
 mod simd;
 mod step;
+mod top;
 mod xgboost;
 
 use bytes::Bytes;
