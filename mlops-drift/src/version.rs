@@ -1,5 +1,7 @@
 //! Versions of what is stored.
 
+use serde::{Deserialize, Deserializer};
+
 use crate::{Error, Result};
 
 /// Refuses what a later build stored.
@@ -14,6 +16,32 @@ pub(crate) fn readable(what: &str, version: u32, latest: u32) -> Result<()> {
 /// Of what was stored before it had a version.
 pub(crate) fn first() -> u32 {
     1
+}
+
+/// What was stored, with its version, which is looked at first: so what is wrong with the rest has to wait.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub(crate) struct Read<T> {
+    #[serde(default = "first")]
+    version: u32,
+    #[serde(flatten, deserialize_with = "later")]
+    state: std::result::Result<T, String>,
+}
+
+impl<T> Read<T> {
+    /// The rest, of this version.
+    pub(crate) fn of(self, what: &str, latest: u32) -> Result<(u32, T)> {
+        readable(what, self.version, latest)?;
+        let state =
+            self.state.map_err(|error| Error::data(format!("the stored {what} is damaged: {error}")))?;
+        Ok((self.version, state))
+    }
+}
+
+fn later<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<std::result::Result<T, String>, D::Error> {
+    Ok(T::deserialize(deserializer).map_err(|error| error.to_string()))
 }
 
 /// Stores a type beside the version of its format, and reads what holds up: a version of this build, then the fields,
@@ -48,25 +76,21 @@ macro_rules! versioned {
             fn deserialize<D: serde::Deserializer<'de>>(
                 deserializer: D,
             ) -> std::result::Result<Self, D::Error> {
-                #[derive(serde::Deserialize)]
-                struct Stored {
-                    #[serde(default = "crate::version::first")]
-                    version: u32,
-                    // The version is looked at first, so an error has to wait.
-                    #[serde(flatten, deserialize_with = "state")]
-                    state: std::result::Result<$kind, String>,
-                }
-
-                fn state<'de, D: serde::Deserializer<'de>>(
-                    deserializer: D,
-                ) -> std::result::Result<std::result::Result<$kind, String>, D::Error> {
-                    Ok($kind::deserialize(deserializer).map_err(|error| error.to_string()))
-                }
-
                 use serde::de::Error as _;
-                let Stored { version, state } = serde::Deserialize::deserialize(deserializer)?;
-                $crate::version::readable($what, version, 1).map_err(D::Error::custom)?;
-                let state = state.map_err(D::Error::custom)?;
+
+                /// The fields, read as the type derives it.
+                struct State($kind);
+
+                impl<'de> serde::Deserialize<'de> for State {
+                    fn deserialize<D: serde::Deserializer<'de>>(
+                        deserializer: D,
+                    ) -> std::result::Result<Self, D::Error> {
+                        $kind::deserialize(deserializer).map(State)
+                    }
+                }
+
+                let read: $crate::version::Read<State> = serde::Deserialize::deserialize(deserializer)?;
+                let (_, State(state)) = read.of($what, 1).map_err(D::Error::custom)?;
                 ($validate)(&state).map_err(D::Error::custom)?;
                 Ok(state)
             }

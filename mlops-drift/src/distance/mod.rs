@@ -5,13 +5,14 @@
 //! normalised first. Buckets that are empty in both change nothing.
 //!
 //! How much is much? [`compare`] holds a distance against what chance makes of two samples of these sizes;
-//! [`chunk_limits`] against the reference's own chunks. For [`wasserstein`] and [`energy`],
-//! [`energy_test`](crate::two_sample::energy_test) gives a p-value.
+//! [`compare_samples`] does so for distances of samples, by relabelling; [`chunk_limits`] holds it against the
+//! reference's own chunks.
 
 mod binned;
 mod chance;
 mod chunks;
 mod evidently;
+mod relabel;
 mod samples;
 
 pub use binned::{
@@ -24,4 +25,5 @@ pub use evidently::{
     EvidentlyMethod, chi_squared_p_as_evidently, filled_shares, g_test_p_as_evidently, psi_as_evidently,
     wasserstein_normed_as_evidently,
 };
+pub use relabel::{SampleDistance, SampleDistanceResult, compare_samples};
 pub use samples::{energy, wasserstein, wasserstein_normed};

@@ -10,6 +10,7 @@ use super::column::{ColumnReference, Grid};
 use super::{CheckOptions, DriftReport, Monitor};
 use crate::binning::Binning;
 use crate::fingerprint::fingerprint;
+use crate::version::Read;
 use crate::{Error, Result};
 
 /// How a baseline is fitted.
@@ -46,7 +47,7 @@ pub struct BaselineOptions {
 /// # Ok::<(), mlops_drift::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[serde(try_from = "Read<Parts>", into = "Stored")]
 pub struct Baseline {
     shared: Arc<Shared>,
 }
@@ -61,9 +62,15 @@ pub(crate) struct Shared {
     pub(crate) fingerprint: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Stored {
     version: u32,
+    #[serde(flatten)]
+    parts: Parts,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Parts {
     options: BaselineOptions,
     columns: Vec<ColumnReference>,
 }
@@ -78,7 +85,7 @@ impl Baseline {
     /// # Errors
     /// `Unsupported` if a feature is a timestamp; `NotFound` if a batch lacks a feature; `Data` if there are no rows
     /// or a column is not of the schema's kind (an integer column may come as floats without fractions); `Invalid`
-    /// if the table has no features, a text column has over 100 000 categories, or the binning is out of range.
+    /// if the table has no features, a text column has over 100 000 categories, or over 1000 of which most occur once, or the binning is out of range.
     pub fn fit(schema: &TableSchema, batches: &[RecordBatch], options: BaselineOptions) -> Result<Self> {
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             return Err(Error::data(format!(
@@ -149,15 +156,11 @@ impl Baseline {
     }
 }
 
-impl TryFrom<Stored> for Baseline {
+impl TryFrom<Read<Parts>> for Baseline {
     type Error = Error;
 
-    fn try_from(Stored { version, options, columns }: Stored) -> Result<Self> {
-        if version != VERSION {
-            return Err(Error::unsupported(format!(
-                "the stored baseline has version {version}, this build reads {VERSION}"
-            )));
-        }
+    fn try_from(stored: Read<Parts>) -> Result<Self> {
+        let (_, Parts { options, columns }) = stored.of("baseline", VERSION)?;
         if let Some(column) = columns.iter().find(|column| !column.is_sound()) {
             return Err(Error::data(format!(
                 "column `{}` of the stored baseline is damaged: its counts do not add up to its rows",
@@ -170,7 +173,8 @@ impl TryFrom<Stored> for Baseline {
 
 impl From<Baseline> for Stored {
     fn from(Baseline { shared }: Baseline) -> Self {
-        Self { version: VERSION, options: shared.options.clone(), columns: shared.columns.clone() }
+        let parts = Parts { options: shared.options.clone(), columns: shared.columns.clone() };
+        Self { version: VERSION, parts }
     }
 }
 

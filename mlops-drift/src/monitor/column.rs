@@ -103,6 +103,17 @@ impl ColumnReference {
                 self.name,
                 counts.len()
             ))),
+            Values::Categories(counts)
+                if counts.len() > DISTINCT_MOST && counts.len() as u64 > self.cells.present() / 2 =>
+            {
+                Err(Error::invalid(format!(
+                    "column `{}` has {} categories in {} cells, so that most occur once: it looks like an identifier; \
+                     give it another role, or watch a category that is derived from it",
+                    self.name,
+                    counts.len(),
+                    self.cells.present()
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -390,6 +401,8 @@ fn wrong_kind(name: &str) -> Error {
     Error::invalid(format!("the counts of column `{name}` belong to another baseline"))
 }
 
+/// So many categories are fine even if most occur once.
+const DISTINCT_MOST: usize = 1_000;
 /// More are no categories.
 const CATEGORIES_MAX: usize = 100_000;
 /// Before the names of inputs in captured records.

@@ -29,6 +29,7 @@ pub(crate) use kolmogorov_smirnov::{Gaps, p_value as kolmogorov_smirnov_p_value}
 pub use kolmogorov_smirnov::{kolmogorov_smirnov, kolmogorov_smirnov_with};
 pub use means::{epps_singleton, student_t, welch_t};
 pub(crate) use means::{finite, unit};
+pub(crate) use permutation::relabelled;
 pub use permutation::{energy_test, mmd_test};
 pub(crate) use proportion::compare_rates;
 pub use proportion::{fisher_exact, two_proportion_z};

@@ -38,7 +38,7 @@ pub fn energy_test(a: &Sample, b: &Sample, relabellings: u32, seed: Seed) -> Res
     };
     let labels: Vec<bool> = pooled.iter().map(|(_, label)| *label).collect();
     let seen = squared(&labels);
-    let p_value = relabelled(labels, relabellings, seed, seen, squared)?;
+    let (p_value, _) = relabelled(labels, relabellings, seed, seen, squared)?;
     let distance = (2.0 * seen).sqrt() / scale.sqrt();
     Ok(TestResult {
         test: "energy".into(),
@@ -101,7 +101,7 @@ pub fn mmd_test(a: &Sample, b: &Sample, relabellings: u32, seed: Seed) -> Result
     };
     let labels: Vec<bool> = (0..total).map(|i| i < a.len()).collect();
     let seen = squared(&labels);
-    let p_value = relabelled(labels, relabellings, seed, seen, squared)?;
+    let (p_value, _) = relabelled(labels, relabellings, seed, seen, squared)?;
     let seen = seen.max(0.0);
     Ok(TestResult {
         test: "mmd".into(),
@@ -112,13 +112,14 @@ pub fn mmd_test(a: &Sample, b: &Sample, relabellings: u32, seed: Seed) -> Result
     })
 }
 
-fn relabelled(
+/// The p-value of what was seen, and the statistic of each relabelling.
+pub(crate) fn relabelled(
     mut labels: Vec<bool>,
     relabellings: u32,
     seed: Seed,
     seen: f64,
     statistic: impl Fn(&[bool]) -> f64,
-) -> Result<f64> {
+) -> Result<(f64, Vec<f64>)> {
     if relabellings == 0 {
         return Err(Error::invalid("a permutation test needs at least one relabelling"));
     }
@@ -126,17 +127,16 @@ fn relabelled(
         return Err(Error::data("the statistic of a permutation test is NaN: rescale the values"));
     }
     let mut random = SplitMix64::new(seed.value());
-    let mut extreme = 1.0;
+    let mut statistics = Vec::new();
     for _ in 0..relabellings {
         for last in (1..labels.len()).rev() {
             labels.swap(last, random.below(last as u64 + 1) as usize);
         }
-        // Sums of the same terms in another order are equal but for rounding.
-        if statistic(&labels) >= seen * (1.0 - 1e-12) {
-            extreme += 1.0;
-        }
+        statistics.push(statistic(&labels));
     }
-    Ok(extreme / (f64::from(relabellings) + 1.0))
+    // Sums of the same terms in another order are equal but for rounding.
+    let extreme = statistics.iter().filter(|statistic| **statistic >= seen * (1.0 - 1e-12)).count();
+    Ok(((extreme as f64 + 1.0) / (f64::from(relabellings) + 1.0), statistics))
 }
 
 const MMD_MOST: usize = 4_096;

@@ -111,6 +111,15 @@ fn no_distance_is_no_drift_whatever_the_limit() {
 }
 
 #[test]
+fn an_identifier_is_no_feature() {
+    let schema = TableSchema::new([Column::new("x", ColumnKind::Text)]).unwrap();
+    let ids: ArrayRef = Arc::new(StringArray::from_iter_values((0..3000).map(|i| format!("id {i}"))));
+    let batch = RecordBatch::try_from_iter([("x", ids)]).unwrap();
+    let error = Baseline::fit(&schema, &[batch], BaselineOptions::default()).unwrap_err();
+    assert!(format!("{error:#}").contains("3000 categories in 3000 cells"), "{error:#}");
+}
+
+#[test]
 fn a_lost_column_is_critical_and_an_empty_window_is_one_event() {
     let schema = TableSchema::new(["x", "y"].map(|name| Column::new(name, ColumnKind::Float))).unwrap();
     let both =

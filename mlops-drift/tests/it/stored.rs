@@ -323,6 +323,17 @@ fn a_version_of_the_future_is_refused_by_name() {
 }
 
 #[test]
+fn the_version_is_looked_at_first() {
+    let future = r#"{"version":9,"of":"another time"}"#;
+    let errors = [
+        serde_json::from_str::<Baseline>(future).unwrap_err(),
+        serde_json::from_str::<CheckOptions>(future).unwrap_err(),
+        serde_json::from_str::<HddmA>(future).unwrap_err(),
+    ];
+    assert!(errors.iter().all(|error| error.to_string().contains("version 9")), "{errors:?}");
+}
+
+#[test]
 fn bare_detectors_carry_a_version_and_are_read_without_one() {
     let detectors: Vec<Value> =
         serde_json::from_slice(&std::fs::read(path(LATEST, "detectors_that_fired")).unwrap()).unwrap();
