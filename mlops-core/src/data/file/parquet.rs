@@ -19,6 +19,10 @@ impl Scan {
     /// The rows of a Parquet file (`std::fs::File`) or of its bytes (`bytes::Bytes`). Only the columns that
     /// the schema names are decoded.
     ///
+    /// A forged footer of 65 bytes keeps the decoder of the crate `parquet` 59 busy for seconds, and a longer one for as
+    /// long as it likes (a list of truth values that it skips takes time and no bytes): read the files of strangers where
+    /// there is a limit of time.
+    ///
     /// # Errors
     /// `Data` if the file is damaged or cut off; then each batch may fail.
     pub fn parquet(file: impl ChunkReader + 'static, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
