@@ -5,7 +5,8 @@ use mlops_serve::rollout::{Action, Guardrail, Metric, Plan, Rollout, Traffic};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Optimised builds run the full number of simulations.
+/// Optimised builds run the full number of simulations, ten million looks in two minutes of one core:
+/// `cargo test --release -p mlops-serve --test it rollout`.
 const SIMULATIONS: u64 = if cfg!(debug_assertions) { 100 } else { 10_000 };
 const REQUESTS: usize = 1000;
 const ALPHA: f64 = 0.05;
