@@ -2,15 +2,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mlops_core::evaluation::bias::Contingency;
+use mlops_core::evaluation::bias::{BiasRow, Contingency};
 use mlops_core::evaluation::binary::{BinaryMetrics, BinaryRow};
 use mlops_core::evaluation::business::{BusinessMetrics, UserOutcome};
 use mlops_core::evaluation::paired::{PairedBinary, PairedRow};
-use mlops_core::evaluation::ranking::{Catalogue, Gauc, RankingMetrics};
+use mlops_core::evaluation::ranking::{Catalogue, Gauc, ListMetrics, ListRow, RankingMetrics};
 use mlops_core::evaluation::regression::{RegressionMetrics, RegressionRow};
 use mlops_core::evaluation::{Evaluation, Gate, MetricState};
-use mlops_core::experiment::sequence::{Betting, PredictableMixture, Sequence};
-use mlops_core::experiment::{MeanDifference, Moments, Proportion, RateDifference, SampleRatio, TwoArm};
+use mlops_core::experiment::sequence::{Betting, PredictableMixture, Sequence, difference};
+use mlops_core::experiment::{
+    Covaried, MeanDifference, Moments, Proportion, RateDifference, SampleRatio, TwoArm,
+};
 use serde_json::from_slice;
 
 fn go_on<S: MetricState>(mut state: S, row: &S::Row) {
@@ -49,6 +51,10 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = table.bias(facet).map(|bias| bias.metrics());
         }
         let _ = table.gaps().metrics();
+        go_on(table, &BiasRow::new("new", true, false));
+    }
+    if let Ok(state) = from_slice::<ListMetrics>(bytes) {
+        go_on(state, &ListRow::default());
     }
     if let Ok((gate, evaluation)) = from_slice::<(Gate, Evaluation)>(bytes) {
         let _ = gate.against().champion(&evaluation).check(&evaluation).to_string();
@@ -56,6 +62,18 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(mut arms) = from_slice::<TwoArm<Moments>>(bytes) {
         let _ = arms.merge(&arms.clone());
         let answer = MeanDifference::default().compare(&arms).unwrap();
+        assert!((0.0..=1.0).contains(&answer.p_value));
+    }
+    if let Ok(mut arms) = from_slice::<TwoArm<Covaried>>(bytes) {
+        let _ = arms.merge(&arms.clone());
+        if let Ok(adjusted) = arms.adjusted() {
+            let answer = MeanDifference::default().compare(&adjusted).unwrap();
+            assert!((0.0..=1.0).contains(&answer.p_value));
+        }
+    }
+    if let Ok(arms) = from_slice::<TwoArm<PredictableMixture>>(bytes)
+        && let Ok(answer) = difference(&arms, 0.1)
+    {
         assert!((0.0..=1.0).contains(&answer.p_value));
     }
     if let Ok(arms) = from_slice::<TwoArm<Proportion>>(bytes) {
