@@ -223,7 +223,7 @@ impl Builder {
         log: Arc<dyn Log>,
         blobs: Arc<dyn object_store::ObjectStore>,
     ) -> Result<Registry> {
-        self.open_parts(crate::copy::CUSTOM, log, Blobs::new(blobs)).await
+        self.open_parts("custom log", log, Blobs::new(blobs)).await
     }
 
     /// Where the files of a registry in a database lie: two registries never share a place, since the sweep of

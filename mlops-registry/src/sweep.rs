@@ -46,14 +46,17 @@ impl Registry {
         let oldest_ms =
             self.clock().now().as_micros() / 1000 - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
         let watermark = UploadId::floor(u64::try_from(oldest_ms).unwrap_or(0)).max(state.watermark());
+        // What speaks for lost entries is taken before the log is read again, which others go on to write.
         let listed = blobs.list().await?;
-        if state.sequence() == 0 && !listed.is_empty() {
+        let checkpoint = self.log().checkpoint(u64::MAX).await?.map(|(sequence, _)| sequence);
+        let state = self.refresh_whole().await?;
+        if state.sequence() == 0 && listed.iter().any(|(_, upload, _)| *upload < watermark) {
             return Err(Error::data(format!(
-                "the log is empty, but there are {} uploads: it is lost or was not restored yet; nothing is swept",
+                "the log is empty, but there are {} uploads: it is lost or was not restored yet, or their writer died before \
+                 the first commit; nothing is swept, commit first if the registry is new",
                 listed.len()
             )));
         }
-        let checkpoint = self.log().checkpoint(u64::MAX).await?.map(|(sequence, _)| sequence);
         if let Some(sequence) = checkpoint.filter(|sequence| *sequence >= state.sequence()) {
             return Err(Error::data(format!(
                 "the log ends at {}, but there is a checkpoint after {sequence} commits: entries are lost; restore them, \

@@ -145,6 +145,11 @@ impl Registry {
                 Step::Watermark(upload) => changes.push(Change::Watermark { upload: *upload }),
                 Step::Unchanged(terms) => state.check_unchanged(terms)?,
                 Step::RollBack { model, alias, at } => {
+                    if let (Some(model), Some(alias)) = (model, alias) {
+                        // `NotFound` if it never existed.
+                        state.served_at(model, alias, *at)?;
+                    }
+                    let before = changes.len();
                     let moves = state.moves_back(model.as_deref(), *at)?.into_iter();
                     let wanted = |change: &Change| {
                         let of =
@@ -152,6 +157,11 @@ impl Registry {
                         alias.is_none() || of == alias.as_ref()
                     };
                     changes.extend(moves.filter(wanted));
+                    if changes.len() == before {
+                        return Err(Error::invalid(
+                            "there is nothing to roll back: every alias points where it pointed then",
+                        ));
+                    }
                 }
                 Step::Register(version) => {
                     // `prepare` made one record for each of these steps, in this order.
@@ -165,11 +175,6 @@ impl Registry {
                     changes.push(Change::Register(Arc::new(record)));
                 }
             }
-        }
-        if changes.is_empty() && draft.steps.iter().any(|step| matches!(step, Step::RollBack { .. })) {
-            return Err(Error::invalid(
-                "there is nothing to roll back: every alias points where it pointed then",
-            ));
         }
         Ok(changes)
     }
@@ -217,6 +222,13 @@ impl Registry {
     async fn append(&self, commit: &Commit) -> Result<Option<Digest>> {
         let sequence = commit.sequence;
         let (entry, digest) = commit.encode()?;
+        // An entry stays for ever: one that does not read back as it is would end the log.
+        if !Commit::decode(sequence, &entry).is_ok_and(|(read, _)| read == *commit) {
+            return Err(Error::invalid(
+                "the commit would not read back as it is written: a number of it is NaN or infinite; look at its \
+                 evaluations and at the limits of its gates",
+            ));
+        }
         let entry = Bytes::from(entry);
         let unknown = |error: Error| {
             if !error.is_retryable() {

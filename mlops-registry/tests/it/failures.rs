@@ -234,3 +234,33 @@ fn what_has_to_exist_is_not_made() {
     register(&open(&path), "shop", "1").unwrap();
     assert_eq!(existing(path.to_str().unwrap()).unwrap().snapshot().sequence(), 1);
 }
+
+#[test]
+fn what_would_not_read_back_is_never_written() {
+    use mlops_core::evaluation::{self, Evaluation, Metric, Rule};
+    use mlops_registry::{Gate, Policy};
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    let id = register(&registry, "shop", "1").unwrap();
+    let odd = |metric: Metric| {
+        let evaluation = Evaluation::new(9).with("auc", metric);
+        let version = NewVersion::new("shop").file("m", "x").evaluation(evaluation);
+        Draft::new("ann", "odd").register(version)
+    };
+    let rules = evaluation::Gate::new([Rule::between("roc_auc", 0.0, f64::INFINITY)]).unwrap();
+    let policy = Policy::default().gate("champion", Gate::Evaluation { rules, champion: None });
+    for draft in [
+        odd(Metric::new(f64::NAN)),
+        odd(Metric::new(0.5).with_std_error(Some(f64::NAN))),
+        Draft::new("ann", "odd").policy("shop", policy),
+    ] {
+        let error = registry.commit(draft).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+    assert_eq!(open(folder.path()).snapshot().sequence(), 1);
+    // A roll-back that does nothing takes the rest of its draft along.
+    let draft =
+        Draft::new("bob", "bad").reject(&id).roll_back_alias("shop", "typo", mlops_registry::At::Sequence(1));
+    assert_eq!(registry.commit(draft).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(registry.snapshot().sequence(), 1);
+}
