@@ -44,8 +44,9 @@ impl Endpoint {
     /// Scores many rows for one request, which all fall into its arm: one candidate a row, for instance.
     /// The scores are appended to `scores`; on an error nothing is.
     ///
-    /// Captured are all rows of a request or none, under the ids that [`Request::row_id`] gives. If there are
-    /// as many candidates as rows, each record names its own; otherwise it names all.
+    /// The sample takes all rows of a request or none, under the ids that [`Request::row_id`] gives; a rule
+    /// ([`CaptureRule`](crate::capture::CaptureRule)) looks at each row for itself. If there are as many
+    /// candidates as rows, each record names its own; otherwise it names all.
     ///
     /// # Errors
     /// As [`score`](Self::score).

@@ -111,14 +111,14 @@ impl Counters {
             }
         }
         if failed {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.failures.fetch_add(1, Ordering::Release);
         }
     }
 
     /// Takes out what was counted since the last call.
     pub(super) fn take(&self) -> Traffic {
         // Failures first: the request of each is counted by then.
-        let failures = self.failures.swap(0, Ordering::Relaxed);
+        let failures = self.failures.swap(0, Ordering::Acquire);
         let latencies = self.latencies.take();
         Traffic { requests: self.untimed.swap(0, Ordering::Relaxed) + latencies.count(), failures, latencies }
     }

@@ -1,5 +1,6 @@
 //! Models from where they are kept: fetched once, or followed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub struct Follower {
     /// What share a new version gets as challenger; without one it becomes champion.
     share: Option<f64>,
     /// Failed, or offered as challenger: not again.
-    refused: Mutex<Option<ModelVersion>>,
+    refused: Mutex<BTreeSet<ModelVersion>>,
 }
 
 impl Follower {
@@ -84,7 +85,7 @@ impl Follower {
         let version = self.source.resolve(&self.model).await?;
         let arms = endpoint.arms();
         if arms.first().is_some_and(|arm| *arm.model.version() == version)
-            || self.refused().as_ref() == Some(&version)
+            || self.refused().contains(&version)
         {
             return Ok(None);
         }
@@ -96,12 +97,18 @@ impl Follower {
         };
         match self.loader.load(&package).and_then(offer) {
             Ok(()) => {
-                *self.refused() = share.map(|_| version.clone());
+                let mut refused = self.refused();
+                match share {
+                    Some(_) => {
+                        refused.insert(version.clone());
+                    }
+                    None => refused.clear(),
+                }
                 Ok(Some(version))
             }
             Err(error) => {
                 if !error.is_retryable() {
-                    *self.refused() = Some(version);
+                    self.refused().insert(version);
                 }
                 Err(error)
             }
@@ -110,7 +117,7 @@ impl Follower {
 
     /// Lets a version that failed be tried again.
     pub fn retry(&self) {
-        *self.refused() = None;
+        self.refused().clear();
     }
 
     /// As [`poll`](Self::poll), for callers without an async runtime. See [`Loader::fetch_blocking`].
@@ -140,7 +147,7 @@ impl Follower {
         })
     }
 
-    fn refused(&self) -> std::sync::MutexGuard<'_, Option<ModelVersion>> {
+    fn refused(&self) -> std::sync::MutexGuard<'_, BTreeSet<ModelVersion>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

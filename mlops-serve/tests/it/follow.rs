@@ -67,6 +67,9 @@ fn a_follower_offers_a_version_as_challenger_once() {
     endpoint.roll_back().unwrap();
     assert_eq!(poll(2), (None, vec![(1, 1.0)]), "not again");
     assert_eq!(poll(3), (Some(3), vec![(1, 0.75), (3, 0.25)]));
+    endpoint.roll_back().unwrap();
+    assert_eq!(poll(2), (None, vec![(1, 1.0)]), "nor after another was offered");
+    endpoint.challenge(model(3, |x| x), 0.25).unwrap();
     endpoint.promote().unwrap();
     assert_eq!(poll(3), (None, vec![(3, 1.0)]));
     follower.retry();
