@@ -220,15 +220,24 @@ impl TryFrom<Stored> for Ddm {
 
     fn try_from(stored: Stored) -> Result<Self> {
         readable("detector", stored.version, VERSION)?;
-        let Stored { settings, count, signal, errors, limits, rate, least_rate, least_deviation, .. } =
+        let Stored { version, settings, count, signal, errors, limits, rate, least_rate, least_deviation } =
             stored;
         let fresh = Self::new(settings)?;
-        let errors = Errors { count, sum: errors.unwrap_or(sum_of_rate(count, rate)) };
-        if !(count >= 0.0 && errors.sum >= 0.0 && errors.sum <= count) {
+        let DdmSettings { warning, drift, .. } = fresh.settings;
+        let (sum, limits) = match (version, errors, limits) {
+            (1, ..) => {
+                (sum_of_rate(count, rate), Limits::new(least_rate.0, least_deviation.0, warning, drift))
+            }
+            (_, Some(sum), Some(limits)) => (sum, limits),
+            _ => return Err(damaged("number of errors or limits")),
+        };
+        let errors = Errors { count, sum };
+        if !(count.is_finite() && sum >= 0.0 && sum <= count) {
             return Err(damaged("number of errors"));
         }
-        let DdmSettings { warning, drift, .. } = fresh.settings;
-        let limits = limits.unwrap_or(Limits::new(least_rate.0, least_deviation.0, warning, drift));
+        if [limits.least, limits.warning, limits.drift].iter().any(|limit| limit.is_nan()) {
+            return Err(damaged("limits"));
+        }
         Ok(Self { errors, limits, signal, ..fresh })
     }
 }

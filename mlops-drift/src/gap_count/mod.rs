@@ -1,8 +1,7 @@
 //! Exact statistics of live data against a fixed reference, without storing or sorting the live data.
 //!
-//! A p-value is that of one look. Looked at all the time it falls low by chance sooner or later: of 40 unchanged streams,
-//! a window of 500 looked at every tenth of 5000 updates, 14 fell below 0.01 at some time, one below 0.001 and none below
-//! 0.0001. So look once a window, or take 0.0001 and less.
+//! A p-value is that of one look. Looked at all the time it falls below any level by chance sooner or later: look once a
+//! window.
 
 mod counts;
 mod index;

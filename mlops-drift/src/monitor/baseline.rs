@@ -85,7 +85,7 @@ impl Baseline {
     /// # Errors
     /// `Unsupported` if a feature is a timestamp; `NotFound` if a batch lacks a feature; `Data` if there are no rows
     /// or a column is not of the schema's kind (an integer column may come as floats without fractions); `Invalid`
-    /// if the table has no features, a text column has over 100 000 categories, or over 1000 of which most occur once, or the binning is out of range.
+    /// if the table has no features, a text column has over 100 000 categories, or over 1000 that occur once and make up nine tenths of its cells, or the binning is out of range.
     pub fn fit(schema: &TableSchema, batches: &[RecordBatch], options: BaselineOptions) -> Result<Self> {
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             return Err(Error::data(format!(

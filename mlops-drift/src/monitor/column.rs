@@ -8,7 +8,7 @@ use arrow_schema::DataType;
 use mlops_core::data::ColumnKind;
 use serde::{Deserialize, Serialize};
 
-use super::buckets::Buckets;
+use super::buckets::{BucketKind, Buckets};
 use crate::binning::{Binning, bucket_counts};
 use crate::fingerprint::words;
 use crate::gap_count::{GapCounts, MOST, Reference};
@@ -103,18 +103,19 @@ impl ColumnReference {
                 self.name,
                 counts.len()
             ))),
-            Values::Categories(counts)
-                if counts.len() > DISTINCT_MOST && counts.len() as u64 > self.cells.present() / 2 =>
-            {
+            Values::Categories(counts) => {
+                let once = counts.values().filter(|count| **count == 1).count();
+                if once <= ONCE_MOST || once as u64 <= self.cells.present() / 10 * 9 {
+                    return Ok(());
+                }
                 Err(Error::invalid(format!(
-                    "column `{}` has {} categories in {} cells, so that most occur once: it looks like an identifier; \
-                     give it another role, or watch a category that is derived from it",
+                    "column `{}` has {once} categories that occur once, in {} cells: it looks like an identifier; give it \
+                     another role, or watch a category that is derived from it",
                     self.name,
-                    counts.len(),
                     self.cells.present()
                 )))
             }
-            _ => Ok(()),
+            Values::Numbers(_) => Ok(()),
         }
     }
 
@@ -296,13 +297,15 @@ impl LiveColumn {
                 );
                 let below = live.strictly_below(index);
                 let live = bucket_counts(edges, points.values(), live.cumulative(), below, live.total());
-                Ok(Buckets { reference, live, ordered: true })
+                Ok(Buckets { reference, live, kind: BucketKind::Numbers })
             }
             (LiveCounts::Known { counts, unseen }, Grid::Categories(_), Values::Categories(reference)) => {
                 Ok(Buckets {
                     reference: reference.values().copied().chain([0]).collect(),
                     live: counts.iter().copied().chain([*unseen]).collect(),
-                    ordered: false,
+                    kind: BucketKind::Categories {
+                        once: reference.values().filter(|count| **count == 1).count() as u64,
+                    },
                 })
             }
             _ => Err(wrong_kind(&reference.name)),
@@ -401,8 +404,8 @@ fn wrong_kind(name: &str) -> Error {
     Error::invalid(format!("the counts of column `{name}` belong to another baseline"))
 }
 
-/// So many categories are fine even if most occur once.
-const DISTINCT_MOST: usize = 1_000;
+/// So many categories that occur once are fine in any case.
+const ONCE_MOST: usize = 1_000;
 /// More are no categories.
 const CATEGORIES_MAX: usize = 100_000;
 /// Before the names of inputs in captured records.

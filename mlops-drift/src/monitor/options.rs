@@ -114,8 +114,8 @@ impl CheckOptions {
     /// [`Binning::Doane`](crate::binning::Binning::Doane). Chunks should have the rows of the windows to come. Twice the
     /// deviations are critical.
     ///
-    /// Limits from ten chunks are rough: with three deviations about 1 in 16 unchanged columns alarmed in trials, so that
-    /// of a dozen columns some alarm in every second window. Take 30 chunks or more, or four to five deviations.
+    /// Limits from ten chunks are rough, and each column has its own: expect unchanged columns to alarm now and then, and
+    /// take more chunks or deviations the more columns there are.
     ///
     /// ```
     /// # use arrow_array::{Float64Array, RecordBatch};

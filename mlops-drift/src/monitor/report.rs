@@ -9,7 +9,7 @@ use super::rule::{Compared, Decision, Rule};
 use super::text::p_value;
 use crate::distance::{jensen_shannon_distance_base2, jensen_shannon_divergence_nats, psi, smoothed};
 use crate::special::{chi_squared_sf, chi_squared_upper_quantile};
-use crate::two_sample::compare_rates;
+use crate::two_sample::{self, compare_rates};
 use crate::{Error, ErrorKind, Result};
 
 /// One window against its baseline.
@@ -46,17 +46,16 @@ pub struct ColumnReport {
     pub rows: (u64, u64),
     /// How far the distribution of present, finite values moved: population stability index over buckets
     /// that the reference fixed, with [`smoothed`] counts; neighbours are joined until five values are expected in
-    /// each. Its limit is what 1 - alpha of unchanged windows of these sizes stay below. Of fewer than about ten
-    /// values two buckets are left, cut where the sides differ most: then the limit is rough, and the p-value of the
-    /// test, which is exact, keeps the rate of false alarms.
+    /// each. Its limit is what 1 - alpha of unchanged windows of these sizes stay below. Where that would leave one
+    /// bucket it is of the two that differ most: a size without a law, so limit 0 and p 1, and the test alone is evidence.
     pub psi: Option<Measure>,
     /// Jensen-Shannon distance, base 2, over the same buckets, with its limit likewise.
     pub jensen_shannon_distance_base2: Option<Measure>,
     /// Numbers: Kolmogorov-Smirnov's D on the values themselves, negative if the window's tend to be
     /// smaller. Its limit is that of large samples.
     pub kolmogorov_smirnov: Option<Measure>,
-    /// Categories: Pearson's chi-squared on counts of both sides; where they are so few that two buckets are left, with
-    /// the p-value of Fisher's test (z for large counts).
+    /// Categories: Pearson's chi-squared on counts of both sides. Where two buckets are left, as for a Boolean column, and
+    /// for rare categories, the p-value is that of Fisher's test (z for large counts).
     pub chi_squared: Option<Measure>,
     /// The rate of missing cells (Fisher's test, z for large counts); its limit is the reference's rate.
     pub missing_rate: Option<Measure>,
@@ -275,8 +274,9 @@ impl ColumnReport {
         let buckets = live.buckets(reference, grid)?;
         let decision = Compared { live, reference, grid, buckets: &buckets }.decide(rule);
         self.unseen = buckets.unseen();
-        let pooled = buckets.coarse();
-        let freedom = pooled.live.len() as f64 - 1.0;
+        let (pooled, chosen) = buckets.coarse()?;
+        // What was chosen for its size has no law.
+        let freedom = if chosen { 0.0 } else { pooled.live.len() as f64 - 1.0 };
         let (p, q) = (smoothed(&pooled.reference), smoothed(&pooled.live));
         let scale = 1.0 / n as f64 + 1.0 / m as f64;
         let null = |value: f64, unit: f64| {
@@ -300,11 +300,8 @@ impl ColumnReport {
             _ => {
                 let statistic = pearson(&pooled.reference, &pooled.live, n as f64, m as f64);
                 let mut chi_squared = null(statistic, 1.0);
-                if let ([was, _], [is, _]) = (&pooled.reference[..], &pooled.live[..]) {
-                    // Two buckets may hold next to nothing; this is exact then.
-                    chi_squared.p_value = compare_rates((*was, n), (*is, m))?.p_value;
-                    chi_squared.p_adjusted = chi_squared.p_value;
-                }
+                chi_squared.p_value = pooled.p_value(chosen, two_sample::chi_squared)?;
+                chi_squared.p_adjusted = chi_squared.p_value;
                 self.chi_squared = Some(chi_squared);
             }
         }

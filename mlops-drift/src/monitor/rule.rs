@@ -67,7 +67,7 @@ pub enum ColumnTest {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ColumnDistance {
-    /// [`psi`](crate::distance::psi) of smoothed counts.
+    /// [`psi`](crate::distance::psi) of smoothed counts, rare buckets joined; of a few values, of the two that differ most.
     Psi,
     /// [`jensen_shannon_distance_base2`](crate::distance::jensen_shannon_distance_base2).
     JensenShannonDistanceBase2,
@@ -166,7 +166,7 @@ impl Compared<'_> {
             ColumnTest::ChiSquared | ColumnTest::GTest => {
                 let pooled = self.buckets.pooled();
                 let (n, m) = self.buckets.sizes();
-                if pooled.live.len() < 2 && self.buckets.coarse().live.len() == 2 {
+                if pooled.live.len() < 2 && self.buckets.coarse()?.1 {
                     return Err(Error::data(format!(
                         "{n} reference values and {m} in the window are too few for buckets: want 10 at least, better \
                          more; or test numbers by kolmogorov_smirnov"
@@ -178,14 +178,14 @@ impl Compared<'_> {
                     ("chi_squared", chi_squared as _)
                 };
                 let result: TestResult = test(&pooled.reference, &pooled.live)?;
-                (by, result.statistic, result.p_value)
+                (by, result.statistic, pooled.p_value(false, test)?)
             }
         };
         Ok(Decision::test(by, value, p_value, alpha))
     }
 
     fn distance(&self, distance: ColumnDistance) -> Result<f64> {
-        let pooled = self.buckets.coarse();
+        let (pooled, _) = self.buckets.coarse()?;
         let real = |counts: &[u64]| counts.iter().map(|count| *count as f64).collect::<Vec<_>>();
         let over = |distance: fn(&[f64], &[f64]) -> Result<f64>| {
             distance(&real(&self.buckets.reference), &real(&self.buckets.live))

@@ -334,6 +334,24 @@ fn the_version_is_looked_at_first() {
 }
 
 #[test]
+fn damaged_errors_and_limits_are_refused() {
+    let ddm = serde_json::to_value(Ddm::new(DdmSettings::default()).unwrap()).unwrap();
+    for key in ["errors", "limits"] {
+        let mut cut = ddm.clone();
+        cut.as_object_mut().unwrap().remove(key);
+        assert!(serde_json::from_value::<Ddm>(cut).is_err(), "{key}");
+    }
+    let mut dead = ddm.clone();
+    dead["limits"]["drift"] = "NaN".into();
+    assert!(serde_json::from_value::<Ddm>(dead).is_err());
+    assert!(serde_json::from_value::<Ddm>(ddm).is_ok());
+    let bank = std::fs::read_to_string(path(LATEST, "bank")).unwrap();
+    let bank = bank.replacen("\"version\":3", "\"version\":0", 1);
+    let error = serde_json::from_str::<DdmBank>(&bank).unwrap_err();
+    assert!(error.to_string().contains("version 0"), "{error}");
+}
+
+#[test]
 fn bare_detectors_carry_a_version_and_are_read_without_one() {
     let detectors: Vec<Value> =
         serde_json::from_slice(&std::fs::read(path(LATEST, "detectors_that_fired")).unwrap()).unwrap();

@@ -9,6 +9,7 @@ use super::lanes::{DRIFT, Kernel, LANES, TOLD};
 use super::{Bank, same_number};
 use crate::detector::{Reason, Signal};
 use crate::float::Number;
+use crate::version::readable;
 use crate::{Error, Result};
 
 /// Detectors of one kind in columns, 16 streams a block: an update of all streams is one pass over memory that
@@ -197,15 +198,16 @@ impl<'de, D: Banked<Settings: DeserializeOwned>> Deserialize<'de> for DetectorBa
 
 impl<D: Banked> DetectorBank<D> {
     fn restore(stored: Stored<D::Settings>) -> Result<Self> {
+        readable("bank", stored.version, VERSION)?;
         let rows: Vec<Vec<f64>> = if stored.version == 1 && D::NAME == "ddm" {
             version_1(&stored)?
         } else {
             stored.rows.iter().map(|row| row.iter().map(|number| number.0).collect()).collect()
         };
-        if stored.version > VERSION || (stored.version == 1 && D::NAME != "ddm") {
+        if stored.version == 1 && D::NAME != "ddm" {
             return Err(Error::unsupported(format!(
-                "the stored bank has version {}, this build reads 1 (of DDM) to {VERSION}",
-                stored.version
+                "the stored bank has version 1, which only banks of ddm had, not {}",
+                D::NAME
             )));
         }
         let mut bank = Self::new(stored.settings, rows.len())?;
@@ -216,6 +218,9 @@ impl<D: Banked> DetectorBank<D> {
             let level = row.last().copied().unwrap_or(f64::NAN);
             let upgraded = (stored.version < VERSION).then(|| bank.kernel.upgrade(row));
             let row = upgraded.map_or(Some(row.clone()), |row| row).ok_or_else(|| damaged(stream))?;
+            if row.iter().any(|number| number.is_nan()) {
+                return Err(damaged(stream));
+            }
             let block = &mut bank.blocks[stream / LANES];
             if ![0.0, 1.0, DRIFT, TOLD].contains(&level) || !D::Kernel::set(block, stream % LANES, &row) {
                 return Err(damaged(stream));
@@ -348,7 +353,7 @@ mod tests {
     #[test]
     fn a_damaged_store_is_refused() {
         let stored = r#"{"version":3,"settings":{"warm_up":29,"delta":0.0,"threshold":1.0},"rows":"#;
-        for rows in ["[[1,0,0]]}", "[[1,0,0,4]]}", "[[1,0,0,0,0]]}", "[[]]}"] {
+        for rows in ["[[1,0,\"NaN\",0]]}", "[[1,0,0]]}", "[[1,0,0,4]]}", "[[1,0,0,0,0]]}", "[[]]}"] {
             assert!(
                 serde_json::from_str::<DetectorBank<Cusum>>(&format!("{stored}{rows}")).is_err(),
                 "{rows}"
