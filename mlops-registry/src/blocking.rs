@@ -20,6 +20,7 @@ use mlops_core::driver::Driver;
 use mlops_core::{BoxFuture, ModelFile, ModelPackage, ModelRef, ModelSource, ModelVersion, Result};
 
 use crate::Builder;
+use crate::doctor::{Checkup, Report};
 use crate::log::Log;
 use crate::{Commit, Draft, NewVersion, Receipt, Snapshot, Swept, Watch};
 
@@ -69,6 +70,16 @@ impl Registry {
         let driver = Driver::new()?;
         let inner = driver.wait(builder.open_with(log, blobs))?;
         Ok(Self { inner, driver })
+    }
+
+    /// Examines the registry at a location without opening it, see [`Builder::doctor`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn doctor_of(builder: Builder, location: &str, checkup: Checkup) -> Result<Report> {
+        let driver = Driver::new()?;
+        let inner = driver.wait(builder.unread(location))?;
+        Self { inner, driver }.doctor(checkup)
     }
 
     /// The blocking face of a registry that is open, for another thread than those that drive the runtime.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use mlops_core::{Clock, Error, Result, Seed, SystemClock};
+use mlops_core::{Clock, Error, ErrorKind, Result, Seed, SystemClock};
 
 use crate::blobs::Blobs;
 use crate::cache::Cache;
+use crate::doctor::{Checkup, Report};
 use crate::ids::Ids;
 use crate::log::{Capabilities, Log, ObjectLog};
 use crate::registry::{Inner, Registry};
@@ -31,6 +32,17 @@ fn no_registry(location: &str) -> Error {
     Error::not_found(format!(
         "there is no registry at `{location}`, or nothing was committed to it: check the location, or open it without \
          `Builder::existing` to make one"
+    ))
+}
+
+/// Names the way out of a log that cannot be read.
+#[cold]
+fn to_doctor(error: Error) -> Error {
+    if error.kind() != ErrorKind::Data {
+        return error;
+    }
+    Error::data(format!(
+        "{error:#}; `Builder::doctor` tells what can still be read and what to restore, without opening the registry"
     ))
 }
 
@@ -134,15 +146,70 @@ impl Builder {
     /// # Errors
     /// As for [`Registry::open`].
     pub async fn open(self, location: &str) -> Result<Registry> {
+        let (log, blobs, shown) = self.parts(location).await?;
+        self.open_parts(&shown, log, blobs).await
+    }
+
+    /// Examines the registry at a location without opening it: for one that cannot be opened, since an entry of its log
+    /// is lost or damaged.
+    ///
+    /// The log is read and checked from its first entry on, no checkpoint is believed, and nothing is made that does
+    /// not exist. Beside what [`Registry::doctor`] finds, it tells what can be read beyond the damage and which entries
+    /// have to be restored, with their digests as far as their neighbours state them.
+    ///
+    /// ```
+    /// use mlops_registry::doctor::Checkup;
+    /// use mlops_registry::{Draft, NewVersion, Registry, blocking};
+    ///
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let location = folder.path().to_str().unwrap();
+    /// let registry = blocking::Registry::open(location)?;
+    /// for file in ["1", "2", "3"] {
+    ///     let version = NewVersion::new("shop").file("model.bin", file);
+    ///     registry.commit(Draft::new("ann", "nightly").register(version))?;
+    /// }
+    /// std::fs::remove_file(folder.path().join("log/00000000000000000002.json")).unwrap();
+    /// assert!(blocking::Registry::open(location).unwrap_err().to_string().contains("`Builder::doctor`"));
+    /// let report = blocking::Registry::doctor_of(Registry::builder(), location, Checkup::default())?;
+    /// assert!(report.to_string().contains("restore entry 2 "), "{report}");
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` if there is no registry, `Unavailable` if the storage is out of reach. Damage is no error but a
+    /// finding.
+    pub async fn doctor(self, location: &str, checkup: Checkup) -> Result<Report> {
+        self.unread(location).await?.doctor(checkup).await
+    }
+
+    /// Examines a registry with a log and a blob store of the caller's, as [`doctor`](Self::doctor) does.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn doctor_with(
+        self,
+        log: Arc<dyn Log>,
+        blobs: Arc<dyn object_store::ObjectStore>,
+        checkup: Checkup,
+    ) -> Result<Report> {
+        self.registry("custom log", log, Blobs::new(blobs))?.doctor(checkup).await
+    }
+
+    /// The registry at a location that exists, nothing of which was read.
+    pub(crate) async fn unread(self, location: &str) -> Result<Registry> {
+        let builder = self.existing();
+        let (log, blobs, shown) = builder.parts(location).await?;
+        builder.registry(&shown, log, blobs)
+    }
+
+    /// The log and the blobs at a location, and how it is shown.
+    async fn parts(&self, location: &str) -> Result<(Arc<dyn Log>, Blobs, String)> {
         match store::scheme(location) {
             Some(("sqlite", path)) => {
-                let (log, artifacts) = self.sqlite(location, path)?;
-                self.open_parts(location, log, artifacts).await
+                let (log, blobs) = self.sqlite(location, path)?;
+                Ok((log, blobs, location.to_owned()))
             }
-            Some(("postgres" | "postgresql", _)) => {
-                let (log, artifacts, shown) = self.postgres(location).await?;
-                self.open_parts(&shown, log, artifacts).await
-            }
+            Some(("postgres" | "postgresql", _)) => self.postgres(location).await,
             _ => {
                 if self.artifacts.is_some() {
                     return Err(Error::invalid(format!(
@@ -164,7 +231,7 @@ impl Builder {
                 let place = store::open(location, &self.options)?;
                 let mut log = ObjectLog::new(place.store.clone(), Capabilities::all(place.reach));
                 log.folder.clone_from(&place.folder);
-                self.open_parts(location, Arc::new(log), Blobs::at(place)).await
+                Ok((Arc::new(log), Blobs::at(place), location.to_owned()))
             }
         }
     }
@@ -240,9 +307,9 @@ impl Builder {
         Ok(Blobs::at(place))
     }
 
-    async fn open_parts(self, location: &str, log: Arc<dyn Log>, blobs: Blobs) -> Result<Registry> {
+    fn registry(self, location: &str, log: Arc<dyn Log>, blobs: Blobs) -> Result<Registry> {
         let cache = self.cache.map(|(folder, bytes_max)| Cache::open(&folder, bytes_max)).transpose()?;
-        let registry = Registry {
+        Ok(Registry {
             inner: Arc::new(Inner {
                 location: location.to_owned(),
                 log,
@@ -253,10 +320,15 @@ impl Builder {
                 limits: self.limits,
                 snapshot: ArcSwap::default(),
             }),
-        };
-        registry.load_checkpoint().await?;
-        let state = registry.refresh_whole().await?;
-        if self.existing && state.sequence() == 0 {
+        })
+    }
+
+    async fn open_parts(self, location: &str, log: Arc<dyn Log>, blobs: Blobs) -> Result<Registry> {
+        let existing = self.existing;
+        let registry = self.registry(location, log, blobs)?;
+        registry.load_checkpoint().await.map_err(to_doctor)?;
+        let state = registry.refresh_whole().await.map_err(to_doctor)?;
+        if existing && state.sequence() == 0 {
             return Err(no_registry(location));
         }
         Ok(registry)

@@ -48,6 +48,10 @@ impl Registry {
     /// (feature `sqlite`), `postgres://user@host/database` a database (feature `postgres`, with
     /// [`Builder::artifacts`]).
     ///
+    /// It reads the newest checkpoint and the entries after it. The names of a folder's entries are all read too, to
+    /// see that none is lost. What a damaged log still holds and what has to be restored tells [`Builder::doctor`],
+    /// which needs no registry that opens.
+    ///
     /// # Errors
     /// `Invalid` if the location is none, `Unsupported` if it needs another feature or right, `Data` if the log
     /// is damaged or an entry is lost before later ones, `Unavailable` if the storage is out of reach.

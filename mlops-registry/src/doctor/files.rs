@@ -70,8 +70,8 @@ impl Registry {
 
     /// Whether a version was not purged since the log was walked.
     fn is_needed(&self, id: &ModelVersion) -> bool {
-        let now = self.refresh().unwrap_or_else(|_| self.snapshot());
-        now.version(id).is_ok_and(|version| version.purged.is_none())
+        // While the log cannot be read, what the walk saw holds.
+        self.refresh().map_or(true, |now| now.version(id).is_ok_and(|version| version.purged.is_none()))
     }
 
     #[allow(clippy::too_many_arguments, reason = "one finding in all its parts")]

@@ -12,6 +12,7 @@
 //! # Ok::<(), mlops_core::Error>(())
 //! ```
 
+mod beyond;
 mod files;
 mod probe;
 mod walk;
@@ -141,6 +142,10 @@ impl Registry {
             self.probe(checkup, &mut report)?;
         }
         let state = self.walk(checkup, &mut report)?;
+        if self.state().sequence() == 0 {
+            // Nothing was read before: what the walk proved spares the check of the files a second walk.
+            self.registry().publish(state.clone());
+        }
         self.check_files(&state, checkup, &mut report);
         report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Ok(report)

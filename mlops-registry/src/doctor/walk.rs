@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mlops_core::{Digest, Result, Severity, Timestamp};
+use mlops_core::{Digest, ErrorKind, Result, Severity, Timestamp};
 
 use super::{Checkup, Report};
 use crate::blocking::Registry;
@@ -34,7 +34,9 @@ impl Registry {
             let next = state.sequence() + 1;
             let entries = match self.wait(log.read(next, ENTRIES_AT_ONCE)) {
                 Ok(entries) => entries,
-                Err(error) if report.commits == 0 => return Err(error),
+                Err(error) if report.commits == 0 && error.kind() == ErrorKind::Unavailable => {
+                    return Err(error);
+                }
                 Err(error) => {
                     report.add(Severity::Critical, format!("log entry {next} cannot be read: {error:#}"));
                     break;
@@ -62,6 +64,7 @@ impl Registry {
                         let (commit, digest) = Commit::decode(state.sequence() + 1, entry)?;
                         take(&mut state, &mut clocks, &commit, digest)?;
                     }
+                    self.check_beyond(state.sequence() + 1, report)?;
                     break 'log;
                 }
                 report.commits += 1;
@@ -138,29 +141,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Whether to go on reading at an entry that was not there: it has come since. Else a later one tells that it
-    /// is gone.
-    fn is_cut(&self, next: u64, report: &mut Report) -> Result<bool> {
-        let log = self.registry().log();
-        for ahead in 1..GAP_MAX {
-            let sequence = next + ahead;
-            if self.wait(log.read(sequence, 1))?.is_empty() {
-                continue;
-            }
-            if !self.wait(log.read(next, 1))?.is_empty() {
-                return Ok(true);
-            }
-            report.add(
-                Severity::Critical,
-                format!(
-                    "log entry {next} is gone, though entry {sequence} exists: restore it from a backup, and commit nothing before"
-                ),
-            );
-            break;
-        }
-        Ok(false)
-    }
-
     fn check_end(&self, state: &Snapshot, used: &Snapshot, checkpoint: Option<u64>, report: &mut Report) {
         let found = state.sequence();
         if used.sequence() > found {
@@ -196,5 +176,3 @@ fn take(state: &mut Snapshot, clocks: &mut Clocks, commit: &Commit, digest: Dige
 
 const ENTRIES_AT_ONCE: usize = 256;
 const DAY: Duration = Duration::from_secs(86_400);
-/// How far after the end of the log an entry is looked for: its own gap hides it from every reader.
-const GAP_MAX: u64 = 16;

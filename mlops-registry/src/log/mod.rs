@@ -49,6 +49,9 @@ pub trait Log: Debug + Send + Sync + 'static {
 
     /// The highest number above this one that an entry has, gaps or not; `None` if there is none, or if the storage
     /// cannot list. Entries beyond a gap were lost on the way to it.
+    ///
+    /// It is asked once at each opening and twice at each sweep. A cloud lists what lies beyond the number alone, a
+    /// database looks it up. A folder's names are all read once: no gap of any length stays unseen.
     fn highest(&self, above: u64) -> BoxFuture<'_, Result<Option<u64>>>;
 
     /// Makes an entry durable that was found by a read, after its `append` gave no clear success. Stores that show

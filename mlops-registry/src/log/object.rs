@@ -128,11 +128,17 @@ impl Log for ObjectLog {
                         return Err(store::io_failed(&error, &what).with_source(error));
                     }
                 };
-                let names = entries.flatten().map(|entry| entry.file_name());
-                return Ok(names
-                    .filter_map(|name| number(name.to_str()?))
-                    .filter(|found| *found > above)
-                    .max());
+                let mut highest = None;
+                for entry in entries {
+                    // One that cannot be read may be the one that tells of a hole.
+                    let entry = entry.map_err(|error| {
+                        let what = format!("cannot read `{}`", folder.display());
+                        store::io_failed(&error, &what).with_source(error)
+                    })?;
+                    let found = entry.file_name().to_str().and_then(number);
+                    highest = highest.max(found.filter(|found| *found > above));
+                }
+                return Ok(highest);
             }
             let folder = Path::from(LOG);
             let mut listed = self.store.list_with_offset(Some(&folder), &entry_path(above));

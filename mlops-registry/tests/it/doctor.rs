@@ -222,3 +222,62 @@ fn a_clock_that_was_ahead_is_told() {
     assert!(report.is_healthy());
     assert!(report.to_string().contains("commit 1 bears the time 2030-01-01"), "{report}");
 }
+
+#[test]
+fn a_registry_that_cannot_be_opened_is_examined_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = folder.path().to_str().unwrap();
+    let registry = open(folder.path());
+    for content in ["1", "2", "3", "4", "5", "6", "7"] {
+        register(&registry, "shop", content).unwrap();
+    }
+    let digests: Vec<_> =
+        registry.history(2, 7).unwrap().into_iter().map(|commit| commit.previous.to_string()).collect();
+    drop(registry);
+    let entry = |sequence: u64| folder.path().join(format!("log/{sequence:020}.json"));
+    let mut checkup = Checkup::default();
+    checkup.races = 0;
+    let examine = || Registry::doctor_of(mlops_registry::Registry::builder(), location, checkup).unwrap();
+    assert!(examine().is_healthy(), "{}", examine());
+    let keep = |sequence: u64| std::fs::read(entry(sequence)).unwrap();
+    let (third, fourth, sixth) = (keep(3), keep(4), keep(6));
+    std::fs::remove_file(entry(3)).unwrap();
+    std::fs::remove_file(entry(4)).unwrap();
+    std::fs::write(entry(6), &sixth[..40]).unwrap();
+    let error = Registry::open(location).unwrap_err();
+    assert!(error.to_string().contains("`Builder::doctor` tells what can still be read"), "{error}");
+    let report = examine();
+    assert_eq!((report.commits, report.files), (2, 2), "{report}");
+    let text = report.to_string();
+    for part in [
+        "log entry 3 is gone, though entry 7 exists".to_owned(),
+        "2 whole entries lie beyond entry 2".to_owned(),
+        format!("restore entries 3 to 4 (the last one's digest is {})", digests[3]),
+        format!("entry 6 (its digest is {})", digests[5]),
+        "keep them until what is critical is mended".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    // A file that is damaged too is told, although the log cannot be read to its end.
+    std::fs::write(entry(4), fourth).unwrap();
+    std::fs::write(entry(3), &third[..40]).unwrap();
+    let blob = mlops_core::Digest::of("1").to_string();
+    let path = tree(folder.path()).into_iter().find(|path| path.contains(&blob)).unwrap();
+    std::fs::write(folder.path().join(path), "x").unwrap();
+    let text = examine().to_string();
+    assert!(text.contains("log entry 3 is damaged"), "{text}");
+    assert!(text.contains("3 whole entries lie beyond entry 2"), "{text}");
+    assert!(text.contains("file `model.bin` of shop/1 is damaged"), "{text}");
+    std::fs::write(entry(3), third).unwrap();
+    std::fs::write(entry(6), sixth).unwrap();
+    assert_eq!(open(folder.path()).snapshot().sequence(), 7);
+    // The way with futures, and a place where nothing is.
+    let driver = mlops_core::driver::Driver::new().unwrap();
+    let report = driver.wait(mlops_registry::Registry::builder().doctor(location, checkup)).unwrap();
+    assert_eq!(report.commits, 7);
+    let nowhere = folder.path().join("typo");
+    let builder = mlops_registry::Registry::builder();
+    let error = Registry::doctor_of(builder, nowhere.to_str().unwrap(), checkup).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(!nowhere.exists());
+}
