@@ -28,6 +28,9 @@ pub use table::read_parquet;
 use crate::data::Value;
 use crate::{RequestId, Timestamp};
 
+/// The arm of models that are asked in the shadow of another: nobody heard their answers.
+pub const SHADOW_ARM: &str = "shadow";
+
 /// One answered request, borrowed from where it was answered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InferenceRecord<'a> {

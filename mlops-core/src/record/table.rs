@@ -4,16 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{Array, BooleanArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow_select::filter::filter_record_batch;
 
+use super::SHADOW_ARM;
 use crate::data::{Dataset, Role, TableSchema, named};
 #[cfg(feature = "parquet")]
 use crate::data::{caught, damaged_parquet as damaged};
 use crate::{Error, Result};
 
 /// The labelled records as rows of `schema`: each feature column holds what was asked, the label column what
-/// turned out to be true. Records whose label is still missing are left out.
+/// turned out to be true. Records whose label is still missing are left out, and those of arm
+/// [`SHADOW_ARM`](super::SHADOW_ARM): they ask again what another record has asked.
 ///
 /// The batches are those that [`LabelStore::join`](super::LabelStore::join) gives.
 ///
@@ -61,7 +63,7 @@ pub fn labelled_rows(records: &[RecordBatch], schema: impl Into<Arc<TableSchema>
                 .cloned()
                 .ok_or_else(|| Error::data(format!("column `{name}` is missing from the records")))
         };
-        let known: BooleanArray = present(column("label")?.as_ref());
+        let known = present(column("label")?.as_ref(), named(batch, "arm")?);
         let columns = names.iter().map(|(name, recorded)| Ok((*name, column(recorded)?)));
         let table = RecordBatch::try_from_iter(columns.collect::<Result<Vec<_>>>()?)?;
         Ok(filter_record_batch(&table, &known)?)
@@ -70,8 +72,11 @@ pub fn labelled_rows(records: &[RecordBatch], schema: impl Into<Arc<TableSchema>
     Dataset::new(Arc::clone(&schema), batches)
 }
 
-fn present(labels: &dyn Array) -> BooleanArray {
-    (0..labels.len()).map(|row| Some(labels.is_valid(row))).collect()
+/// Which records have a label and were heard.
+fn present(labels: &dyn Array, arms: Option<&ArrayRef>) -> BooleanArray {
+    let arms = arms.and_then(|arms| arms.as_any().downcast_ref::<StringArray>());
+    let heard = |row: usize| arms.is_none_or(|arms| arms.is_null(row) || arms.value(row) != SHADOW_ARM);
+    (0..labels.len()).map(|row| Some(labels.is_valid(row) && heard(row))).collect()
 }
 
 /// Reads captured records back from a Parquet file, whole.

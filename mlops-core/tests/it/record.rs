@@ -4,7 +4,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{Array, RecordBatch};
 use mlops_core::data::{Column, ColumnKind, Role, TableSchema, Value};
-use mlops_core::record::{InferenceLog, InferenceRecord, Label, LabelStore, RecordSchema, labelled_rows};
+use mlops_core::record::{
+    InferenceLog, InferenceRecord, Label, LabelStore, RecordSchema, SHADOW_ARM, labelled_rows,
+};
 use mlops_core::{ErrorKind, RequestId, Timestamp};
 
 fn table() -> TableSchema {
@@ -177,6 +179,12 @@ fn labelled_records_are_training_rows() {
     let joined = |ids: &[u128]| store.join(&batch(ids), known_at(1)).unwrap();
     let rows = labelled_rows(&[joined(&[1, 2]), joined(&[2]), joined(&[3])], table()).unwrap();
     assert_eq!(rows.numbers("bought").unwrap(), [1.0, 0.0], "a record without a label is no row");
+    let mut log = log();
+    log.push(&record(1, &FEATURES, &[0.7, -1.0])).unwrap();
+    log.push(&InferenceRecord { arm: SHADOW_ARM, ..record(1, &FEATURES, &[0.2, -1.0]) }).unwrap();
+    let both = store.join(&log.finish().unwrap(), known_at(1)).unwrap();
+    let heard = labelled_rows(&[both], table()).unwrap();
+    assert_eq!(heard.numbers("bought").unwrap(), [1.0], "a shadow asks the same request again");
     assert_eq!(rows.schema().columns(), table().columns());
     rows.for_each_row(|_, row| {
         assert_eq!(row[..5], FEATURES);
