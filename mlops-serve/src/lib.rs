@@ -190,4 +190,4 @@ pub const CHAMPION: &str = "champion";
 pub const CHALLENGER: &str = "challenger";
 
 /// The arm under which the answers of shadows are captured; nobody hears them.
-pub const SHADOW: &str = "shadow";
+pub const SHADOW: &str = mlops_core::record::SHADOW_ARM;

@@ -108,10 +108,16 @@ impl Endpoint {
     }
 
     /// Answers with this score when no model can, and no answer is remembered. Without it, that is an error.
-    #[must_use]
-    pub fn with_default_score(mut self, score: f64) -> Self {
+    /// An endpoint that has no model at all is not ready: it answers with `Unavailable` all the same.
+    ///
+    /// # Errors
+    /// `Invalid` if the score is not finite.
+    pub fn with_default_score(mut self, score: f64) -> Result<Self> {
+        if !score.is_finite() {
+            return Err(Error::invalid(format!("the default score is {score}: want a finite number")));
+        }
         self.default_score = Some(score);
-        self
+        Ok(self)
     }
 
     /// Reads no clock on the request path: answers carry no latency, and latency guardrails see nothing.
@@ -149,9 +155,11 @@ impl Endpoint {
     /// stay.
     ///
     /// # Errors
-    /// `Invalid` if the endpoint has arms and none is the champion.
+    /// `Invalid` if the endpoint has arms and none is the champion, or the champion takes rows of another
+    /// width: callers would have to change with it. [`set_arms`](Self::set_arms) deploys it all the same.
     pub fn deploy(&self, model: Arc<Model>) -> Result<()> {
         self.change(|mut arms| {
+            self.check_width(&arms, &model)?;
             if arms.is_empty() {
                 arms.push(ArmSpec::new(CHAMPION, Arc::clone(&model), 1.0));
             }
@@ -165,9 +173,13 @@ impl Endpoint {
     /// that is there already is replaced, other arms are removed.
     ///
     /// # Errors
-    /// `Invalid` if there is no champion or the share is not within [0, 1].
+    /// `Invalid` if there is no champion, it takes rows of another width (no row fits both), or the share is
+    /// not within [0, 1].
     pub fn challenge(&self, model: Arc<Model>, share: f64) -> Result<()> {
-        self.change(|arms| self.two_arms(&arms, model, share))
+        self.change(|arms| {
+            self.check_width(&arms, &model)?;
+            self.two_arms(&arms, model, share)
+        })
     }
 
     /// Sets the challenger's share of the traffic, in [0, 1].
@@ -201,7 +213,9 @@ impl Endpoint {
     /// champion. Idempotent, so that it may be repeated after a restart.
     ///
     /// # Errors
-    /// `Invalid` if the versions in the arms are not those of the rollout.
+    /// `Invalid` if the versions in the arms are not those of the rollout, and the arms are as before. A
+    /// champion that is neither of the two came by another way, as a hotfix does: drop the rollout, which
+    /// compared with what no longer answers, and start another.
     pub fn apply(&self, rollout: &Rollout) -> Result<()> {
         self.change(|arms| {
             let find = |name: &str, version| {
@@ -209,8 +223,22 @@ impl Endpoint {
             };
             let champion = find(CHAMPION, rollout.champion());
             let challenger = find(CHALLENGER, rollout.challenger());
-            let missing =
-                |arm, version| Error::invalid(format!("arm `{arm}` of `{}` is not {version}", self.name));
+            let missing = |name: &str, version: &ModelVersion| {
+                let held = arms.iter().find(|arm| arm.name == name).map(|arm| arm.model.version());
+                let endpoint = &self.name;
+                Error::invalid(match held {
+                    Some(other) => format!(
+                        "arm `{name}` of `{endpoint}` holds {other}, the rollout is of {version}: drop the rollout, \
+                         or set the arms back first"
+                    ),
+                    None if name == CHAMPION => {
+                        format!("`{endpoint}` has no arm `{name}`: load {version} and give it to `deploy` first")
+                    }
+                    None => {
+                        format!("`{endpoint}` has no arm `{name}`: load {version} and give it to `challenge` first")
+                    }
+                })
+            };
             let lone = |arm: ArmSpec| vec![ArmSpec::new(CHAMPION, arm.model, 1.0)];
             match rollout.status() {
                 Status::Running => {
@@ -218,10 +246,14 @@ impl Endpoint {
                     champion.ok_or_else(|| missing(CHAMPION, rollout.champion()))?;
                     self.two_arms(&arms, challenger.model, rollout.challenger_weight())
                 }
-                Status::Promoted => challenger
-                    .or_else(|| find(CHAMPION, rollout.challenger()))
-                    .map(lone)
-                    .ok_or_else(|| missing(CHALLENGER, rollout.challenger())),
+                // The champion may be the challenger by now: of an earlier call, or of a follower.
+                Status::Promoted => match (find(CHAMPION, rollout.challenger()), champion) {
+                    (Some(promoted), _) => Ok(lone(promoted)),
+                    (None, Some(_)) => {
+                        challenger.map(lone).ok_or_else(|| missing(CHALLENGER, rollout.challenger()))
+                    }
+                    (None, None) => Err(missing(CHAMPION, rollout.champion())),
+                },
                 Status::RolledBack => champion.map(lone).ok_or_else(|| missing(CHAMPION, rollout.champion())),
             }
         })
@@ -337,6 +369,20 @@ impl Endpoint {
         admin.quarantine.extend(bad.map(|slot| slot.model.version().clone()));
     }
 
+    fn check_width(&self, arms: &[ArmSpec], model: &Model) -> Result<()> {
+        let champion = arms.iter().find(|arm| arm.name == CHAMPION).map(|arm| &arm.model);
+        let Some(champion) = champion else { return Ok(()) };
+        match (model.cells(), champion.cells()) {
+            (Some(new), Some(old)) if new != old => Err(Error::invalid(format!(
+                "{} takes rows of {new} cells, the champion {} of {old}: use an endpoint of its own, or \
+                 `set_arms` if all callers change at once",
+                model.version(),
+                champion.version()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn two_arms(&self, arms: &[ArmSpec], challenger: Arc<Model>, share: f64) -> Result<Vec<ArmSpec>> {
         if !(0.0..=1.0).contains(&share) {
             return Err(Error::invalid(format!("the challenger's share is {share}: want 0 to 1")));
@@ -352,7 +398,8 @@ impl Endpoint {
     }
 
     fn no_arm(&self, name: &str) -> Error {
-        Error::invalid(format!("endpoint `{}` has no arm `{name}`: deploy it first", self.name))
+        let call = if name == CHALLENGER { "challenge" } else { "deploy" };
+        Error::invalid(format!("endpoint `{}` has no arm `{name}`: give one to `{call}` first", self.name))
     }
 
     fn admin(&self) -> MutexGuard<'_, Admin> {

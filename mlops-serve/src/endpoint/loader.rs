@@ -34,6 +34,7 @@ use crate::tensor::{TensorBuf, TensorView};
 #[derive(Clone)]
 pub struct Loader {
     build: Arc<Build>,
+    scores: bool,
 }
 
 type Build = dyn Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync;
@@ -58,14 +59,24 @@ impl Loader {
 
     /// A loader that builds runtimes with this function.
     pub fn new(build: impl Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync + 'static) -> Self {
-        Self { build: Arc::new(build) }
+        Self { build: Arc::new(build), scores: true }
+    }
+
+    /// Asks for no score: for models whose answers are read by [`Model::run`](super::Model::run), a list of
+    /// the best items for instance.
+    #[must_use]
+    pub fn without_score(mut self) -> Self {
+        self.scores = false;
+        self
     }
 
     /// The model of a package, ready to answer. Reads files and computes: not for the request path.
     ///
     /// # Errors
     /// `Data` if a file is damaged, or golden rows score otherwise; `Invalid` if encoder, head and model do
-    /// not fit; and what the runtime gives. A panic of the runtime is an error too.
+    /// not fit, if the package has a signature that is not the runtime's, or if a row of zeros has no clear
+    /// score ([`without_score`](Self::without_score)) or fails with `Data` while no golden row shows that
+    /// others do not. A model may refuse zeros (`Invalid`) or answer them with NaN. And what the runtime gives. A panic of the runtime is an error too.
     pub fn load(&self, package: &ModelPackage) -> Result<Arc<Model>> {
         let load = || self.load_unguarded(package);
         super::isolate(&package.id, load).map(Arc::new).map_err(|error| {
@@ -79,6 +90,7 @@ impl Loader {
             package.read(name)?;
         }
         let mut model = Model::from_arc(package.id.clone(), (self.build)(package)?.into())?;
+        check_signature(package, model.runtime().signature())?;
         if package.files.contains_key(Self::ENCODER_FILE) {
             model = model.with_encoder(Encoder::from_json(&package.read(Self::ENCODER_FILE)?)?)?;
         }
@@ -99,31 +111,72 @@ impl Loader {
         if let Some(golden) = &golden {
             golden.check(&model)?;
         }
-        warm_up(model.runtime().as_ref())?;
+        let is_proved = golden.is_some_and(|golden| !golden.is_empty());
+        self.warm_up(&model, is_proved)?;
         Ok(model)
+    }
+
+    /// Runs zeros and empty texts, one row and some: engines prepare for each shape that they see. A model may
+    /// refuse them; golden rows decide.
+    fn warm_up(&self, model: &Model, is_proved: bool) -> Result<()> {
+        let runtime = model.runtime();
+        let mut outputs = runtime.outputs();
+        for rows in WARM_UP_ROWS {
+            let inputs = zeros(runtime.signature(), rows)?;
+            let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
+            let rows = views.first().map_or(1, TensorView::rows);
+            for _ in 0..WARM_UP_CALLS {
+                match runtime.run(&views, &mut outputs) {
+                    Ok(()) if self.scores => model.check_score(&outputs, rows)?,
+                    Ok(()) => {}
+                    Err(error) => match error.kind() {
+                        ErrorKind::Invalid => {}
+                        ErrorKind::Data if is_proved => {}
+                        ErrorKind::Data => {
+                            return Err(Error::invalid(
+                                "it fails on a row of zeros, and no golden row shows that it answers others: \
+                                 mend it, or add `golden.json`",
+                            )
+                            .with_source(error));
+                        }
+                        _ => return Err(error),
+                    },
+                }
+            }
+            if !runtime.capabilities().rows_independent {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Runs zeros and empty texts, one row and some: engines prepare for each shape that they see. A model may refuse
-/// them; golden rows decide.
-fn warm_up(runtime: &dyn Runtime) -> Result<()> {
-    let mut outputs = runtime.outputs();
-    for rows in WARM_UP_ROWS {
-        let inputs = zeros(runtime.signature(), rows)?;
-        let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
-        for _ in 0..WARM_UP_CALLS {
-            match runtime.run(&views, &mut outputs) {
-                Err(error) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Invalid) => {
-                    return Err(error);
-                }
-                _ => {}
-            }
-        }
-        if !runtime.capabilities().rows_independent {
-            break;
-        }
+/// Whether the package says of its model what the runtime says. A package without a signature says nothing; one
+/// may name more outputs than the runtime gives.
+fn check_signature(package: &ModelPackage, runtime: &ModelSignature) -> Result<()> {
+    let declared = &package.signature;
+    let fits = |one: &TensorSpec, other: &TensorSpec| {
+        one.name == other.name
+            && one.element == other.element
+            && one.shape.len() == other.shape.len()
+            && one.shape.iter().zip(&other.shape).all(|axes| match axes {
+                (Dimension::Fixed(one), Dimension::Fixed(other)) => one == other,
+                _ => true,
+            })
+    };
+    let inputs = &declared.inputs;
+    let same_inputs = inputs.is_empty()
+        || inputs.len() == runtime.inputs.len()
+            && inputs.iter().zip(&runtime.inputs).all(|(one, other)| fits(one, other));
+    let outputs = &declared.outputs;
+    let same_outputs = outputs.is_empty()
+        || runtime.outputs.iter().all(|output| outputs.iter().any(|declared| fits(declared, output)));
+    if same_inputs && same_outputs {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::invalid(format!(
+        "the package declares {declared}, its model is {runtime}: register the model's signature, or none"
+    )))
 }
 
 /// Zeros and empty texts in the shape of the signature, with so many rows where it leaves that open.

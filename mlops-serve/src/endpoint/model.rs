@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlops_core::data::Value;
 use mlops_core::features::Encoder;
-use mlops_core::{ElementType, Error, ModelVersion, Result, TensorSpec};
+use mlops_core::{Dimension, ElementType, Error, ModelVersion, Result, TensorSpec};
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
@@ -172,6 +172,12 @@ impl Model {
         if specs[output].element == ElementType::Text {
             return Err(Error::invalid(format!("output `{name}` holds texts, a score is a number")));
         }
+        let spec = &specs[output];
+        if let Some(columns) = columns_of(spec).filter(|columns| column >= columns) {
+            return Err(Error::invalid(format!(
+                "the head names column {column}, output {spec} has {columns}, counted from 0"
+            )));
+        }
         self.score = Ok(Score { output, column: Some(*column) });
         Ok(self)
     }
@@ -284,6 +290,33 @@ impl Model {
         }
     }
 
+    /// Whether the score is where it is looked for in what the runtime gave for so many rows.
+    ///
+    /// # Errors
+    /// `Invalid` if it is not, with the way out.
+    pub(super) fn check_score(&self, outputs: &[TensorBuf], rows: usize) -> Result<()> {
+        // Inputs that no row fills are those of a model for `run`.
+        if self.inputs.is_err() {
+            return Ok(());
+        }
+        let way_out = "say which column is the score in `head.json` (`Model::with_head`), or load it by \
+                       `Loader::without_score` and call `run`";
+        let version = &self.version;
+        let score = self.score.as_ref().map_err(|reason| {
+            Error::invalid(format!("{version} gives no clear score: {reason}; {way_out}"))
+        })?;
+        let output = outputs[score.output].view();
+        match column_of(&output, *score, rows) {
+            Some(_) => Ok(()),
+            None => {
+                let name = &self.runtime.signature().outputs[score.output].name;
+                Err(Error::invalid(format!(
+                    "{version} gave {output:?} as output `{name}` for {rows} rows, which holds no score: {way_out}"
+                )))
+            }
+        }
+    }
+
     fn read(
         &self,
         output: &TensorView<'_>,
@@ -293,11 +326,9 @@ impl Model {
         each: &mut impl FnMut(usize, f64),
     ) -> Result<()> {
         let data = output.data();
-        let columns = data.len() / rows.max(1);
-        let column = score.column.unwrap_or(columns.wrapping_sub(1));
-        if columns * rows != data.len() || column >= columns || score.column.is_none() && columns > 2 {
+        let Some((columns, column)) = column_of(output, score, rows) else {
             return Err(self.wrong_output(output, rows, score));
-        }
+        };
         let raw = |row: usize| {
             let place = row * columns + column;
             Some(match data {
@@ -331,6 +362,14 @@ impl Model {
         self.inputs().map(Inputs::width)
     }
 
+    /// How many cells a row has that callers send; none if rows cannot fill the inputs.
+    pub(super) fn cells(&self) -> Option<usize> {
+        match &self.encoder {
+            Some(encoder) => Some(encoder.inputs().len()),
+            None => self.row_width().ok(),
+        }
+    }
+
     fn inputs(&self) -> Result<&Inputs> {
         self.inputs.as_ref().map_err(|reason| self.unsupported(reason))
     }
@@ -362,7 +401,7 @@ impl Model {
         let want =
             score.column.map_or("one or two numbers".into(), |column| format!("a number in column {column}"));
         Error::data(format!(
-            "{} gave {output:?} as output `{name}` for {rows} rows: want {want} a row",
+            "{} gave {output:?} as output `{name}` for {rows} rows: want {want} a row (`Model::with_head`)",
             self.version
         ))
     }
@@ -380,6 +419,25 @@ fn score_of(outputs: &[TensorSpec]) -> Result<Score, String> {
         [output] => Ok(Score { output, column: None }),
         _ => Err(format!("it has {} floating-point outputs, name one by a head", floats.len())),
     }
+}
+
+/// The columns of an output and the one that is the score, if there is one.
+#[inline]
+fn column_of(output: &TensorView<'_>, score: Score, rows: usize) -> Option<(usize, usize)> {
+    let elements = output.data().len();
+    let columns = elements / rows.max(1);
+    let column = score.column.unwrap_or(columns.wrapping_sub(1));
+    let fits = columns * rows == elements && column < columns && (score.column.is_some() || columns <= 2);
+    fits.then_some((columns, column))
+}
+
+/// How many numbers an output declares for each row, if it says.
+fn columns_of(spec: &TensorSpec) -> Option<usize> {
+    let [_, rest @ ..] = spec.shape.as_slice() else { return None };
+    rest.iter().try_fold(1_usize, |columns, dimension| match dimension {
+        Dimension::Fixed(length) => columns.checked_mul(*length),
+        Dimension::Symbol(_) => None,
+    })
 }
 
 fn has_nan(view: &TensorView<'_>) -> bool {

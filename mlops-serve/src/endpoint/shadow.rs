@@ -92,7 +92,22 @@ impl Shadow {
         }
     }
 
-    /// Captures what it answers, in arm `shadow`.
+    /// Captures what it answers, in arm [`SHADOW`], under the ids of the requests.
+    ///
+    /// Give it a capture of its own. In the endpoint's capture each request has two records then:
+    /// [`labelled_rows`](mlops_core::record::labelled_rows) leaves the shadow's out, but a drift monitor or an
+    /// evaluation of the outputs must be given batches without them:
+    ///
+    /// ```
+    /// # use arrow_array::{BooleanArray, RecordBatch, StringArray};
+    /// # use mlops_serve::SHADOW;
+    /// # fn heard(batch: &RecordBatch) -> Option<BooleanArray> {
+    /// let arms = batch.column_by_name("arm")?.as_any().downcast_ref::<StringArray>()?;
+    /// let heard: BooleanArray = arms.iter().map(|arm| Some(arm != Some(SHADOW))).collect();
+    /// // Then `arrow_select::filter::filter_record_batch(batch, &heard)`.
+    /// # Some(heard)
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_capture(mut self, capture: Arc<Capture>) -> Self {
         self.capture = Some(capture);

@@ -86,7 +86,7 @@ impl Rollout {
     /// challenger's arm: to leave it out would leave out the requests that the challenger cannot do.
     ///
     /// # Errors
-    /// `Invalid` if the value is not finite.
+    /// `Invalid` if the value is not finite, or the plan has no guardrail on this metric.
     pub fn add_outcome(
         &mut self,
         metric: &str,
@@ -95,6 +95,11 @@ impl Rollout {
         propensity: f64,
         value: f64,
     ) -> Result<bool> {
+        if !self.metrics().any(|known| known.name == metric) {
+            let names: Vec<String> = self.metrics().map(|known| format!("`{}`", known.name)).collect();
+            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(Error::invalid(format!("the plan has no metric `{metric}`, it has {has}")));
+        }
         let Some((step, arm)) = self.locate(arm, propensity) else { return Ok(false) };
         let State { champion, challenger, .. } = &self.state;
         if version != champion && (arm == Arm::Control || version != challenger) {
@@ -225,6 +230,14 @@ impl Rollout {
     /// The version that is to take over.
     pub fn challenger(&self) -> &ModelVersion {
         &self.state.challenger
+    }
+
+    /// The metrics that guardrails of the plan look at.
+    fn metrics(&self) -> impl Iterator<Item = &Metric> {
+        self.state.plan.guardrails.iter().filter_map(|guardrail| match guardrail {
+            Guardrail::Metric(metric) => Some(metric),
+            _ => None,
+        })
     }
 
     /// The step and the arm in which a request was asked.
@@ -359,11 +372,7 @@ impl Rollout {
     /// At the end of the last step: promote if what was asked for is shown.
     fn conclude(&self, held_s: u64) -> Decision {
         let plan = &self.state.plan;
-        let metrics = plan.guardrails.iter().filter_map(|guardrail| match guardrail {
-            Guardrail::Metric(metric) => Some(metric),
-            _ => None,
-        });
-        let missing: Vec<Reason> = metrics.filter_map(|metric| self.unproved(metric)).collect();
+        let missing: Vec<Reason> = self.metrics().filter_map(|metric| self.unproved(metric)).collect();
         if missing.is_empty() {
             let message = match plan.proof {
                 Proof::None => "all steps are done and no guardrail objects",
@@ -493,7 +502,9 @@ mod tests {
 
     #[test]
     fn traffic_and_outcomes_of_other_splits_are_not_taken() {
-        let mut rollout = rollout(Plan::canary([0.1, 0.5], 60, 0));
+        let mut rollout = rollout(Plan::canary([0.1, 0.5], 60, 0).guardrail(Metric::new("auc")));
+        let error = rollout.add_outcome("acu", &of("champion"), "champion", 0.9, 1.0).unwrap_err();
+        assert_eq!(error.to_string(), "the plan has no metric `acu`, it has `auc`");
         assert!(!rollout.add_traffic(&of("champion"), "champion", 1.0, &traffic(1, 0)));
         assert!(!rollout.add_traffic(&of("shadow"), "shadow", 0.1, &traffic(1, 0)));
         assert!(!rollout.add_outcome("auc", &of("challenger"), "challenger", 0.2, 1.0).unwrap());
@@ -503,7 +514,12 @@ mod tests {
 
     #[test]
     fn what_other_versions_did_in_the_same_arms_is_not_taken() {
-        let mut rollout = rollout(Plan::canary([0.1], 0, 0).guardrail(Guardrail::FailureRate { max: 0.01 }));
+        let plan = Plan::canary([0.1], 0, 0).guardrail(Guardrail::FailureRate { max: 0.01 });
+        let mut bare = rollout(plan.clone());
+        let error = bare.add_outcome("auc", &version(1), "champion", 0.9, 1.0).unwrap_err();
+        assert_eq!(error.to_string(), "the plan has no metric `auc`, it has none");
+        assert_eq!(bare.decide(after_s(0)).action, Action::Promote);
+        let mut rollout = rollout(plan.guardrail(Metric::new("auc")));
         assert!(!rollout.add_traffic(&version(7), "challenger", 0.1, &traffic(100, 100)));
         assert!(!rollout.add_traffic(&version(7), "champion", 0.9, &traffic(100, 100)));
         assert!(!rollout.add_traffic(&version(1), "challenger", 0.1, &traffic(100, 100)));
@@ -511,7 +527,7 @@ mod tests {
         assert!(!rollout.add_outcome("auc", &version(2), "champion", 0.9, 1.0).unwrap());
         // The champion answered for a challenger that failed.
         assert!(rollout.add_outcome("auc", &version(1), "challenger", 0.1, 1.0).unwrap());
-        assert_eq!(rollout.decide(after_s(0)).action, Action::Promote);
+        assert_eq!(rollout.decide(after_s(0)).action, Action::Hold);
     }
 
     #[test]

@@ -125,6 +125,13 @@ impl SignatureCheck {
             let output = output.view();
             if spec.element != output.element() || !axes.fit(output.shape(), &mut lengths) {
                 let rows = inputs.first().map_or(1, TensorView::rows);
+                if output.shape().elements() == 0 {
+                    return Err(Error::data(format!(
+                        "the model wrote nothing to output `{}`: want {} for {rows} rows",
+                        spec.name,
+                        declared(spec)
+                    )));
+                }
                 return Err(Error::data(format!(
                     "the model declares output `{}` as {}, and gave {output:?} for {rows} rows",
                     spec.name,

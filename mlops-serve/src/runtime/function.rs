@@ -12,7 +12,8 @@ type Function = dyn Fn(&[TensorView<'_>], &mut [TensorBuf]) -> Result<()> + Send
 
 /// A model that is a Rust closure: a rule, a lookup, a model of another library.
 ///
-/// The closure sees inputs that fit the signature. What it writes is checked against the signature too.
+/// The closure sees inputs that fit the signature, and empty outputs. What it writes is checked against the
+/// signature too; to write nothing is an error (`Data`).
 /// The module's front page has an example.
 pub struct FnRuntime {
     name: String,
@@ -77,6 +78,8 @@ impl Runtime for FnRuntime {
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
         self.check.inputs(inputs)?;
         self.check.buffers(outputs)?;
+        // What an earlier call left must not pass for the answer of this one.
+        outputs.iter_mut().for_each(TensorBuf::clear);
         (self.function)(inputs, outputs)?;
         self.check.outputs(inputs, outputs)
     }

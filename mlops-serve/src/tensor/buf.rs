@@ -115,6 +115,20 @@ impl TensorBuf {
         Ok(())
     }
 
+    /// Makes it hold nothing: one axis of length 0. Element type and memory are kept.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.shape = nothing();
+        match &mut self.storage {
+            Storage::F32(values) => values.clear(),
+            Storage::F64(values) => values.clear(),
+            Storage::I32(values) => values.clear(),
+            Storage::I64(values) => values.clear(),
+            Storage::Bool(values) => values.clear(),
+            Storage::Text(texts) => texts.clear(),
+        }
+    }
+
     /// The elements, to be changed in place.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
 use mlops_core::record::RecordSchema;
 use mlops_core::{Clock, ErrorKind, ManualClock, ModelVersion, SystemClock, Timestamp};
 use mlops_serve::capture::{Capture, CaptureSettings};
-use mlops_serve::endpoint::{ArmSpec, Endpoint, Request};
+use mlops_serve::endpoint::{ArmSpec, Endpoint, Model, Request};
 use mlops_serve::rollout::{Guardrail, Plan, Rollout};
 
 use crate::models::{id, model, row};
@@ -181,7 +181,63 @@ fn a_rollout_drives_the_arms_and_survives_a_restart() {
     assert_eq!(endpoint.arms()[0].model.version(), &version(1));
     endpoint.apply(&rollout).unwrap();
     endpoint.deploy(model(3, |x| x)).unwrap();
-    assert!(endpoint.apply(&rollout).unwrap_err().to_string().contains("is not shop/1"));
+    assert!(
+        endpoint.apply(&rollout).unwrap_err().to_string().contains("holds shop/3, the rollout is of shop/1")
+    );
+}
+
+#[test]
+fn a_promotion_takes_no_arms_but_those_of_its_rollout() {
+    let version = |version| ModelVersion::new("shop", version);
+    let now = Timestamp::EPOCH;
+    let mut rollout = Rollout::new(Plan::canary([0.5], 0, 0), version(1), version(2), now).unwrap();
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let message = |rollout: &Rollout| endpoint.apply(rollout).unwrap_err().to_string();
+    assert!(message(&rollout).contains("has no arm `challenger`: load shop/2 and give it to `challenge`"));
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    endpoint.challenge(model(2, |x| x), 0.5).unwrap();
+    // A hotfix comes while the rollout runs.
+    endpoint.deploy(model(3, |x| x)).unwrap();
+    assert!(message(&rollout).contains("arm `champion` of `shop` holds shop/3, the rollout is of shop/1"));
+    assert_eq!(rollout.advance(now).action, mlops_serve::rollout::Action::Promote);
+    assert!(message(&rollout).contains("holds shop/3"));
+    assert_eq!(endpoint.arms()[0].model.version(), &version(3));
+    // With its own champion, or promoted already, it goes through, again and again.
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    for _ in 0..2 {
+        endpoint.apply(&rollout).unwrap();
+        assert_eq!((endpoint.arms().len(), endpoint.arms()[0].model.version()), (1, &version(2)));
+    }
+}
+
+#[test]
+fn a_default_score_is_a_number() {
+    let error = Endpoint::new("shop", SystemClock::new()).with_default_score(f64::NAN).unwrap_err();
+    assert_eq!(error.to_string(), "the default score is NaN: want a finite number");
+}
+
+#[test]
+fn a_closure_that_writes_nothing_gives_no_score_of_another_request() {
+    let lazy = mlops_serve::runtime::FnRuntime::new("lazy", crate::models::signature(), |inputs, outputs| {
+        let x = inputs[0].values::<f32>()?[0];
+        if x > 3.0 {
+            return Ok(());
+        }
+        outputs[0].reset::<f32>([1, 1])?[0] = x;
+        Ok(())
+    });
+    let lazy = Model::new(ModelVersion::new("shop", 2), lazy.unwrap()).unwrap();
+    let good = model(1, |x| 10.0 * x);
+    for _ in 0..2 {
+        assert_eq!(good.score(&[Value::Float(5.0)]).unwrap(), 50.0);
+        let error = lazy.score(&[Value::Float(5.0)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(
+            error.to_string(),
+            "the model wrote nothing to output `score`: want f32[batch, 1] for 1 rows"
+        );
+        assert_eq!(lazy.score(&[Value::Float(2.0)]).unwrap(), 2.0);
+    }
 }
 
 #[test]

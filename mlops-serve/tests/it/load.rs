@@ -1,8 +1,11 @@
 //! From packages to models.
 
 use mlops_core::data::Value;
-use mlops_core::{Digest, ModelFile, ModelPackage};
+use mlops_core::{
+    Digest, Dimension, ElementType, Error, ErrorKind, ModelFile, ModelPackage, ModelSignature, TensorSpec,
+};
 use mlops_serve::endpoint::{Golden, Loader};
+use mlops_serve::runtime::FnRuntime;
 
 use crate::models::row;
 use crate::shelf::{loader, package};
@@ -32,8 +35,73 @@ fn loading_verifies_checks_and_names_what_is_wrong() {
     let head = r#"{"output":"score","column":3}"#;
     wrong.files.remove(Loader::ENCODER_FILE);
     wrong.files.insert(Loader::HEAD_FILE.into(), (Digest::of(head), ModelFile::Bytes(head.into())));
-    let error = loader().load(&wrong).unwrap().score(&row()).unwrap_err();
-    assert!(error.to_string().contains("want a number in column 3 a row"), "{error}");
+    assert!(
+        message(&wrong).contains("column 3, output score: f32[batch, 1] has 1, counted from 0"),
+        "{}",
+        message(&wrong)
+    );
+}
+
+/// A loader of a closure that gives `columns` numbers a row, or fails so.
+fn wide(columns: usize, fails: Option<fn() -> Error>) -> Loader {
+    Loader::new(move |_| {
+        let signature = ModelSignature {
+            inputs: vec![TensorSpec::batch("features", ElementType::F32, 1)],
+            outputs: vec![TensorSpec {
+                name: "score".into(),
+                element: ElementType::F32,
+                shape: ["batch", "columns"].map(|axis| Dimension::Symbol(axis.into())).into(),
+            }],
+        };
+        Ok(Box::new(FnRuntime::new("wide", signature, move |inputs, outputs| {
+            if let (Some(fails), [0.0, ..]) = (fails, inputs[0].values::<f32>()?) {
+                return Err(fails());
+            }
+            outputs[0].reset::<f32>([inputs[0].rows(), columns])?.fill(0.25);
+            Ok(())
+        })?))
+    })
+}
+
+#[test]
+fn a_model_that_could_never_answer_is_not_loaded() {
+    let bare =
+        |package: ModelPackage| ModelPackage::new(package.id, ModelSignature::default(), package.files);
+    let refused = |loader: &Loader, package: &ModelPackage, part: &str| {
+        let error = loader.load(package).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:#}");
+        assert!(format!("{error:#}").contains(part), "{error:#}");
+    };
+    let mut plain = bare(package(0.5, None));
+    let mut golden = Golden::new(0.0);
+    golden.push(&row(), 0.25);
+    let proved = bare(package(0.5, Some(&golden)));
+    refused(&wide(3, None), &plain, "say which column is the score in `head.json`");
+    assert!(wide(3, None).without_score().load(&plain).is_ok());
+    assert!(wide(2, None).load(&proved).is_ok());
+    // A model may refuse zeros. One that fails on them must show that it answers others.
+    assert!(wide(1, Some(|| Error::invalid("no zeros, please"))).load(&plain).is_ok());
+    let fails: Option<fn() -> Error> = Some(|| Error::data("divided by zero"));
+    refused(&wide(1, fails), &plain, "divided by zero");
+    assert!(wide(1, fails).load(&proved).is_ok());
+    // A column that the signature leaves open.
+    let head = |column: usize| format!(r#"{{"output":"score","column":{column}}}"#);
+    let mut load = |column| {
+        let head = head(column);
+        plain.files.insert(Loader::HEAD_FILE.into(), (Digest::of(&head), ModelFile::Bytes(head.into())));
+        wide(3, None).load(&plain)
+    };
+    assert_eq!(load(2).unwrap().score(&row()).unwrap(), 0.25);
+    assert_eq!(load(9).unwrap_err().kind(), ErrorKind::Invalid);
+
+    let mut other = package(0.5, None);
+    other.signature.inputs = vec![TensorSpec::batch("other", ElementType::F32, 7)];
+    refused(&loader(), &other, "the package declares (other: f32[batch, 7])");
+    other.signature = package(0.5, None).signature;
+    other.signature.outputs[0].element = ElementType::F64;
+    refused(&loader(), &other, "register the model's signature, or none");
+    other.signature = ModelSignature::default();
+    assert!(loader().load(&other).is_ok());
 }
 
 #[test]
@@ -56,7 +124,7 @@ fn a_package_brings_its_calibration() {
 #[cfg(feature = "native")]
 #[test]
 fn files_are_told_by_their_content_and_the_model_among_others_by_its_name() {
-    use mlops_core::{ErrorKind, ModelVersion, SystemClock};
+    use mlops_core::{ModelVersion, SystemClock};
     use mlops_serve::endpoint::Model;
 
     use crate::golden::{bytes, file};
@@ -78,7 +146,7 @@ fn files_are_told_by_their_content_and_the_model_among_others_by_its_name() {
         };
         add(name, bytes(name));
         add("README.md", bytes::Bytes::from_static(b"a model"));
-        let mut package = ModelPackage::new(version(), mlops_core::ModelSignature::default(), files);
+        let mut package = ModelPackage::new(version(), ModelSignature::default(), files);
         let loader = Loader::auto(SystemClock::new());
         assert_eq!(loader.load(&package).unwrap().score(&row).unwrap(), want, "{name}");
 

@@ -20,7 +20,8 @@ use crate::models::{function, id, model, row, signature};
 
 #[test]
 fn a_champion_that_fails_is_replaced_by_the_one_before_and_then_by_the_default() {
-    let endpoint = Endpoint::new("shop", SystemClock::new()).with_previous().with_default_score(0.25);
+    let endpoint =
+        Endpoint::new("shop", SystemClock::new()).with_previous().with_default_score(0.25).unwrap();
     let score = || endpoint.score(id(0), &row()).unwrap();
     endpoint.deploy(model(1, |_| f32::NAN)).unwrap();
     let answer = score();
@@ -184,8 +185,10 @@ fn calls_that_were_turned_away_do_not_take_a_model_out_of_service() {
 
 #[test]
 fn when_no_model_can_an_equal_row_gets_the_answer_that_it_got_before() {
-    let endpoint =
-        Endpoint::new("shop", SystemClock::new()).with_remembered_answers(100).with_default_score(0.25);
+    let endpoint = Endpoint::new("shop", SystemClock::new())
+        .with_remembered_answers(100)
+        .with_default_score(0.25)
+        .unwrap();
     endpoint.deploy(model(1, |x| 2.0 * x)).unwrap();
     let row = |x: f64| [Value::Float(x)];
     assert_eq!(endpoint.score(id(0), &row(3.0)).unwrap().score, 6.0);

@@ -6,7 +6,7 @@ use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
 use mlops_core::record::RecordSchema;
 use mlops_core::{ElementType, ErrorKind, ModelSignature, ModelVersion, RequestId, SystemClock, TensorSpec};
 use mlops_serve::capture::{Capture, CaptureSettings};
-use mlops_serve::endpoint::{Endpoint, Head, Model, Request, Shadow};
+use mlops_serve::endpoint::{ArmSpec, Endpoint, Head, Model, Request, Shadow};
 use mlops_serve::runtime::{FnRuntime, NativeRuntime, Runtime, RuntimeExt};
 use mlops_serve::tensor::{TensorBuf, TensorData, TensorView};
 
@@ -128,6 +128,7 @@ fn tensors_go_through_arms_rescue_and_capture() {
     let endpoint = Endpoint::new("shop", SystemClock::new())
         .with_capture(Arc::clone(&capture))
         .with_default_score(0.5)
+        .unwrap()
         .with_remembered_answers(10);
     let users = [0.1_f32, 0.9, 0.5, 0.7, 0.2, 0.3];
     let users = TensorView::new(&users, [2, 3]).unwrap();
@@ -135,7 +136,14 @@ fn tensors_go_through_arms_rescue_and_capture() {
     assert!(endpoint.run(id(0), &[users], &mut outputs).unwrap_err().is_retryable(), "no model yet");
     endpoint.deploy(best_two(1, 1.0)).unwrap();
     // Takes one feature, not three.
-    endpoint.challenge(model(2, |x| x), 0.5).unwrap();
+    let error = endpoint.challenge(model(2, |x| x), 0.5).unwrap_err();
+    assert!(
+        error.to_string().starts_with("shop/2 takes rows of 1 cells, the champion shop/1 of 3"),
+        "{error}"
+    );
+    assert!(endpoint.deploy(model(2, |x| x)).is_err());
+    let arm = |name, model| ArmSpec::new(name, model, 0.5);
+    endpoint.set_arms(vec![arm("champion", best_two(1, 1.0)), arm("challenger", model(2, |x| x))]).unwrap();
     let mut fallbacks = 0;
     for number in 0..50 {
         let origin = endpoint.run(id(number), &[users], &mut outputs).unwrap();
