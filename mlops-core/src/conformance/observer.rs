@@ -89,7 +89,7 @@ fn run(id: String, status: RunStatus) -> Run {
     }
 }
 
-fn statuses() -> [RunStatus; 8] {
+fn statuses() -> [RunStatus; 9] {
     let step = || "step\n0".to_owned();
     [
         RunStatus::Completed,
@@ -100,7 +100,8 @@ fn statuses() -> [RunStatus; 8] {
         RunStatus::Rejected { step: step(), by: "ann".to_owned(), comment: String::new() },
         RunStatus::Expired { step: step(), deadline: Timestamp::EPOCH },
         RunStatus::Cancelled,
-        RunStatus::TimedOut { step: step() },
+        RunStatus::TimedOut { step: step(), error: None },
+        RunStatus::TimedOut { step: step(), error: Some("two\nlines".to_owned()) },
         RunStatus::Failed { step: step(), error: "two\nlines".to_owned() },
     ]
 }

@@ -85,6 +85,7 @@ impl Context {
     }
 
     /// Fails if the run was cancelled, or the time of the step or of the run is over: call it where stopping is safe.
+    /// Hand the error on, with [`context`](Error::context) if you like: by it the run knows why the step ended.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -93,7 +94,8 @@ impl Context {
             return Err(Error::unavailable("the run was cancelled: run it again to go on"));
         }
         if self.scope.is_over_in(Duration::ZERO) {
-            return Err(Error::unavailable("the time of the run is over: run it again to go on"));
+            return Err(Error::unavailable("the time of the run is over: run it again to go on")
+                .with_source(RunIsOver));
         }
         if self.deadline_ns.is_some_and(|deadline| self.scope.clock.monotonic_ns() > deadline) {
             return Err(Error::unavailable("the time of the step is over: raise its timeout"));
@@ -136,6 +138,30 @@ impl fmt::Debug for Context {
             .field("attempt", attempt)
             .finish_non_exhaustive()
     }
+}
+
+/// The source of the error of a [`checkpoint`](Context::checkpoint) after the end of the run.
+#[derive(Debug)]
+struct RunIsOver;
+
+impl fmt::Display for RunIsOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its request gave it no more")
+    }
+}
+
+impl std::error::Error for RunIsOver {}
+
+/// Whether a step ended since the time of its run is over.
+pub(super) fn is_end_of_run(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<RunIsOver>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 pub(super) fn operation_id(pipeline: &str, run: &str, step: &str) -> Digest {

@@ -102,6 +102,7 @@
 
 mod approval;
 mod artifact;
+mod attempts;
 mod branch;
 mod context;
 mod diagram;

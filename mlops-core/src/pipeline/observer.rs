@@ -158,9 +158,7 @@ impl Observer for EventObserver {
                         (Severity::Warning, format!("nobody answered `{step}` up to {deadline}"))
                     }
                     RunStatus::Cancelled => (Severity::Warning, "cancelled".to_owned()),
-                    RunStatus::TimedOut { step } => {
-                        (Severity::Warning, format!("its time was over before `{step}`"))
-                    }
+                    RunStatus::TimedOut { .. } => (Severity::Warning, record.status.to_string()),
                     RunStatus::Failed { step, error } => {
                         (Severity::Critical, format!("`{step}` failed: {error}"))
                     }

@@ -280,8 +280,8 @@ impl Pipeline {
     /// [`Suspended`](crate::run::RunStatus::Suspended) with a token once nothing else can go on; no thread
     /// waits. After [`Store::decide`](super::Store::decide), in this process or another, run it again.
     ///
-    /// With [`Step::timeout`], the question may be answered for so long after it was asked first, by the clock of the
-    /// runner; then the run ends as [`Expired`](crate::run::RunStatus::Expired), for good:
+    /// With [`Step::timeout`], the question may be answered for so long after the run first suspended with it, by the
+    /// clock of the runner; then the run ends as [`Expired`](crate::run::RunStatus::Expired), for good:
     /// `p.approval(Step::new("release?").timeout(Duration::from_secs(3 * 86_400)), auc)`.
     ///
     /// ```

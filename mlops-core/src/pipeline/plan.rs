@@ -138,7 +138,7 @@ pub(super) fn plan(engine: &Engine<'_>) -> Result<Plan> {
         let settled = match engine.settled_as(node, &mut Mode::Plan(&mut foresee)) {
             Ok(settled) => settled,
             Err(Halt::Broken(error) | Halt::Failed { error, .. }) => return Err(error),
-            Err(Halt::Cancelled | Halt::TimedOut(_)) => Settled::Waits,
+            Err(Halt::Cancelled | Halt::TimedOut { .. }) => Settled::Waits,
         };
         let decision = match &settled {
             Settled::Done(done) => match done.state {

@@ -113,7 +113,8 @@ impl Request {
     /// Gives the run so much time, by the monotonic clock, from this call of [`Runner::run`](super::Runner::run) on. Once
     /// it is over no step starts, no retry is waited for, a step ends at its next
     /// [`checkpoint`](super::Context::checkpoint), and the run ends as [`TimedOut`](crate::run::RunStatus::TimedOut).
-    /// What is done is kept: running it again goes on, with the whole time anew.
+    /// What is done is kept: running it again goes on, with the whole time anew. An error that would not be retried
+    /// fails the run as ever; one whose retry would come too late is told in the status.
     ///
     /// ```
     /// use std::{sync::Arc, time::Duration};
@@ -129,7 +130,7 @@ impl Request {
     /// let model = p.step("train", |_: &()| Ok(1), rows);
     ///
     /// let done = Runner::new(clock).run(&p, Request::new("1").timeout(Duration::from_secs(3600)))?;
-    /// assert_eq!(*done.status(), RunStatus::TimedOut { step: "train".to_owned() });
+    /// assert_eq!(*done.status(), RunStatus::TimedOut { step: "train".to_owned(), error: None });
     /// # Ok::<(), mlops_core::Error>(())
     /// ```
     #[must_use]

@@ -85,7 +85,7 @@ impl Step {
         self
     }
 
-    /// Of an [`approval`](super::Pipeline::approval): how long it may be answered. Of any other step: fails an attempt
+    /// Of an [`approval`](super::Pipeline::approval): how long it may be answered, from when the run suspends. Of any other step: fails an attempt
     /// that takes longer, with [`ErrorKind::Unavailable`].
     ///
     /// The step is asked, not killed: [`Context::checkpoint`] fails once the time is over, and a result that

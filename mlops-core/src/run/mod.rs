@@ -80,8 +80,11 @@ pub enum RunStatus {
     Cancelled,
     /// The time that its request gave it was over; run it again to go on.
     TimedOut {
-        /// The step that did not start, or was not tried again.
+        /// The step that did not start, was not tried again, or stopped at a checkpoint.
         step: String,
+        /// How its last attempt failed by itself, with its causes; none if none did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// A step failed; run it again to go on from there.
     Failed {
@@ -107,7 +110,10 @@ impl fmt::Display for RunStatus {
                 write!(f, "expired: nobody answered `{step}` up to {deadline}")
             }
             Self::Cancelled => f.write_str("cancelled"),
-            Self::TimedOut { step } => write!(f, "out of time before `{step}`"),
+            Self::TimedOut { step, error: None } => write!(f, "out of time at `{step}`"),
+            Self::TimedOut { step, error: Some(error) } => {
+                write!(f, "no time left to try `{step}` again: {error}")
+            }
             Self::Failed { step, error } => write!(f, "failed at `{step}`: {error}"),
         }
     }

@@ -63,7 +63,7 @@ pub enum StepState {
     Suspended,
     /// Nobody asked for its outputs, or the run ended before its turn.
     NotReached,
-    /// It failed.
+    /// It failed, or was tried and not done when the time of the run was over.
     Failed,
 }
 

@@ -55,7 +55,16 @@ impl Engine<'_> {
         for (node, settled) in self.pipeline.nodes.iter().zip(&self.settled) {
             let step = || node.name.to_string();
             match (&node.work, settled.get()) {
-                (_, Some(Settled::Asks(question))) => waiting.push(question.clone()),
+                (_, Some(Settled::Asks(question))) => {
+                    let mut question = question.clone();
+                    if let (None, Some(limit)) = (question.deadline, node.step.timeout) {
+                        question.deadline = Some(self.scope.clock.now().saturating_add(limit));
+                        if let Some(store) = &self.runner.store {
+                            store.limit(&self.scope.run, &question)?;
+                        }
+                    }
+                    waiting.push(question);
+                }
                 (Work::Approval, Some(Settled::Done(done))) => {
                     for value in &done.values {
                         let answer = typed::<Approval>(&value.erased)?;
@@ -89,7 +98,10 @@ impl Engine<'_> {
         let status = match halt {
             None => self.status()?,
             Some(Halt::Cancelled) => RunStatus::Cancelled,
-            Some(Halt::TimedOut(step)) => RunStatus::TimedOut { step: step.to_string() },
+            Some(Halt::TimedOut { step, error, .. }) => RunStatus::TimedOut {
+                step: step.to_string(),
+                error: error.as_ref().map(|error| format!("{error:#}")),
+            },
             Some(Halt::Failed { step, error, .. }) => {
                 RunStatus::Failed { step: step.to_string(), error: format!("{error:#}") }
             }
@@ -113,14 +125,14 @@ impl Engine<'_> {
                 steps.extend_from_slice(&done.parts);
             }
             let mut record = self.record(node, settled);
-            if let Some(Halt::Failed { step, attempts, .. }) = halt
+            if let Some((step, attempts)) = halt.and_then(Halt::attempted)
                 && is_of(step, node)
             {
                 record.state = StepState::Failed;
-                record.attempts = *attempts;
+                record.attempts = attempts;
                 if *step != node.name {
                     let item = StepRecord::new(step.clone(), StepState::Failed);
-                    steps.push(StepRecord { attempts: *attempts, ..item });
+                    steps.push(StepRecord { attempts, ..item });
                 }
             }
             steps.push(record);

@@ -93,8 +93,13 @@ impl Done {
 #[derive(Debug)]
 pub(super) enum Halt {
     Cancelled,
-    /// The time of the run was over before this step.
-    TimedOut(Arc<str>),
+    /// The time of the run was over before this step ended.
+    TimedOut {
+        step: Arc<str>,
+        /// How its last attempt failed by itself, if one did.
+        error: Option<Error>,
+        attempts: u32,
+    },
     Failed {
         step: Arc<str>,
         error: Error,
@@ -102,6 +107,17 @@ pub(super) enum Halt {
     },
     /// The store, the journal or an invariant is broken.
     Broken(Error),
+}
+
+impl Halt {
+    /// The step that was tried and did not come to its end, and how often it was.
+    fn attempted(&self) -> Option<(&Arc<str>, u32)> {
+        match self {
+            Self::Failed { step, attempts, .. } => Some((step, *attempts)),
+            Self::TimedOut { step, attempts, .. } if *attempts > 0 => Some((step, *attempts)),
+            _ => None,
+        }
+    }
 }
 
 impl From<Error> for Halt {
@@ -203,7 +219,7 @@ fn run_to_its_end(engine: &Engine<'_>) -> Result<Execution> {
                     Err(error.context(format!("step `{step}` of run `{}` failed", scope.run)))
                 }
                 Halt::Broken(error) => Err(error),
-                Halt::Cancelled | Halt::TimedOut(_) => closed.map(|run| execution(engine, run)),
+                Halt::Cancelled | Halt::TimedOut { .. } => closed.map(|run| execution(engine, run)),
             }
         }
     }

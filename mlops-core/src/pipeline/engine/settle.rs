@@ -140,16 +140,15 @@ impl Engine<'_> {
         })
     }
 
-    /// Asks under a token that names what is shown: an answer counts for that alone. A question that nobody answered in
-    /// time answers itself.
+    /// Asks under a token that names what is shown: an answer counts for that alone. Its deadline is set when the run
+    /// suspends and says what it waits for; a question that nobody answered up to then answers itself.
     fn ask(&self, node: &Node, shown: &[Value], mode: &Mode<'_>) -> Result<Settled, Halt> {
         let (run, now) = (&self.scope.run, self.scope.clock.now());
         let mut token = Digester::new();
         token.update(operation_id(&self.scope.pipeline, run, &node.name).as_bytes());
         shown.iter().for_each(|value| token.update(value.digest.as_bytes()));
-        let deadline = node.step.timeout.map(|limit| now.saturating_add(limit));
         let mut question =
-            Waiting { step: node.name.to_string(), token: token.finish().to_string(), deadline };
+            Waiting { step: node.name.to_string(), token: token.finish().to_string(), deadline: None };
         let Some(store) = &self.runner.store else { return Ok(Settled::Asks(question)) };
         let answer = match store.answer(run, &question.token)? {
             Some(answer) => answer,

@@ -69,16 +69,21 @@ impl Store {
         &self.root
     }
 
-    /// Answers an approval of a run that asked it. The first answer counts.
+    /// Answers an approval of a run that asked it, also while the run is still going on. The first answer counts.
     ///
     /// # Errors
     /// `Conflict` if it was answered already, or the time of the answer is after the deadline; `NotFound` if the run
     /// asks no such question; `Unavailable` if the folder cannot be written.
     pub fn decide(&self, run: &str, token: &str, answer: &Approval) -> Result<()> {
-        // A run that failed after it asked left the question alone.
-        let asked = match self.run(run)?.status {
-            RunStatus::Suspended { waiting } => waiting.into_iter().find(|open| open.token == token),
-            _ => self.question(run, token)?,
+        check_run_id(run)?;
+        // A question is open from when it is asked, before the run leaves a record. Runs of older builds have a record
+        // alone.
+        let asked = match self.question(run, token)? {
+            Some(asked) => Some(asked),
+            None => match self.run(run)?.status {
+                RunStatus::Suspended { waiting } => waiting.into_iter().find(|open| open.token == token),
+                _ => None,
+            },
         };
         let is_answered =
             || Error::conflict(format!("question `{token}` of run `{run}` was answered before"));
@@ -110,12 +115,20 @@ impl Store {
         file::write_new(&self.tmp(), &self.answer_path(run, token), &json, self.durable)
     }
 
-    /// Notes when a question was asked first.
+    /// Notes that a question is asked; one that was asked before stays as it is.
     pub(super) fn ask(&self, run: &str, question: &Waiting) -> Result<()> {
         let json = serde_json::to_vec(question)
             .map_err(|error| Error::internal("a question does not go into JSON").with_source(error))?;
         let path = self.question_path(run, &question.token);
         file::write_new(&self.tmp(), &path, &json, self.durable).map(drop)
+    }
+
+    /// Gives a question that was asked its deadline.
+    pub(super) fn limit(&self, run: &str, question: &Waiting) -> Result<()> {
+        let json = serde_json::to_vec(question)
+            .map_err(|error| Error::internal("a question does not go into JSON").with_source(error))?;
+        let path = self.question_path(run, &question.token);
+        file::write(&self.tmp(), &path, &[&json], self.durable)
     }
 
     /// The question of this token, if the run asked it.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlops_core::pipeline::{Approval, Context, Pipeline, Planned, Request, Retry, Step};
-use mlops_core::run::{RunStatus, StepState, Waiting};
+use mlops_core::pipeline::{Approval, Context, Pipeline, Planned, Request, Retry, Step, Store};
+use mlops_core::run::{Run, RunStatus, StepState, Waiting};
 use mlops_core::trigger::{ContinuousTraining, Hold, Tick, TriggerPolicy};
-use mlops_core::{Error, ErrorKind, Result, Timestamp};
+use mlops_core::{Clock, Error, ErrorKind, Result, Timestamp};
 
 use super::Bench;
 
@@ -90,10 +90,8 @@ fn a_question_stays_open_when_another_branch_fails() {
         (),
     );
     bench.runner().run(&p, "1").unwrap_err();
-    let asked: Vec<_> = std::fs::read_dir(bench.folder.path().join("runs/1/questions")).unwrap().collect();
-    assert_eq!(asked.len(), 1);
-    let text = std::fs::read(asked[0].as_ref().unwrap().path()).unwrap();
-    let asked: Waiting = serde_json::from_slice(&text).unwrap();
+    let asked = open_question(&bench);
+    assert_eq!(asked.deadline, None);
     bench.store().decide("1", &asked.token, &Approval::granted("ana", "", Timestamp::EPOCH)).unwrap();
     failures.store(0, Ordering::SeqCst);
     assert_eq!(*bench.runner().run(&p, "1").unwrap().status(), RunStatus::Completed);
@@ -114,6 +112,59 @@ fn continuous_training_goes_on_when_a_question_expires() {
     let Tick::Ran(ran) = training.tick().unwrap() else { panic!() };
     assert!(matches!(ran.status(), RunStatus::Expired { .. }));
     assert!(training.state().active.is_none(), "the next run can start");
+}
+
+/// The question that is open, from the store's folder, as a process that was killed leaves it.
+fn open_question(bench: &Bench) -> Waiting {
+    let asked: Vec<_> = std::fs::read_dir(bench.folder.path().join("runs/1/questions")).unwrap().collect();
+    assert_eq!(asked.len(), 1);
+    serde_json::from_slice(&std::fs::read(asked[0].as_ref().unwrap().path()).unwrap()).unwrap()
+}
+
+#[test]
+fn a_question_has_all_its_time_however_long_the_other_steps_take() {
+    let bench = Bench::new();
+    let mut p = Pipeline::new("p");
+    let model = p.step("train", || Ok(7_u32), ());
+    let good = p.step("good", || Ok(true), ());
+    p.when(good, |p| p.approval(Step::new("release?").timeout(HOUR), model));
+    let clock = bench.clock.clone();
+    p.step("report", move || Ok(clock.advance(2 * HOUR)), ());
+    let asked = question(bench.runner().run(&p, "1").unwrap().status());
+    assert_eq!(asked.deadline, Some(Timestamp::EPOCH.saturating_add(3 * HOUR)));
+    assert_eq!(open_question(&bench), asked);
+    bench.clock.advance(HOUR);
+    let answer = Approval::granted("ana", "", bench.runner().clock().now());
+    bench.store().decide("1", &asked.token, &answer).unwrap();
+    assert_eq!(*bench.runner().run(&p, "1").unwrap().status(), RunStatus::Completed);
+}
+
+#[test]
+fn a_question_is_answered_before_the_run_leaves_a_record() {
+    let bench = Bench::new();
+    let mut p = Pipeline::new("p");
+    let model = p.step("train", || Ok(7_u32), ());
+    let good = p.step("good", || Ok(true), ());
+    p.when(good, |p| p.approval(Step::new("release?").timeout(HOUR), model));
+    let (clock, folder) = (bench.clock.clone(), bench.folder.path().to_owned());
+    let answer = move || {
+        clock.advance(2 * HOUR);
+        assert!(!folder.join("runs/1/run.json").exists());
+        let asked = std::fs::read_dir(folder.join("runs/1/questions"))?.next().unwrap()?;
+        let asked: Waiting = serde_json::from_slice(&std::fs::read(asked.path())?).unwrap();
+        assert_eq!(asked.deadline, None);
+        let answer = Approval::granted("ana", "", clock.now());
+        Store::open(&folder)?.decide("1", &asked.token, &answer)?;
+        let again = Store::open(&folder)?.decide("1", &asked.token, &answer).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Conflict);
+        let other = Store::open(&folder)?.decide("1", "no such", &answer).unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::NotFound);
+        Ok(())
+    };
+    p.step("answer", answer, ());
+    let first = bench.runner().run(&p, "1").unwrap();
+    assert!(matches!(first.status(), RunStatus::Suspended { .. }), "{}", first.status());
+    assert_eq!(*bench.runner().run(&p, "1").unwrap().status(), RunStatus::Completed);
 }
 
 /// Three steps of an hour each.
@@ -139,7 +190,8 @@ fn a_run_out_of_time_keeps_what_is_done_and_goes_on() {
     let p = hours(&bench);
     let request = || Request::new("1").timeout(HOUR + HOUR / 2);
     let done = bench.runner().run(&p, request()).unwrap();
-    assert_eq!(*done.status(), RunStatus::TimedOut { step: "third".into() });
+    assert_eq!(*done.status(), RunStatus::TimedOut { step: "third".into(), error: None });
+    assert_eq!(done.status().to_string(), "out of time at `third`");
     assert_eq!(done.run.step("third").unwrap().state, StepState::NotReached);
     assert_eq!(bench.started.names(), ["first", "second"], "a step that started may end");
     assert_eq!(*bench.runner().run(&p, request()).unwrap().status(), RunStatus::Completed);
@@ -150,7 +202,7 @@ fn a_run_out_of_time_keeps_what_is_done_and_goes_on() {
         let done = threads.run(&p, Request::new(format!("t{number}")).timeout(limit)).unwrap();
         let want = match step {
             "" => RunStatus::Completed,
-            step => RunStatus::TimedOut { step: step.into() },
+            step => RunStatus::TimedOut { step: step.into(), error: None },
         };
         assert_eq!(*done.status(), want);
     }
@@ -168,7 +220,12 @@ fn a_retry_that_would_start_after_the_end_is_not_waited_for() {
     );
     let before = bench.runner().clock().monotonic_ns();
     let done = bench.bare().run(&p, Request::new("1").timeout(2 * HOUR + HOUR / 2)).unwrap();
-    assert_eq!(*done.status(), RunStatus::TimedOut { step: "down".into() });
+    let status = RunStatus::TimedOut { step: "down".into(), error: Some("no route".into()) };
+    assert_eq!(*done.status(), status);
+    assert_eq!(status.to_string(), "no time left to try `down` again: no route");
+    let down = done.run.step("down").unwrap();
+    assert_eq!((down.state, down.attempts), (StepState::Failed, 3));
+    assert_eq!(Run::from_json(&serde_json::to_vec(&done.run).unwrap()).unwrap().status, status);
     assert_eq!(bench.started.take()["down"], 3);
     let waited = Duration::from_nanos(bench.runner().clock().monotonic_ns() - before);
     assert_eq!(waited, 2 * HOUR);
@@ -187,17 +244,43 @@ fn a_checkpoint_ends_a_step_at_the_end_of_the_run() {
     };
     p.step("work", work, ());
     let done = bench.bare().run(&p, Request::new("1").timeout(5 * HOUR)).unwrap();
-    assert_eq!(*done.status(), RunStatus::TimedOut { step: "work".into() });
-    // An error of its own is one, whenever it comes.
+    assert_eq!(*done.status(), RunStatus::TimedOut { step: "work".into(), error: None });
+    let work = done.run.step("work").unwrap();
+    assert_eq!((work.state, work.attempts), (StepState::Failed, 1));
+    // The error of an attempt before is kept, and what the step says about its end does not hide it.
     let mut p = Pipeline::new("p");
     let clock = bench.clock.clone();
-    let wrong = move || {
-        clock.advance(HOUR);
-        Err::<u32, _>(Error::invalid("no such column"))
+    let twice = move |cx: &Context| -> Result<u32> {
+        if cx.attempt() == 1 {
+            return Err(Error::unavailable("no route"));
+        }
+        clock.advance(2 * HOUR);
+        cx.checkpoint().map_err(|error| error.context("fitting"))?;
+        Ok(1)
     };
-    p.step("wrong", wrong, ());
-    let error = bench.bare().run(&p, Request::new("1").timeout(HOUR / 2)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    p.step(Step::new("twice").retry(Retry::times(3)), twice, ());
+    let done = bench.bare().run(&p, Request::new("1").timeout(HOUR)).unwrap();
+    let want = RunStatus::TimedOut { step: "twice".into(), error: Some("no route".into()) };
+    assert_eq!(*done.status(), want);
+}
+
+#[test]
+fn an_error_of_its_own_is_one_whenever_it_comes() {
+    for kind in [ErrorKind::Invalid, ErrorKind::Unavailable] {
+        for timeout in [Duration::MAX, HOUR / 2] {
+            let bench = Bench::new();
+            let mut p = Pipeline::new("p");
+            let clock = bench.clock.clone();
+            let wrong = move || {
+                clock.advance(HOUR);
+                Err::<u32, _>(Error::new(kind, "no such bucket"))
+            };
+            p.step(Step::new("wrong").timeout(timeout), wrong, ());
+            let error = bench.bare().run(&p, Request::new("1").timeout(HOUR / 2)).unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert!(format!("{error:#}").ends_with("failed: no such bucket"), "{error:#}");
+        }
+    }
 }
 
 #[test]
