@@ -9,7 +9,7 @@ use super::policy::TriggerPolicy;
 use super::state::{Action, Active, Cause, Hold, TriggerState};
 use crate::pipeline::store::check_run_id;
 use crate::pipeline::{Execution, Pipeline, Request, Runner, StartedOtherwise};
-use crate::run::{RunStatus, Waiting};
+use crate::run::{RunStatus, StepRecord, StepState, Waiting};
 use crate::{Error, ErrorKind, Event, EventSink, Result, Timestamp};
 
 /// Trains again and again: a pipeline, a runner, a policy.
@@ -43,13 +43,19 @@ pub struct ContinuousTraining {
     policy: TriggerPolicy,
     request: Box<Customise>,
     state: Mutex<TriggerState>,
-    running: Mutex<Waits>,
+    running: Mutex<Going>,
     /// Whether the store has not what is in memory.
     unsaved: AtomicBool,
 }
 
-/// The questions of the run that is going on, empty if it asks none or was not run yet.
-type Waits = Vec<Waiting>;
+/// What is known of the run that is going on.
+#[derive(Default)]
+struct Going {
+    /// Its questions, empty if it asks none or was not run yet.
+    waits: Vec<Waiting>,
+    /// How many of its steps were done when its time was over last.
+    done: Option<usize>,
+}
 
 type Customise = dyn Fn(Request, &[Cause]) -> Request + Send + Sync;
 
@@ -147,10 +153,10 @@ impl ContinuousTraining {
     /// # Errors
     /// `Conflict` if a thread executes it now, `Unavailable` if the store cannot be written.
     pub fn abandon(&self) -> Result<bool> {
-        let Some(mut waits) = self.try_running() else {
+        let Some(mut going) = self.try_running() else {
             return Err(Error::conflict("the run is being executed: cancel it first"));
         };
-        waits.clear();
+        *going = Going::default();
         let was_active = self.lock().active.is_some();
         self.change(|state, _, now| state.abandoned(now))?;
         Ok(was_active)
@@ -159,35 +165,44 @@ impl ContinuousTraining {
     /// Does what is to be done now, and returns when that is over. While one thread is in here, others are
     /// told that a run is going on.
     ///
+    /// A run that is out of time goes on at the next tick, with its whole time anew, as long as more of its steps are
+    /// done each time than the time before: so none is done for nothing, and none hangs for ever. One that gets no
+    /// further has failed.
+    ///
     /// # Errors
     /// Those of [`Runner::run`]: the run is over then, and its causes come back if the policy retries. After
     /// `Conflict` either somebody else executes the run, and it is not over, or it was started with another
     /// pipeline, as before an update: then it is given up, and its causes start a new one at the next tick.
     /// `Unavailable` if the store cannot be written.
     pub fn tick(&self) -> Result<Tick> {
-        let Some(mut waits) = self.try_running() else { return Ok(Tick::Idle(Hold::Running)) };
+        let Some(mut going) = self.try_running() else { return Ok(Tick::Idle(Hold::Running)) };
         let active = match self.next()? {
             Ok(active) => active,
             Err(hold) => return Ok(Tick::Idle(hold)),
         };
         let id = format!("{}-{:06}", self.name, active.run);
-        if !waits.is_empty() && !self.is_decided(&id, &waits)? {
+        if !going.waits.is_empty() && !self.is_decided(&id, &going.waits)? {
             return Ok(Tick::Idle(Hold::Approval));
         }
-        waits.clear();
+        going.waits.clear();
         let request = (self.request)(Request::new(id), &active.causes);
         let outcome = self.runner.run(&self.pipeline, request);
         let is_over = match &outcome {
             Ok(done) => match done.status() {
                 RunStatus::Suspended { waiting } => {
-                    waits.clone_from(waiting);
+                    going.waits.clone_from(waiting);
                     None
                 }
                 RunStatus::Cancelled => None,
-                RunStatus::TimedOut { .. } => Some(false),
+                RunStatus::TimedOut { .. } => {
+                    let done = done.run.steps.iter().filter(|step| is_done(step)).count();
+                    let before = going.done.replace(done);
+                    before.is_some_and(|before| done <= before).then_some(false)
+                }
                 _ => Some(true),
             },
             Err(error) if started_otherwise(error) => {
+                *going = Going::default();
                 self.change(|state, _, now| state.superseded(now))?;
                 None
             }
@@ -195,6 +210,7 @@ impl ContinuousTraining {
             Err(_) => Some(false),
         };
         if let Some(success) = is_over {
+            *going = Going::default();
             self.change(|state, policy, now| state.ended(policy, now, success))?;
         }
         Ok(Tick::Ran(Box::new(outcome?)))
@@ -214,10 +230,10 @@ impl ContinuousTraining {
     }
 
     /// The right to run, unless another thread has it. A panic of the host's code is over when it is seen here.
-    fn try_running(&self) -> Option<MutexGuard<'_, Waits>> {
+    fn try_running(&self) -> Option<MutexGuard<'_, Going>> {
         match self.running.try_lock() {
-            Ok(waits) => Some(waits),
-            Err(TryLockError::Poisoned(waits)) => Some(waits.into_inner()),
+            Ok(going) => Some(going),
+            Err(TryLockError::Poisoned(going)) => Some(going.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -266,6 +282,18 @@ impl ContinuousTraining {
     fn lock(&self) -> MutexGuard<'_, TriggerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the step need not run when its run goes on.
+fn is_done(step: &StepRecord) -> bool {
+    matches!(
+        step.state,
+        StepState::Computed
+            | StepState::Cached
+            | StepState::Resumed
+            | StepState::Injected
+            | StepState::Skipped
+    )
 }
 
 /// Whether the run cannot go on, since the pipeline or its request is another one now.

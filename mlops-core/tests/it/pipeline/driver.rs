@@ -55,6 +55,53 @@ fn an_event_starts_a_run_and_a_restart_remembers() {
 }
 
 #[test]
+fn a_run_out_of_time_goes_on_while_it_gets_further() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let wire = |bench: &Bench, hours: [u32; 3]| {
+        let mut p = Pipeline::new("p");
+        let mut last = p.param("n", 0_u32);
+        for (name, hours) in ["read", "fit", "push"].into_iter().zip(hours) {
+            let clock = bench.clock.clone();
+            let step = move |cx: &Context, n: &u32| {
+                for _ in 0..hours {
+                    clock.advance(HOUR);
+                    cx.checkpoint()?;
+                }
+                Ok(n + 1)
+            };
+            last = p.step(name, step, last);
+        }
+        p
+    };
+    let limited = |bench: &Bench, p| {
+        let training = training(bench, p).with_request(|request, _| request.timeout(HOUR));
+        training.start_now("ana").unwrap();
+        training
+    };
+    let status = |training: &ContinuousTraining| match training.tick().unwrap() {
+        Tick::Ran(done) => (done.run.id.clone(), done.status().clone()),
+        other => panic!("{other:?}"),
+    };
+    let out_at = |step: &str| RunStatus::TimedOut { step: step.into(), error: None };
+    let id = || "shop-000001".to_owned();
+
+    let bench = Bench::new();
+    let good = limited(&bench, wire(&bench, [1, 1, 1]));
+    assert_eq!(status(&good), (id(), out_at("fit")));
+    assert_eq!(status(&good), (id(), out_at("push")));
+    assert_eq!(status(&good), (id(), RunStatus::Completed));
+    assert!(good.state().active.is_none());
+
+    let bench = Bench::new();
+    let slow = limited(&bench, wire(&bench, [1, 9, 1]));
+    assert_eq!(status(&slow), (id(), out_at("fit")));
+    assert!(slow.state().active.is_some());
+    assert_eq!(status(&slow), (id(), out_at("fit")));
+    assert!(slow.state().active.is_none(), "it got no further");
+    assert!(matches!(slow.tick().unwrap(), Tick::Idle(Hold::NoCause { .. })));
+}
+
+#[test]
 fn a_suspended_run_goes_on_after_the_answer_even_after_a_restart() {
     let bench = Bench::new();
     let wire = || {
