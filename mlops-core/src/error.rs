@@ -159,8 +159,10 @@ impl StdError for Error {
     }
 }
 
-/// `NotFound` of a file that is missing, `Data` of one that is cut off or no text, else `Unavailable`: so `?` works on
-/// the files that a pipeline step reads. Say which file it is by [`context`](Error::context).
+/// `NotFound` of a file that is missing, `Data` of bytes that are cut off or no text, `Invalid` where the same call cannot
+/// succeed later (no permission, a wrong argument, a file that exists already, a read-only disk, a file that should be a
+/// folder or the reverse), else `Unavailable`: so `?` works on the files that a pipeline step reads. Say which file it is
+/// by [`context`](Error::context).
 ///
 /// ```
 /// use mlops_core::{Error, ErrorKind, Result};
@@ -178,11 +180,33 @@ impl From<std::io::Error> for Error {
         match error.kind() {
             Io::NotFound => Self::not_found("a file or folder is missing").with_source(error),
             Io::InvalidData | Io::UnexpectedEof => {
-                Self::data("a file is not what it should be").with_source(error)
+                Self::data(format!("the bytes are not what they should be: {}", error.kind()))
+                    .with_source(error)
             }
-            _ => Self::unavailable("a file cannot be read or written").with_source(error),
+            kind if is_lasting(kind) => {
+                Self::invalid(format!("reading or writing failed: {kind}: change the path or its rights"))
+                    .with_source(error)
+            }
+            kind => Self::unavailable(format!("reading or writing failed: {kind}: try again later"))
+                .with_source(error),
         }
     }
+}
+
+/// Whether the same call fails again, however often it is repeated.
+pub(crate) fn is_lasting(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind as Io;
+    matches!(
+        kind,
+        Io::PermissionDenied
+            | Io::InvalidInput
+            | Io::InvalidFilename
+            | Io::AlreadyExists
+            | Io::ReadOnlyFilesystem
+            | Io::NotADirectory
+            | Io::IsADirectory
+            | Io::Unsupported
+    )
 }
 
 impl From<arrow_schema::ArrowError> for Error {
@@ -205,6 +229,31 @@ mod tests {
         fn shareable<T: Send + Sync + 'static>() {}
         shareable::<Error>();
         assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn what_fails_again_is_not_retried() {
+        use std::io::ErrorKind as Io;
+        let lasting = [
+            Io::PermissionDenied,
+            Io::InvalidInput,
+            Io::AlreadyExists,
+            Io::ReadOnlyFilesystem,
+            Io::NotADirectory,
+            Io::IsADirectory,
+        ];
+        for kind in lasting {
+            let error = Error::from(std::io::Error::from(kind));
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(!error.is_retryable() && error.to_string().contains(&kind.to_string()), "{error}");
+        }
+        for kind in [Io::ConnectionRefused, Io::TimedOut, Io::StorageFull, Io::Other] {
+            let error = Error::from(std::io::Error::from(kind));
+            assert!(error.is_retryable() && error.to_string().contains(&kind.to_string()), "{error}");
+        }
+        let folder = std::fs::read(".").unwrap_err();
+        assert_eq!(Error::from(folder).kind(), ErrorKind::Invalid);
+        assert_eq!(Error::from(std::io::Error::from(Io::UnexpectedEof)).kind(), ErrorKind::Data);
     }
 
     #[test]
