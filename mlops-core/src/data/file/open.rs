@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::scan::cannot_read;
 use super::{Format, MAGIC_BYTES, Scan};
 use crate::data::{Dataset, TableSchema};
-use crate::{Error, Result};
+use crate::error::is_lasting;
+use crate::{Error, ErrorKind, Result};
 
 impl Scan {
     /// Opens a file whose format its first bytes tell: Parquet, Arrow IPC, else CSV with a header. Only the columns
@@ -17,14 +18,15 @@ impl Scan {
     ///
     /// A folder is the rows of all files in it and below, in the order of their paths, as Spark and others write
     /// them; names that begin with `_` or `.` are passed over.
-    /// A column of the schema that a folder of the path names is taken from there: `dt=2026-05-01/part-0.parquet` has
-    /// `2026-05-01` in each row of `dt`. Escapes such as `%3A` are decoded, `__HIVE_DEFAULT_PARTITION__` is missing, and
-    /// a column of the same name in the file makes way.
+    /// A column of the schema that a folder below the opened one names is taken from there: `dt=2026-05-01/part-0.parquet`
+    /// has `2026-05-01` in each row of `dt`. Escapes such as `%3A` are decoded, `__HIVE_DEFAULT_PARTITION__` is missing,
+    /// and a column of the same name in the file makes way. The path that is opened names no column itself: a single file
+    /// has its own cells, by whatever path it is reached.
     ///
     /// # Errors
     /// `NotFound` if there is no such file or none in the folder, `Unavailable` if it cannot be read,
     /// `Unsupported` if this build lacks the feature of its format, `Data` if it is empty, damaged or has not the
-    /// schema's columns, `Invalid` if folders name all of them; then each batch may fail.
+    /// schema's columns; `Invalid` if folders name all of them; then each batch may fail.
     ///
     /// # Examples
     /// ```
@@ -50,7 +52,7 @@ impl Scan {
     pub fn open(path: impl AsRef<Path>, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
         let (path, schema) = (path.as_ref(), schema.into());
         if !path.is_dir() {
-            return open_file(path, schema);
+            return open_columns(path, schema);
         }
         let mut files = Vec::new();
         walk(path, &mut files).map_err(|error| unreadable(path, error))?;
@@ -61,8 +63,13 @@ impl Scan {
         if files.is_empty() {
             return Err(Error::not_found(format!("there is no table in the folder `{}`", path.display())));
         }
-        let part_schema = Arc::clone(&schema);
-        Self::parts(schema, files.into_iter(), move |file| open_file(&file, Arc::clone(&part_schema)))
+        let (root, part_schema) = (path.to_owned(), Arc::clone(&schema));
+        Self::parts(schema, files.into_iter(), move |file| {
+            let schema = Arc::clone(&part_schema);
+            let folders = file.strip_prefix(&root).ok().and_then(Path::parent).into_iter();
+            let folders = folders.flat_map(Path::components).filter_map(|part| part.as_os_str().to_str());
+            Self::in_folders(folders, schema, |schema| open_columns(&file, schema))
+        })
     }
 }
 
@@ -74,12 +81,6 @@ impl Dataset {
     pub fn open(path: impl AsRef<Path>, schema: impl Into<Arc<TableSchema>>) -> Result<Self> {
         Scan::open(path, schema)?.into_dataset()
     }
-}
-
-fn open_file(path: &Path, schema: Arc<TableSchema>) -> Result<Scan> {
-    let folders =
-        path.parent().into_iter().flat_map(Path::components).filter_map(|part| part.as_os_str().to_str());
-    Scan::in_folders(folders, schema, |schema| open_columns(path, schema))
 }
 
 #[cfg_attr(
@@ -128,7 +129,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 fn unreadable(path: &Path, error: io::Error) -> Error {
     let name = path.display();
     if error.kind() != io::ErrorKind::NotFound {
-        return Error::unavailable(format!("cannot read `{name}`: is it a file that this user may read?"))
+        let kind = if is_lasting(error.kind()) { ErrorKind::Invalid } else { ErrorKind::Unavailable };
+        return Error::new(kind, format!("cannot read `{name}`: is it a file that this user may read?"))
             .with_source(error);
     }
     if path.to_str().is_some_and(|path| path.contains("://")) {
@@ -137,4 +139,30 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
         ));
     }
     Error::not_found(format!("there is no file `{name}`"))
+}
+
+#[cfg(all(test, feature = "csv"))]
+mod tests {
+    use super::*;
+    use crate::data::{Column, ColumnKind};
+
+    #[test]
+    fn only_folders_below_the_opened_one_name_columns() {
+        let root = tempfile::tempdir().unwrap();
+        let exports = root.path().join("version=3");
+        fs::create_dir_all(exports.join("part=5")).unwrap();
+        let file = exports.join("part=5/run.csv");
+        fs::write(&file, "version,part,x\n1,2,9\n").unwrap();
+        let schema =
+            TableSchema::new(["version", "part", "x"].map(|name| Column::new(name, ColumnKind::Integer)));
+        let schema = Arc::new(schema.unwrap());
+        let cells = |path: &Path| {
+            let data = Dataset::open(path, Arc::clone(&schema)).unwrap();
+            ["version", "part", "x"].map(|name| data.numbers(name).unwrap()[0])
+        };
+        assert_eq!(cells(&file), [1.0, 2.0, 9.0]);
+        assert_eq!(cells(&exports.join("part=5")), [1.0, 2.0, 9.0]);
+        assert_eq!(cells(&exports), [1.0, 5.0, 9.0]);
+        assert_eq!(cells(root.path()), [3.0, 5.0, 9.0]);
+    }
 }

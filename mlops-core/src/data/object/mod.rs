@@ -143,7 +143,9 @@ impl StoredTable {
     }
 
     fn scan_part(&self, path: &Path, name: String, schema: Arc<TableSchema>) -> Result<Scan> {
-        let folders = path.as_ref().rsplit_once('/').map_or("", |(folders, _)| folders).split('/');
+        let root = self.location.path.as_ref();
+        let below = path.as_ref().strip_prefix(root).unwrap_or_default().trim_start_matches('/');
+        let folders = below.rsplit_once('/').map_or("", |(folders, _)| folders).split('/');
         Scan::in_folders(folders, schema, |schema| self.scan_object(path, name, schema))
     }
 
