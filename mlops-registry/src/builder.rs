@@ -111,7 +111,8 @@ impl Builder {
         self
     }
 
-    /// Opens only what exists, and makes no folder or database: for services that read. Else it is `NotFound`.
+    /// Opens only what exists, and makes no folder, database or table, of the log as of the artifacts: for services
+    /// that read. Else it is `NotFound`.
     #[must_use]
     pub fn existing(mut self) -> Self {
         self.existing = true;
@@ -228,7 +229,7 @@ impl Builder {
                 {
                     return Err(no_registry(location));
                 }
-                let place = store::open(location, &self.options)?;
+                let place = store::open(location, &self.options, self.existing)?;
                 let mut log = ObjectLog::new(place.store.clone(), Capabilities::all(place.reach));
                 log.folder.clone_from(&place.folder);
                 Ok((Arc::new(log), Blobs::at(place), location.to_owned()))
@@ -247,7 +248,11 @@ impl Builder {
         if self.existing && !std::path::Path::new(path).is_file() {
             return Err(no_registry(location));
         }
-        let mut log = crate::log::SqliteLog::open(path)?;
+        let mut log = if self.existing {
+            crate::log::SqliteLog::open_existing(path)?
+        } else {
+            crate::log::SqliteLog::open(path)?
+        };
         if let Some(name) = &self.name {
             log = log.named(name);
         }
@@ -270,7 +275,11 @@ impl Builder {
         };
         let blobs = self.blobs(artifacts)?;
         let name = self.name.as_deref().unwrap_or("default");
-        let log = crate::log::PostgresLog::connect(location, name).await?;
+        let log = if self.existing {
+            crate::log::PostgresLog::connect_existing(location, name).await?
+        } else {
+            crate::log::PostgresLog::connect(location, name).await?
+        };
         let shown = format!("postgres registry `{name}`");
         Ok((Arc::new(log), blobs, shown))
     }
@@ -297,7 +306,7 @@ impl Builder {
     /// one would remove what the other needs.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     fn blobs(&self, artifacts: &str) -> Result<Blobs> {
-        let mut place = store::open(artifacts, &self.options)?;
+        let mut place = store::open(artifacts, &self.options, self.existing)?;
         if let Some(name) = &self.name {
             crate::name::check_model(name)?;
             let below = format!("named/{name}");

@@ -1,5 +1,6 @@
 //! A registry that is refreshed in the background.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,6 +15,8 @@ use crate::blocking::Registry;
 ///
 /// It stops when it is dropped; a refresh under way is waited for. While refreshes fail, the state stays as it was
 /// and the thread asks less and less often, every 32 intervals at the least.
+///
+/// A panic on the thread ends it: [`failures`](Self::failures) and [`take_error`](Self::take_error) tell so.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,17 +47,27 @@ struct Shared {
     error: Mutex<Option<Error>>,
 }
 
+impl Shared {
+    fn fail(&self, error: Error) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Registry {
     /// Starts a thread that refreshes this registry, and all of its clones, so often.
     ///
     /// # Errors
     /// `Invalid` if the interval is zero, `Unavailable` if the system gives no thread.
     pub fn follow(&self, interval: Duration) -> Result<Follower> {
-        self.follower(interval, |registry| registry.refresh().map(drop))
+        self.follower(interval, |registry, _| registry.refresh().map(drop))
     }
 
     /// Starts a thread that refreshes this registry so often and hands over each commit after a place in the log, in
     /// order and once; 0 is its start.
+    ///
+    /// A drop of the follower waits for the commit that is handed over, not for those behind it. It may be dropped by
+    /// the callback itself. A callback that panics ends the feed, and the follower tells so.
     ///
     /// ```
     /// use std::{sync::mpsc, time::Duration};
@@ -78,14 +91,19 @@ impl Registry {
         mut each: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Follower> {
         let mut watch = self.watch(after);
-        self.follower(interval, move |registry| {
+        self.follower(interval, move |registry, stop| {
             registry.refresh()?;
             loop {
                 let commits = registry.poll(&mut watch)?;
                 if commits.is_empty() {
                     return Ok(());
                 }
-                commits.into_iter().for_each(&mut each);
+                for commit in commits {
+                    if stop.load(Ordering::Acquire) {
+                        return Ok(());
+                    }
+                    each(commit);
+                }
             }
         })
     }
@@ -93,7 +111,7 @@ impl Registry {
     fn follower(
         &self,
         interval: Duration,
-        step: impl FnMut(&Self) -> Result<()> + Send + 'static,
+        step: impl FnMut(&Self, &AtomicBool) -> Result<()> + Send + 'static,
     ) -> Result<Follower> {
         if interval.is_zero() {
             return Err(Error::invalid("the interval is 0 s: want more, or call `refresh`"));
@@ -115,17 +133,24 @@ fn run(
     registry: &Registry,
     interval: Duration,
     shared: &Shared,
-    mut step: impl FnMut(&Registry) -> Result<()>,
+    mut step: impl FnMut(&Registry, &AtomicBool) -> Result<()>,
 ) {
     while !shared.stop.load(Ordering::Acquire) {
-        match step(registry) {
-            Ok(()) => {
+        // What a panic leaves half done is never called again.
+        match catch_unwind(AssertUnwindSafe(|| step(registry, &shared.stop))) {
+            Ok(Ok(())) => {
                 shared.refreshed_us.store(registry.registry().clock().now().as_micros(), Ordering::Relaxed);
                 shared.failures.store(0, Ordering::Relaxed);
             }
-            Err(error) => {
-                *shared.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                shared.failures.fetch_add(1, Ordering::Relaxed);
+            Ok(Err(error)) => shared.fail(error),
+            Err(panic) => {
+                let what = panic.downcast_ref::<&str>().copied();
+                let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+                return shared.fail(Error::internal(format!(
+                    "the thread that follows the registry panicked and has ended ({}): mend its callback, and start it \
+                     again after the last commit that was handled",
+                    what.unwrap_or("no message")
+                )));
             }
         }
         let failures = u32::try_from(shared.failures.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
@@ -135,7 +160,7 @@ fn run(
 }
 
 impl Follower {
-    /// How many refreshes failed since the last one that did not.
+    /// How many refreshes failed since the last one that did not, a panic too.
     pub fn failures(&self) -> u64 {
         self.shared.failures.load(Ordering::Relaxed)
     }
@@ -156,8 +181,11 @@ impl Drop for Follower {
         self.shared.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A panic of the thread was printed; there is nobody left to tell.
-            let _ = thread.join();
+            // Its own callback may drop it: then it ends once that returns.
+            if thread.thread().id() != std::thread::current().id() {
+                // What a panic was is stored; there is nobody left to tell.
+                let _ = thread.join();
+            }
         }
     }
 }

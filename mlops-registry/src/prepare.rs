@@ -47,7 +47,9 @@ pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
                         version.model.escape_debug()
                     )));
                 }
-                check_size(version, registry.inner.limits)?;
+                let limits = registry.inner.limits;
+                check_size(version, limits)?;
+                let mut total: u64 = 0;
                 for (name, content) in &version.files {
                     crate::name::check_file(name)?;
                     let upload = UploadId::default();
@@ -60,6 +62,9 @@ pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
                         // What it reaches for lies beside it, as where it comes from.
                         Content::Stored(_, file) => FileRecord { upload, ..file.clone() },
                     };
+                    // It may have grown since its length was asked for.
+                    total = total.saturating_add(file.size_bytes);
+                    limits.check(name, file.size_bytes, total)?;
                     check_format(version, name, file.format)?;
                     files.insert(name.clone(), file);
                 }
@@ -97,22 +102,24 @@ fn check_size(version: &NewVersion, limits: Limits) -> Result<()> {
     for (name, content) in &version.files {
         let bytes = content.size_bytes()?;
         total = total.saturating_add(bytes);
-        let (what, limit, way_out) = if bytes > limits.file_bytes {
-            (format!("file `{name}` has {bytes} bytes"), limits.file_bytes, "file_bytes_max")
-        } else if total > limits.version_bytes {
-            (
-                format!("the files up to `{name}` have {total} bytes"),
-                limits.version_bytes,
-                "version_bytes_max",
-            )
-        } else {
-            continue;
-        };
-        return Err(Error::invalid(format!(
-            "{what}: the limit is {limit}; raise it by `Builder::{way_out}`"
-        )));
+        limits.check(name, bytes, total)?;
     }
     Ok(())
+}
+
+impl Limits {
+    /// Whether a file, and the files of a version up to it, are within the limits.
+    fn check(self, name: &str, bytes: u64, total: u64) -> Result<()> {
+        let name = name.escape_debug();
+        let (what, limit, way_out) = if bytes > self.file_bytes {
+            (format!("file `{name}` has {bytes} bytes"), self.file_bytes, "file_bytes_max")
+        } else if total > self.version_bytes {
+            (format!("the files up to `{name}` have {total} bytes"), self.version_bytes, "version_bytes_max")
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(format!("{what}: the limit is {limit}; raise it by `Builder::{way_out}`")))
+    }
 }
 
 /// Whether a file may be in a version.

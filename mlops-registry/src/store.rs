@@ -20,12 +20,14 @@ pub(crate) struct Place {
 }
 
 /// The store at a location: `memory:`, a path or `file://`, `s3://`, `gs://`, `az://`.
-pub(crate) fn open(location: &str, options: &[(String, String)]) -> Result<Place> {
+///
+/// A folder is made, unless it has to exist.
+pub(crate) fn open(location: &str, options: &[(String, String)], existing: bool) -> Result<Place> {
     match scheme(location) {
         Some(("memory", "")) => {
             Ok(Place { store: Arc::new(InMemory::new()), reach: Reach::Process, folder: None })
         }
-        None | Some(("file", _)) => folder(location, options),
+        None | Some(("file", _)) => folder(location, options, existing),
         Some((scheme, _)) => {
             Ok(Place { store: cloud(scheme, location, options)?, reach: Reach::Network, folder: None })
         }
@@ -58,7 +60,7 @@ pub(crate) fn local_path(location: &str) -> Result<&str> {
 }
 
 #[cfg(feature = "local")]
-fn folder(location: &str, options: &[(String, String)]) -> Result<Place> {
+fn folder(location: &str, options: &[(String, String)], existing: bool) -> Result<Place> {
     no_options(location, options)?;
     let path = local_path(location)?;
     if path.is_empty() {
@@ -69,7 +71,13 @@ fn folder(location: &str, options: &[(String, String)]) -> Result<Place> {
     let cannot = |error: io::Error| {
         io_failed(&error, &format!("cannot open the registry's folder `{path}`")).with_source(error)
     };
-    std::fs::create_dir_all(path).map_err(cannot)?;
+    if !existing {
+        std::fs::create_dir_all(path).map_err(cannot)?;
+    } else if !std::path::Path::new(path).is_dir() {
+        return Err(Error::not_found(format!(
+            "there is no folder `{path}`: check the location, or open it without `Builder::existing` to make one"
+        )));
+    }
     let store = object_store::local::LocalFileSystem::new_with_prefix(path)
         .map_err(|error| failed("open", &Path::default(), error))?
         .with_fsync(true)
@@ -79,7 +87,7 @@ fn folder(location: &str, options: &[(String, String)]) -> Result<Place> {
 }
 
 #[cfg(not(feature = "local"))]
-fn folder(location: &str, _options: &[(String, String)]) -> Result<Place> {
+fn folder(location: &str, _options: &[(String, String)], _existing: bool) -> Result<Place> {
     Err(Error::unsupported(format!(
         "`{location}` is a folder: build mlops-registry with its feature `local`"
     )))

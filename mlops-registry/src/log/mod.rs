@@ -1,5 +1,7 @@
 //! The append-only log: what a back end has to offer.
 
+#[cfg(feature = "postgres")]
+mod address;
 mod object;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -11,12 +11,13 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
-use super::{Appended, CHECKPOINTS_KEPT, Capabilities, Log, Reach, SCRATCH, not_scratch};
+use super::{Appended, CHECKPOINTS_KEPT, Capabilities, Log, Reach, SCRATCH, address, not_scratch};
 
 /// A log in a table of a PostgreSQL database, which may hold many registries by name.
 ///
 /// A lost connection is made again by itself. For a pool, credentials that change or client certificates a host says
-/// how to connect ([`connect_with`](Self::connect_with)). On every new connection `synchronous_commit` is turned on, and a statement that takes over 30 s is given up.
+/// how to connect ([`connect_with`](Self::connect_with)). On every new connection `synchronous_commit` is turned on,
+/// and a statement that takes over 30 s is given up.
 #[derive(Clone, Debug)]
 pub struct PostgresLog {
     connection: Arc<Connection>,
@@ -38,14 +39,28 @@ impl PostgresLog {
     /// Connects to `postgres://user:password@host/database` and makes the tables if they do not exist. Wants a tokio
     /// runtime, as all of its methods do. Gives up after 10 s unless the address says `connect_timeout`.
     ///
-    /// With `?sslmode=require` it speaks TLS (feature `postgres-tls`): the server's certificate has to be signed by a
-    /// root of the system, or by one of those in a PEM file that `&sslrootcert=/path` names. Without it, it does not.
+    /// With `?sslmode=verify-full` it speaks TLS (feature `postgres-tls`): the server's certificate has to bear the
+    /// host's name and to be signed by a root of the system, or by one of those in a PEM file that
+    /// `&sslrootcert=/path` names. `require` and `verify-ca` mean the same here. Without it, or with `disable`, it does
+    /// not; `prefer` and `allow`, by which a server could talk it out of TLS, are refused.
     ///
     /// # Errors
     /// `Invalid` if the address or the roots are none, `Unsupported` if the server refuses the user or TLS needs the
     /// feature, `Unavailable` if the server is out of reach or its certificate is not trusted.
     pub async fn connect(address: &str, registry: &str) -> Result<Self> {
-        let (address, root) = without_root(address);
+        Self::connect_or_make(address, registry, true).await
+    }
+
+    /// Connects as [`connect`](Self::connect) does, and makes no tables.
+    ///
+    /// # Errors
+    /// As there, and `NotFound` if the database has not the tables.
+    pub async fn connect_existing(address: &str, registry: &str) -> Result<Self> {
+        Self::connect_or_make(address, registry, false).await
+    }
+
+    async fn connect_or_make(address: &str, registry: &str, make: bool) -> Result<Self> {
+        let (address, root) = address::parse(address)?;
         let mut config: Config = address.parse().map_err(|error| {
             Error::invalid("the address is none of PostgreSQL: want postgres://user:password@host/database")
                 .with_source(error)
@@ -56,18 +71,18 @@ impl PostgresLog {
         if config.get_ssl_mode() != SslMode::Require {
             if let Some(root) = root {
                 return Err(Error::invalid(format!(
-                    "`sslrootcert={root}` needs `sslmode=require` beside it"
+                    "`sslrootcert={root}` needs `sslmode=verify-full` beside it"
                 )));
             }
-            return Self::connect_by(config, NoTls, registry).await;
+            return Self::connect_by(config, NoTls, registry, make).await;
         }
         #[cfg(feature = "postgres-tls")]
-        return Self::connect_by(config, super::tls::connector(root.as_deref())?, registry).await;
+        return Self::connect_by(config, super::tls::connector(root.as_deref())?, registry, make).await;
         #[cfg(not(feature = "postgres-tls"))]
-        Err(Error::unsupported("`sslmode=require`: build mlops-registry with its feature `postgres-tls`"))
+        Err(Error::unsupported("`sslmode=verify-full`: build mlops-registry with its feature `postgres-tls`"))
     }
 
-    async fn connect_by<T>(config: Config, tls: T, registry: &str) -> Result<Self>
+    async fn connect_by<T>(config: Config, tls: T, registry: &str, make: bool) -> Result<Self>
     where
         T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
         T::Stream: Send,
@@ -86,7 +101,7 @@ impl PostgresLog {
                 Ok(client)
             })
         };
-        Self::connect_with(connect, registry).await
+        Self::on(connect, registry).prepared(make).await
     }
 
     /// A log on connections that the host makes and drives; it is asked again when one is lost.
@@ -120,8 +135,15 @@ impl PostgresLog {
         connect: impl Fn() -> BoxFuture<'static, Result<Client>> + Send + Sync + 'static,
         registry: &str,
     ) -> Result<Self> {
+        Self::on(connect, registry).prepared(true).await
+    }
+
+    fn on(
+        connect: impl Fn() -> BoxFuture<'static, Result<Client>> + Send + Sync + 'static,
+        registry: &str,
+    ) -> Self {
         let connection = Connection { connect: Box::new(connect), client: ArcSwapOption::empty() };
-        Self { connection: Arc::new(connection), registry: registry.to_owned() }.prepared().await
+        Self { connection: Arc::new(connection), registry: registry.to_owned() }
     }
 
     /// The log of another registry in the same database, by its name, on the same connection.
@@ -131,8 +153,24 @@ impl PostgresLog {
         self
     }
 
-    async fn prepared(self) -> Result<Self> {
+    async fn prepared(self, make: bool) -> Result<Self> {
         let client = self.client().await?;
+        if !make {
+            let found = client
+                .query_one(
+                    "SELECT to_regclass('mlops_entry') IS NOT NULL AND to_regclass('mlops_checkpoint') IS NOT NULL",
+                    &[],
+                )
+                .await
+                .map_err(|error| failed("read from", error))?;
+            return if found.get(0) {
+                Ok(self)
+            } else {
+                Err(Error::not_found(
+                    "there is no registry in the PostgreSQL database: check the address, or open it so that one is made",
+                ))
+            };
+        }
         // Two that make a table at once collide in the catalogue, so one waits for the other.
         client
             .batch_execute(
@@ -278,15 +316,6 @@ impl Log for PostgresLog {
             Ok(())
         })
     }
-}
-
-/// An address without `sslrootcert=<path>`, which the driver does not know, and the path.
-fn without_root(address: &str) -> (String, Option<String>) {
-    let Some((place, query)) = address.split_once('?') else { return (address.to_owned(), None) };
-    let (roots, others): (Vec<&str>, Vec<&str>) =
-        query.split('&').partition(|part| part.starts_with("sslrootcert="));
-    let root = roots.last().and_then(|part| part.strip_prefix("sslrootcert=")).map(str::to_owned);
-    (format!("{place}?{}", others.join("&")), root)
 }
 
 /// PostgreSQL's integers are signed; no log gets that long.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mlops_core::{BoxFuture, Error, ErrorKind, Result};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
 use super::{Appended, CHECKPOINTS_KEPT, Capabilities, Log, Reach, SCRATCH, not_scratch};
 
@@ -31,8 +31,35 @@ impl SqliteLog {
     /// `Invalid` if the file is no database, `Unsupported` if it may not be written, `Unavailable` if the disk is
     /// full or the database is locked for longer than 10 s.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_or_make(path.as_ref(), true)
+    }
+
+    /// Opens a database file that holds registries, and makes neither the file nor the tables.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and `NotFound` if there is no such file or no registry in it.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if let Some(folder) = path.parent() {
+        let none = |what: &str| {
+            let path = path.display();
+            Error::not_found(format!("{what} `{path}`: check the path, or open it so that one is made"))
+        };
+        if !path.is_file() {
+            return Err(none("there is no database"));
+        }
+        let log = Self::open_or_make(path, false)?;
+        let tables: i64 = log.run("read", |connection| {
+            let of_log = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('mlops_entry', 'mlops_checkpoint')";
+            connection.query_row(of_log, [], |row| row.get(0))
+        })?;
+        if tables < 2 {
+            return Err(none("there is no registry in the database"));
+        }
+        Ok(log)
+    }
+
+    fn open_or_make(path: &Path, make: bool) -> Result<Self> {
+        if let Some(folder) = path.parent().filter(|_| make) {
             std::fs::create_dir_all(folder).map_err(|error| {
                 crate::store::io_failed(&error, &format!("cannot create `{}`", folder.display()))
                     .with_source(error)
@@ -40,12 +67,20 @@ impl SqliteLog {
         }
         let shown: Arc<str> = path.display().to_string().into();
         let open = || {
-            let connection = Connection::open(path)?;
+            let mut flags = OpenFlags::default();
+            flags.set(OpenFlags::SQLITE_OPEN_CREATE, make);
+            let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(BUSY_MAX)?;
-            // Opening races with other processes that open it too: whoever comes second finds it done.
-            connection.pragma_update(None, "journal_mode", "wal")?;
+            if make {
+                // Opening races with other processes that open it too: whoever comes second finds it done. The
+                // file keeps the mode.
+                connection.pragma_update(None, "journal_mode", "wal")?;
+            }
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", ROOM_BYTES / 4096)?;
+            if !make {
+                return Ok(connection);
+            }
             connection.execute_batch(
                 "CREATE TABLE IF NOT EXISTS mlops_entry (
                      registry TEXT NOT NULL, sequence INTEGER NOT NULL, entry BLOB NOT NULL,

@@ -94,7 +94,7 @@ fn postgres_over_tls() {
     assert!(format!("{error:#}").contains("certificate"), "{error:#}");
     for (query, part) in [
         ("sslmode=require&sslrootcert=/no/such", "want a PEM file of roots"),
-        ("sslrootcert=/no/such", "needs `sslmode=require`"),
+        ("sslrootcert=/no/such", "needs `sslmode=verify-full`"),
     ] {
         let error = open(query).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");

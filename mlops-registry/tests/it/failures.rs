@@ -67,6 +67,12 @@ fn what_is_too_big_is_refused_before_it_is_read() {
     let error = commit(NewVersion::new("shop").file_at("huge", &path)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("file `huge` has 1099511627776 bytes"), "{error}");
+    // One that says less than it gives when it is read, as a file that grows meanwhile.
+    #[cfg(target_os = "linux")]
+    {
+        let error = commit(NewVersion::new("shop").file_at("status", "/proc/self/status")).unwrap_err();
+        assert!(error.to_string().contains("the limit is 10; raise it by"), "{error}");
+    }
 }
 
 #[test]
@@ -233,6 +239,26 @@ fn what_has_to_exist_is_not_made() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     register(&open(&path), "shop", "1").unwrap();
     assert_eq!(existing(path.to_str().unwrap()).unwrap().snapshot().sequence(), 1);
+    #[cfg(feature = "sqlite")]
+    {
+        let database = folder.path().join("other.db");
+        let location = format!("sqlite:{}", database.display());
+        // A database of another program stays as it is.
+        rusqlite::Connection::open(&database).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        let before = std::fs::read(&database).unwrap();
+        let error = existing(&location).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("there is no registry in the database"), "{error}");
+        assert_eq!(std::fs::read(&database).unwrap(), before);
+        // Artifacts in a folder that is not there.
+        register(&Registry::open(&location).unwrap(), "shop", "1").unwrap();
+        let typo = folder.path().join("artifcats");
+        let builder = Registry::builder().existing().artifacts(typo.to_str().unwrap());
+        let error = Registry::open_with(builder, &location).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("artifcats") && !typo.exists(), "{error}");
+        register(&existing(&location).unwrap(), "shop", "2").unwrap();
+    }
 }
 
 #[test]

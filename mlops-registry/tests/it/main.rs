@@ -14,6 +14,7 @@ mod faulty;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod faulty_log;
 mod faulty_store;
+mod follow;
 mod formats;
 mod governance;
 mod guards;
