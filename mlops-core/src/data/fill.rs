@@ -41,7 +41,7 @@ impl Dataset {
     ///
     /// # Errors
     /// `NotFound` if the schema has no such column; `Invalid` if the value is missing too, is not of the column's kind,
-    /// or breaks its range or categories.
+    /// breaks its range or categories, or is a whole number that no cell of a float column can hold.
     pub fn fill_null<'a>(&self, column: &str, value: impl Into<Value<'a>>) -> Result<Self> {
         let (place, value) = (self.schema().index_of(column)?, value.into());
         let mut columns = self.schema().columns().to_vec();
@@ -77,6 +77,11 @@ fn cell(column: &Column, value: Value<'_>) -> Result<ArrayRef> {
         return invalid(format!("its categories are {}", categories.join(", ")));
     }
     Ok(match (kind, value) {
+        (ColumnKind::Float, Value::Integer(number)) if i128::from(number) != number as f64 as i128 => {
+            return invalid(
+                "the cells are f64, which holds whole numbers up to 2^53 and few above".to_owned(),
+            );
+        }
         (ColumnKind::Float, Value::Float(_) | Value::Integer(_)) => {
             Arc::new(Float64Array::from(vec![value.as_f64()]))
         }

@@ -182,13 +182,19 @@ impl Evaluation {
 
 #[cold]
 fn absent(name: &str, place: &str, rows: u64, metrics: &Metrics) -> Error {
-    let alike: Vec<String> = metrics
-        .keys()
-        .filter(|known| known.contains(name) || name.contains(known.as_str()))
-        .map(|known| format!("`{known}`"))
-        .collect();
+    let all = |is_alike: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let known = metrics.keys().filter(|known| is_alike(known));
+        known.map(|known| format!("`{known}`")).collect()
+    };
+    // Such as `ndcg@10` for `ndcg@20`.
+    let cut = |name: &str| name.split_once('@').map(|(stem, _)| stem.to_owned());
+    let other_cuts = all(&|known| cut(name).is_some() && cut(known) == cut(name));
+    let alike = all(&|known| known.contains(name) || name.contains(known));
     Error::not_found(match () {
         () if rows == 0 => format!("no metric `{name}`{place}: there are no rows"),
+        () if !other_cuts.is_empty() => {
+            format!("no metric `{name}`{place}: is {} meant?", other_cuts.join(" or "))
+        }
         () if Goal::of(name).is_some() => format!(
             "no metric `{name}`{place}: it is undefined on these {rows} rows (of one class only?), or was not measured"
         ),

@@ -72,6 +72,18 @@ fn values_that_are_none_of_the_column_are_refused() {
         let error = data().fill_null(column, value).unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, says));
     }
+    let schema =
+        TableSchema::new([Column::new("x", ColumnKind::Float), Column::new("n", ColumnKind::Integer)]);
+    let wide = Dataset::from_csv("x,n\n,1\n".as_bytes(), schema.unwrap()).unwrap();
+    assert_eq!(wide.fill_null("x", 1_i64 << 53).unwrap().numbers("x").unwrap(), [9_007_199_254_740_992.0]);
+    for number in [9_007_199_254_740_993, -9_007_199_254_740_993, i64::MAX] {
+        let error = wide.fill_null("x", number).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(
+            error.to_string().starts_with(&format!("missing cells of `x` cannot be {number}")),
+            "{error}"
+        );
+    }
     assert_eq!(data().fill_null("nobody", 1.0).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
@@ -105,11 +117,14 @@ fn folders_name_columns() {
     assert_eq!(cells(&data, 0), ["2025", "2025", "2026", "2027"]);
     assert_eq!(cells(&data, 1), ["1", "2", "3", "4"]);
     assert_eq!(cells(&data, 2), ["`S\u{e3}o Paulo`", "`S\u{e3}o Paulo`", "missing", "`b`"]);
-    // Also of a folder below, and of one file.
-    let below = Dataset::open(folder.path().join("year=2027"), parted()).unwrap();
-    assert_eq!(cells(&below, 0), ["2027"]);
-    let file = Dataset::open(folder.path().join("year=2025/city=S%C3%A3o Paulo/a.csv"), parted()).unwrap();
-    assert_eq!(file.rows(), 2);
+    // What is opened names none itself, so the same rows are read by whatever path.
+    for opened in ["year=2027", "year=2027/city=a/city=b/c.csv"] {
+        let error = Dataset::open(folder.path().join(opened), parted()).unwrap_err();
+        assert!(format!("{error:#}").contains("`year`"), "{error:#}");
+    }
+    let own = "year=2026/other=1/city=__HIVE_DEFAULT_PARTITION__/b.csv";
+    let file = Dataset::open(folder.path().join(own), parted()).unwrap();
+    assert_eq!([cells(&file, 0), cells(&file, 2)], [["99"], ["`nowhere`"]]);
     // Who does not ask for them does not get them.
     let alone = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
     assert_eq!(Dataset::open(folder.path(), alone).unwrap().rows(), 4);

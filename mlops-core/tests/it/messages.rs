@@ -20,6 +20,7 @@ fn table(header: &str, row: &str) -> Result<Dataset> {
 #[test]
 fn metrics_that_are_not_there() {
     let some = Evaluation::new(7).with("roc_auc", Metric::new(0.9)).with("profit", Metric::new(1.0));
+    let cut = Evaluation::new(7).with("ndcg@10", Metric::new(0.9)).with("roc_auc", Metric::new(0.9));
     let says = |evaluation: &Evaluation, name| evaluation.metric(name, None).unwrap_err().to_string();
     let undefined = "it is undefined on these 7 rows (of one class only?), or was not measured";
     for (name, reason) in [
@@ -30,6 +31,8 @@ fn metrics_that_are_not_there() {
     ] {
         assert_eq!(says(&some, name), format!("no metric `{name}`: {reason}"));
     }
+    assert_eq!(says(&cut, "ndcg@20"), "no metric `ndcg@20`: is `ndcg@10` meant?");
+    assert_eq!(says(&cut, "precision@20"), format!("no metric `precision@20`: {undefined}"));
     assert_eq!(says(&Evaluation::new(0), "roc_auc"), "no metric `roc_auc`: there are no rows");
 }
 
@@ -90,7 +93,8 @@ fn errors_of_files_have_kinds() {
     for (io, kind) in [
         (Io::NotFound, ErrorKind::NotFound),
         (Io::UnexpectedEof, ErrorKind::Data),
-        (Io::PermissionDenied, ErrorKind::Unavailable),
+        (Io::PermissionDenied, ErrorKind::Invalid),
+        (Io::ConnectionReset, ErrorKind::Unavailable),
     ] {
         let error = Error::from(std::io::Error::from(io));
         assert_eq!(error.kind(), kind);
