@@ -107,10 +107,18 @@ impl Covaried {
             return Ok(Moments::new());
         }
         let mean = self.mean[1] - theta * (self.mean[0] - center);
-        let squares = (yy - theta * (2.0 * xy - theta * xx)).max(0.0);
+        let squares = yy - theta * (2.0 * xy - theta * xx);
+        // Less than the rounding of the terms is none: the covariate says all.
+        let squares = if squares > self.rows as f64 * f64::EPSILON * yy { squares } else { 0.0 };
         let cubes = yyy - theta * (3.0 * xyy - theta * (3.0 * xxy - theta * xxx));
         let cubes = if squares == 0.0 { 0.0 } else { cubes };
-        Moments::of_sums(self.rows, mean, squares, cubes)
+        Moments::of_sums(self.rows, mean, squares, cubes).map_err(|error| {
+            Error::data(format!(
+                "theta {theta} takes the outcomes beyond {VALUE_MAX:e} (mean {mean}, squared deviations {squares}): use \
+                 a covariate that varies more, or scale the outcomes down"
+            ))
+            .with_source(error)
+        })
     }
 }
 
@@ -174,7 +182,8 @@ impl TwoArm<Covaried> {
     /// ```
     ///
     /// # Errors
-    /// `Data` if the adjusted outcomes overflow.
+    /// `Data` if the mean of the adjusted outcomes is beyond [`VALUE_MAX`] or their squares overflow; `Invalid` if both
+    /// arms together have more than [`ROWS_MAX`] rows.
     pub fn adjusted(&self) -> Result<TwoArm<Moments>> {
         let pooled = self.pooled()?;
         let (theta, center) = (pooled.theta().unwrap_or(0.0), pooled.mean[0]);

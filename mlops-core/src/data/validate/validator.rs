@@ -92,7 +92,7 @@ impl Validator {
         Ok(self)
     }
 
-    /// A rule of your own: `holds` says of the cells of these columns, in this order, whether the row is right. A cell
+    /// A rule of your own, which is asked where a batch has all of these columns: `holds` says of the cells of these columns, in this order, whether the row is right. A cell
     /// that is missing, or is not of its column's kind, is [`Missing`](Value::Missing). Rules of one name are taken for the
     /// same when validators [merge](Self::merge).
     ///

@@ -78,8 +78,9 @@ pub fn difference<S: Sequence>(arms: &TwoArm<S>, null: f64) -> Result<Comparison
     }
     // Each arm spends half of its alpha on each side.
     let log_e_value = least - std::f64::consts::LN_2;
-    let (control, treatment) = (arms.control.interval(), arms.treatment.interval());
-    let means = arms.control.compare(low)?.estimate.zip(arms.treatment.compare(of_treatment.low)?.estimate);
+    let (control, treatment) = (arms.control.compare(low)?, arms.treatment.compare(of_treatment.low)?);
+    let means = control.estimate.zip(treatment.estimate);
+    let (control, treatment) = (control.interval, treatment.interval);
     Ok(Comparison {
         estimate: means.map(|(control, treatment)| treatment - control),
         interval: Interval::spanning(

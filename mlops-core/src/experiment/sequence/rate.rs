@@ -18,7 +18,8 @@ use crate::experiment::special::beta_reg;
 /// [`narrowest_at`](Self::narrowest_at) trials. A rate is in while the ratio is below `1 / alpha`.
 ///
 /// **Exact** at any count. **Merges** bit for bit, since the state is two counts. **Without trials** the interval
-/// is [0, 1]. **Cost** some twenty evaluations of the log-gamma function. **One-sided** the other end is 0 or 1, and the
+/// is [0, 1]. **Cost** some twenty evaluations of the log-gamma function; one-sided, each with two continued fractions of
+/// the beta function more. **One-sided** the other end is 0 or 1, and the
 /// mixture holds the rates on the side that was asked about alone: all of alpha (below .5) is spent on that side, so the
 /// interval is narrower there.
 ///

@@ -73,10 +73,21 @@ fn what_is_no_pair_of_values_is_refused() {
     assert_eq!(constant.pooled().unwrap().theta(), None);
     assert_eq!(constant.adjusted().unwrap().treatment.mean(), Some(6.0));
     assert_eq!(filled([(1.0, 2.0), (2.0, 2.0)]).explained(), None);
-    let large = TwoArm::new(filled([(-1e90, 1e90), (1e90, -1e90)]), filled([(1e90, 1.0), (0.0, 1e90)]));
-    if let Ok(adjusted) = large.adjusted() {
-        assert!(adjusted.control.mean().unwrap().is_finite());
+    // The slope is that of the many, about 1e99, and takes the one unit that lies a thousand spreads off to 1e93.
+    let mut many = filled([(0.0, 0.0), (1e-9, 1e90)]);
+    for _ in 0..24 {
+        let half = many;
+        many.merge(&half).unwrap();
     }
+    let error = TwoArm::new(many, filled([(1e-6, 0.0)])).adjusted().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().starts_with("theta ") && error.to_string().contains("1e90"), "{error}");
+    let near = TwoArm::new(many, filled([(1e-9, 0.0)])).adjusted().unwrap();
+    assert!(near.treatment.mean().unwrap().abs() <= 1e90);
+    // With a covariate that says all, nothing is left for the rounding to test.
+    let told = |shift: f64| filled((0..50).map(|i| (f64::from(i) * 0.1, f64::from(i) * 0.3 + shift)));
+    let told = TwoArm::new(told(0.0), told(0.0)).adjusted().unwrap();
+    assert_eq!(told.control.sample_variance(), Some(0.0));
     let stored = serde_json::to_string(&before).unwrap();
     assert_eq!(serde_json::from_str::<Covaried>(&stored).unwrap(), before);
     let torn = [
