@@ -1,5 +1,6 @@
 //! Tables as artifacts: Arrow IPC, so that every cell comes back as it was.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -10,12 +11,13 @@ use arrow_buffer::{Buffer, NullBuffer};
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::DataType;
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::step::Lend;
 use crate::data::{Dataset, TableSchema};
+use crate::version::Version;
 use crate::{Error, Result};
 
 /// An Arrow batch as an artifact, alone or in tuples, lists and structs of your own: written as an Arrow IPC stream.
@@ -23,50 +25,101 @@ use crate::{Error, Result};
 ///
 /// Two tables with the same buffers, types and names have the same digest: what lies under missing cells and past
 /// the end of a bitmap counts too. Take a [`Dataset`] where the same rows must have the same digest.
+///
+/// **Cost**: writing makes the stream in memory once, also for a digest alone, and copies it where it goes; reading copies
+/// it once, and the columns then lie in that copy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table(pub RecordBatch);
 
 impl Serialize for Table {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&written(&self.0).map_err(S::Error::custom)?)
+        let rows = Rows(written(&self.0).map_err(S::Error::custom)?);
+        WrittenTable { version: Version, rows }.serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Table {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        read(Vec::deserialize(from)?).map(Self).map_err(D::Error::custom)
+        let WrittenTable { rows, .. } = WrittenTable::deserialize(from)?;
+        read(rows.0).map(Self).map_err(D::Error::custom)
     }
 }
 
-/// A [`Dataset`] as it is written: the rows are an Arrow IPC stream of one batch.
+/// A [`Table`] as it is written.
 #[derive(Serialize, Deserialize)]
-struct Written {
-    schema: TableSchema,
-    #[serde(serialize_with = "as_bytes")]
-    rows: Vec<u8>,
+struct WrittenTable {
+    version: Version<1>,
+    rows: Rows,
 }
 
-fn as_bytes<S: Serializer>(rows: &[u8], to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_bytes(rows)
+/// A [`Dataset`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: Version<1>,
+    schema: TableSchema,
+    rows: Rows,
+}
+
+/// An Arrow IPC stream of one batch.
+struct Rows(Vec<u8>);
+
+impl Serialize for Rows {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_byte_buf(RowsVisitor)
+    }
+}
+
+/// Takes the bytes in one piece; a `Vec<u8>` would be asked for one by one.
+struct RowsVisitor;
+
+impl<'de> Visitor<'de> for RowsVisitor {
+    type Value = Rows;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of an Arrow stream")
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Rows, E> {
+        Ok(Rows(bytes))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Rows, E> {
+        Ok(Rows(bytes.to_vec()))
+    }
+
+    /// As formats without bytes have them, such as JSON.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut bytes: A) -> Result<Rows, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(byte) = bytes.next_element()? {
+            rows.push(byte);
+        }
+        Ok(Rows(rows))
+    }
 }
 
 /// Written as its schema and one Arrow batch: the same rows give the same bytes, however they were made or cut into
-/// batches.
+/// batches. For that the columns are copied once, besides what a [`Table`](crate::pipeline::Table) costs.
 impl Serialize for Dataset {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let columns = self.schema().columns().iter();
         let columns = columns.map(|column| Ok(canonical(self.column(&column.name)?.as_ref())));
         let columns = columns.collect::<Result<Vec<_>>>().map_err(S::Error::custom)?;
         let batch = RecordBatch::try_new(self.schema().to_arrow(), columns).map_err(S::Error::custom)?;
-        let rows = written(&batch).map_err(S::Error::custom)?;
-        Written { schema: TableSchema::clone(self.schema()), rows }.serialize(to)
+        let rows = Rows(written(&batch).map_err(S::Error::custom)?);
+        Written { version: Version, schema: TableSchema::clone(self.schema()), rows }.serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Dataset {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let Written { schema, rows } = Written::deserialize(from)?;
-        read(rows).and_then(|batch| Self::new(schema, [batch])).map_err(D::Error::custom)
+        let Written { schema, rows, .. } = Written::deserialize(from)?;
+        read(rows.0).and_then(|batch| Self::new(schema, [batch])).map_err(D::Error::custom)
     }
 }
 
@@ -179,6 +232,24 @@ mod tests {
         }
         let error = Table::decode(Bytes::from_static(b"no arrow")).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Data);
+    }
+
+    #[test]
+    fn bytes_come_in_one_piece_and_a_later_version_is_refused() {
+        use serde::de::value::{BytesDeserializer, Error, SeqDeserializer};
+        let table = Table(batch());
+        let stream = written(&table.0).unwrap();
+        // A format of bytes hands them over whole: one that is asked for a sequence fails.
+        let whole = Rows::deserialize(BytesDeserializer::<Error>::new(&stream)).unwrap();
+        let single = Rows::deserialize(SeqDeserializer::<_, Error>::new(stream.iter().copied())).unwrap();
+        assert_eq!((&whole.0, &single.0), (&stream, &stream));
+        let json = serde_json::to_string(&table).unwrap();
+        assert_eq!(serde_json::from_str::<Table>(&json).unwrap(), table);
+        let later = json.replacen("\"version\":1", "\"version\":2", 1);
+        assert_ne!(later, json);
+        assert!(serde_json::from_str::<Table>(&later).unwrap_err().to_string().contains("version"));
+        let encoded = bytes(&table);
+        assert!(encoded.len() < stream.len() + 40, "bytes as bytes, not as numbers");
     }
 
     #[test]
