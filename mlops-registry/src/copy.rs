@@ -1,12 +1,10 @@
 //! Versions that are copied to another model or another registry.
 
-use std::sync::Arc;
+use mlops_core::{Digest, ModelVersion, Result};
 
-use mlops_core::{ModelVersion, Result};
-
-use crate::NewVersion;
 use crate::content::Content;
 use crate::registry::Registry;
+use crate::{Commit, CopyOf, NewVersion};
 
 impl Registry {
     /// A copy of a version, to be registered under a model of this registry or of another one: from staging to
@@ -52,13 +50,32 @@ impl Registry {
         copy.code.clone_from(&record.code);
         copy.baseline.clone_from(&record.baseline);
         copy.evaluation.clone_from(&record.evaluation);
-        copy.copy_of = Some((self.clone(), version.clone()));
+        let state = self.state();
+        copy.copy_of = Some(Original {
+            version: version.clone(),
+            location: self.inner.location.clone(),
+            sequence: state.sequence(),
+            head: state.head(),
+        });
         Ok(copy)
     }
 
-    /// Whether this is the same registry as another for sure: a clone of it. One that was opened a second time counts
-    /// as another, since two places may be written alike.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+    /// What is recorded of an original: the registry too, unless it is this one.
+    ///
+    /// It is this one if the log holds the very entry that the original's log ended with when the copy was asked for,
+    /// which proves all entries before it: however often it was opened and however its place is written.
+    pub(crate) async fn origin(&self, of: &Original) -> Result<CopyOf> {
+        let entry = self.inner.log.read(of.sequence, 1).await?.pop();
+        let same = entry.and_then(|entry| Commit::seal(&entry)) == Some(of.head);
+        Ok(CopyOf { version: of.version.clone(), registry: (!same).then(|| of.location.clone()) })
     }
+}
+
+/// What a version is a copy of: where it was found, and the log's end by then.
+#[derive(Clone, Debug)]
+pub(crate) struct Original {
+    version: ModelVersion,
+    location: String,
+    sequence: u64,
+    head: Digest,
 }

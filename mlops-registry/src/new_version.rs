@@ -9,7 +9,7 @@ use mlops_core::evaluation::Evaluation;
 use mlops_core::{Digest, Error, ModelFile, ModelSignature, ModelVersion, Result};
 
 use crate::content::Content;
-use crate::registry::Registry;
+use crate::copy::Original;
 use crate::store::io_failed;
 
 /// A version to be registered: its files and what is known of it.
@@ -47,7 +47,7 @@ pub struct NewVersion {
     pub(crate) baseline: Option<String>,
     pub(crate) evaluation: Option<Arc<Evaluation>>,
     /// What it is a copy of, and the registry that holds that.
-    pub(crate) copy_of: Option<(Registry, ModelVersion)>,
+    pub(crate) copy_of: Option<Original>,
     pub(crate) pickle: bool,
     /// A file that was given twice, which is refused when it is registered.
     pub(crate) twice: Option<String>,

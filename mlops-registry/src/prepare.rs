@@ -9,7 +9,7 @@ use crate::content::Content;
 use crate::draft::Step;
 use crate::measure::{Measured, measure};
 use crate::registry::Registry;
-use crate::{Change, CopyOf, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
+use crate::{Change, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
 
 /// A draft whose files were measured.
 pub(crate) struct Prepared {
@@ -17,7 +17,7 @@ pub(crate) struct Prepared {
     pub(crate) digest: Digest,
 }
 
-pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
+pub(crate) async fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
     let mut records = Vec::new();
     let mut digester = mlops_core::Digester::new();
     for step in &draft.steps {
@@ -68,10 +68,10 @@ pub(crate) fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
                     check_format(version, name, file.format)?;
                     files.insert(name.clone(), file);
                 }
-                let copy_of = version.copy_of.as_ref().map(|(from, id)| CopyOf {
-                    version: id.clone(),
-                    registry: (!from.is(registry)).then(|| from.inner.location.clone()),
-                });
+                let copy_of = match &version.copy_of {
+                    Some(original) => Some(registry.origin(original).await?),
+                    None => None,
+                };
                 let record = VersionRecord {
                     id: ModelVersion::new(&version.model, 0),
                     files,

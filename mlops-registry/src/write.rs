@@ -35,7 +35,7 @@ impl Registry {
                 self.inner.location
             )));
         }
-        let prepared = prepare(&draft, self)?;
+        let prepared = prepare(&draft, self).await?;
         let mut state = self.refresh().await?;
         if prepared.records.is_empty() {
             // Nothing to upload: what is wrong with the draft shows when it is planned.

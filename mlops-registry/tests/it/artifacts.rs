@@ -345,6 +345,11 @@ fn a_version_is_copied_with_its_bytes_and_its_origin() {
     assert_eq!(state.lineage(&copied).unwrap().ancestors.len(), 2);
     assert!(state.card(&copied).unwrap().to_markdown().contains("| Copy of | shop/1 |"));
 
+    // One that is opened anew, its place written in another way, is the same one.
+    let anew = open(&folder.path().join("third/../staging"));
+    let again = commit(&anew, staging.copy_of(&id, "shop-eu").unwrap());
+    assert_eq!(anew.snapshot().version(&again).unwrap().record.copy_of.as_ref().unwrap().registry, None);
+
     // To another one the bytes go along, checked; with a key twice is once.
     let draft = || Draft::new("t", "x").key("copy").register(staging.copy_of(&id, "shop").unwrap());
     let receipt = production.commit(draft()).unwrap();
