@@ -172,6 +172,9 @@ fn folders_of_object_stores_name_columns_too() {
     let data = Dataset::open_url(&url, parted()).unwrap();
     assert_eq!(data.fingerprint(), Dataset::open(folder.path(), parted()).unwrap().fingerprint());
     assert_eq!(cells(&data, 2), ["`a b`", "missing"]);
+    // What the URL names is no column.
+    let error = Dataset::open_url(&format!("{url}year=2025/"), parted()).unwrap_err();
+    assert!(format!("{error:#}").contains("`year` is missing"), "{error:#}");
 }
 
 #[test]
