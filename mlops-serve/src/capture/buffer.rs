@@ -27,6 +27,7 @@ struct Row {
     features: usize,
     candidates: usize,
     outputs: usize,
+    in_sample: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ enum Cell {
 
 impl Buffer {
     /// Takes in a record unless the buffer would hold more than so many bytes then.
-    pub(crate) fn push(&mut self, record: &InferenceRecord<'_>, bytes_max: usize) -> bool {
+    pub(crate) fn push(&mut self, record: &InferenceRecord<'_>, in_sample: bool, bytes_max: usize) -> bool {
         let cells = record.features.len() + record.candidates.len();
         let fixed = size_of::<Row>() + cells * size_of::<Cell>() + size_of_val(record.outputs);
         let Some(mut room) = bytes_max.checked_sub(self.bytes() + fixed) else { return false };
@@ -81,6 +82,7 @@ impl Buffer {
             features: record.features.len(),
             candidates: record.candidates.len(),
             outputs: record.outputs.len(),
+            in_sample,
         };
         self.rows.push(row);
         true
@@ -98,8 +100,8 @@ impl Buffer {
             + self.text.len()
     }
 
-    /// Calls `each` with every record, then forgets them.
-    pub(crate) fn drain(&mut self, mut each: impl FnMut(&InferenceRecord<'_>)) {
+    /// Calls `each` with every record and whether its request is in the sample, then forgets them.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(&InferenceRecord<'_>, bool)) {
         let (mut cells, mut outputs, mut text) =
             (self.cells.as_slice(), self.outputs.as_slice(), self.text.as_str());
         let (mut features, mut candidates): (Vec<Value<'_>>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -123,7 +125,7 @@ impl Buffer {
                 Value::Text(candidate) => Some(candidate),
                 _ => None,
             }));
-            each(&InferenceRecord {
+            let record = InferenceRecord {
                 id: row.id,
                 time: row.time,
                 model: &self.names[row.model],
@@ -134,7 +136,8 @@ impl Buffer {
                 candidates: &candidates,
                 features: &features,
                 outputs: &outputs[..row.outputs],
-            });
+            };
+            each(&record, row.in_sample);
             cells = &cells[row.features + row.candidates..];
             outputs = &outputs[row.outputs..];
         }

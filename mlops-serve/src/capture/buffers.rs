@@ -25,7 +25,7 @@ impl Buffers {
 
     /// Copies the record into the buffer of this thread, or into another if that one is in use or full. Never
     /// waits; false if there was no room.
-    pub(crate) fn push(&self, record: &InferenceRecord<'_>) -> bool {
+    pub(crate) fn push(&self, record: &InferenceRecord<'_>, in_sample: bool) -> bool {
         let own = thread_index();
         for turn in 0..BUFFERS {
             let mut buffer = match self.buffers[(own + turn) % BUFFERS].try_lock() {
@@ -33,16 +33,16 @@ impl Buffers {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
-            if buffer.push(record, self.bytes_each) {
+            if buffer.push(record, in_sample, self.bytes_each) {
                 return true;
             }
         }
         false
     }
 
-    /// Calls `each` with every record, then forgets them. Each buffer changes places with `spare` first, so that
+    /// Calls `each` with every record and whether its request is in the sample, then forgets them. Each buffer changes places with `spare` first, so that
     /// threads go on writing meanwhile.
-    pub(crate) fn drain(&self, spare: &mut Buffer, mut each: impl FnMut(&InferenceRecord<'_>)) {
+    pub(crate) fn drain(&self, spare: &mut Buffer, mut each: impl FnMut(&InferenceRecord<'_>, bool)) {
         for buffer in &self.buffers {
             std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
             spare.drain(&mut each);

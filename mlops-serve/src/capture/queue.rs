@@ -118,7 +118,8 @@ pub struct CaptureCounts {
     pub skipped: u64,
     /// Lost because the buffers were full: drain more often, or allow more memory.
     pub dropped: u64,
-    /// Taken in but refused by the schema: wrong number or kind of cells.
+    /// Refused by the schema: a wrong number of cells at once, a wrong kind of cells when they are drained.
+    /// [`Capture::last_rejection`] says why.
     pub rejected: u64,
 }
 
@@ -138,6 +139,9 @@ pub struct Capture {
     skipped: AtomicU64,
     dropped: AtomicU64,
     rejected: AtomicU64,
+    last_rejection: Mutex<Option<String>>,
+    /// The features and outputs of a record, before any is dropped for privacy.
+    widths: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -156,6 +160,7 @@ impl Capture {
         if !(0.0..=1.0).contains(&sample) {
             return Err(Error::invalid(format!("the captured share is {sample}: want 0 to 1")));
         }
+        let widths = (schema.features().len(), schema.outputs().len());
         let (privacy, schema) = Privacy::new(schema, privacy, candidates)?;
         Ok(Self {
             privacy,
@@ -169,6 +174,8 @@ impl Capture {
             skipped: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            last_rejection: Mutex::default(),
+            widths,
         })
     }
 
@@ -180,16 +187,30 @@ impl Capture {
     /// Takes in a record, skips it, or drops and counts it. Never waits, never fails the caller.
     #[inline]
     pub fn offer(&self, record: &InferenceRecord<'_>) {
-        self.offer_of(record.id, record);
+        self.offer_if(self.is_in_sample(record.id), record);
     }
 
-    /// As [`offer`](Self::offer), for one of the records of a request: all are in the sample, or none.
+    /// Whether all records of this request are in the sample, or none.
     #[inline]
-    pub(crate) fn offer_of(&self, request: RequestId, record: &InferenceRecord<'_>) {
+    pub(crate) fn is_in_sample(&self, request: RequestId) -> bool {
         let bits = request.as_u128();
-        if mix(bits as u64 ^ (bits >> 64) as u64) >> 1 < self.sample_below
-            || self.always.iter().any(|rule| rule.matches(record))
-        {
+        mix(bits as u64 ^ (bits >> 64) as u64) >> 1 < self.sample_below
+    }
+
+    /// Whether so many records of a request that is not in the sample can be skipped unseen; counts them then.
+    #[inline]
+    pub(crate) fn skips(&self, in_sample: bool, records: usize) -> bool {
+        let skips = !in_sample && self.always.is_empty();
+        if skips {
+            self.skipped.fetch_add(records as u64, Ordering::Relaxed);
+        }
+        skips
+    }
+
+    /// As [`offer`](Self::offer), for one of the records of a request.
+    #[inline]
+    pub(crate) fn offer_if(&self, in_sample: bool, record: &InferenceRecord<'_>) {
+        if in_sample || self.always.iter().any(|rule| rule.matches(record)) {
             self.keep(record);
         } else {
             self.skipped.fetch_add(1, Ordering::Relaxed);
@@ -197,7 +218,12 @@ impl Capture {
     }
 
     fn keep(&self, record: &InferenceRecord<'_>) {
-        let count = if self.buffers.push(record) { &self.captured } else { &self.dropped };
+        let (features, outputs) = self.widths;
+        if record.features.len() != features || record.outputs.len() != outputs {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+            return self.reject_misfit(record);
+        }
+        let count = if self.buffers.push(record, true) { &self.captured } else { &self.dropped };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -209,8 +235,11 @@ impl Capture {
         let mut draining = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let Draining { log, spare } = &mut *draining;
         let mut rejected = 0;
-        self.buffers.drain(spare, |record| {
-            rejected += u64::from(self.privacy.apply(record, |record| log.push(record)).is_err());
+        self.buffers.drain(spare, |record, _| {
+            if let Err(error) = self.privacy.apply(record, |record| log.push(record)) {
+                rejected += 1;
+                self.reject(&error);
+            }
         });
         self.captured.fetch_sub(rejected, Ordering::Relaxed);
         self.rejected.fetch_add(rejected, Ordering::Relaxed);
@@ -232,6 +261,29 @@ impl Capture {
             dropped: self.dropped.load(Ordering::Relaxed),
             rejected: self.rejected.load(Ordering::Relaxed),
         }
+    }
+
+    /// Why a record was rejected last, if one was: its cells do not fit the schema.
+    pub fn last_rejection(&self) -> Option<String> {
+        self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the reason, unless another thread does so now.
+    fn reject(&self, error: &Error) {
+        if let Ok(mut last) = self.last_rejection.try_lock() {
+            *last = Some(format!("{error:#}"));
+        }
+    }
+
+    #[cold]
+    fn reject_misfit(&self, record: &InferenceRecord<'_>) {
+        let (features, outputs) = self.widths;
+        self.reject(&Error::invalid(format!(
+            "record {} has {} features and {} outputs, its schema has {features} and {outputs}",
+            record.id,
+            record.features.len(),
+            record.outputs.len()
+        )));
     }
 
     /// The number of records that wait.
@@ -283,7 +335,7 @@ mod tests {
             let mut buffer = Buffer::default();
             let probe = Capture::new(schema(), CaptureSettings::default()).unwrap();
             offer(&probe, id, &features);
-            probe.buffers.drain(&mut buffer, |record| direct.push(record).unwrap());
+            probe.buffers.drain(&mut buffer, |record, _| direct.push(record).unwrap());
         }
         let batch = capture.drain().unwrap().unwrap();
         assert_eq!(batch, direct.finish().unwrap());
@@ -305,7 +357,11 @@ mod tests {
         capture.drain().unwrap();
         offer(&capture, 1, &[Value::Text("not a float"), Value::Missing]);
         offer(&capture, 2, &[]);
+        assert_eq!(capture.counts().rejected, 1, "a wrong number of cells is seen at once");
+        let why = capture.last_rejection().unwrap();
+        assert!(why.ends_with("has 0 features and 1 outputs, its schema has 2 and 1"), "{why}");
         assert!(capture.drain().unwrap().is_none());
+        assert!(capture.last_rejection().unwrap().contains("for feature `x`"));
         assert_eq!(capture.counts().rejected, 2);
         assert_eq!(capture.counts().captured, counts.captured);
     }

@@ -11,7 +11,7 @@ use super::remembered::Remembered;
 use super::traffic::{ArmStats, ArmTraffic, add_stats, add_traffic};
 use super::{HealthSettings, Model, Shadow};
 use crate::capture::Capture;
-use crate::rollout::{Rollout, Status, Traffic};
+use crate::rollout::{Rollout, Status};
 use crate::{CHALLENGER, CHAMPION};
 
 /// Answers requests with the models of the moment. See the [module](super).
@@ -293,7 +293,8 @@ impl Endpoint {
         std::mem::take(&mut admin.settled)
     }
 
-    /// What each version answered in each arm since the endpoint began, for dashboards: takes nothing away from
+    /// What each version answered in each arm since the endpoint began, and why it failed last, for dashboards
+    /// and to find out why a challenger does not get through. Takes nothing away from
     /// [`take_traffic`](Self::take_traffic). The last 64 are kept apart, older ones are one sum of their arm,
     /// under version 0.
     pub fn stats(&self) -> Vec<ArmStats> {
@@ -415,7 +416,7 @@ impl Admin {
         self.retired = used;
         let done: Vec<Arc<Deployment>> = done;
         for slot in done.iter().flat_map(|deployment| &deployment.arms) {
-            self.add(&slot.origin, slot.counters.take());
+            self.add(&slot.origin, &slot.counters);
             self.ledgers.retain(|(_, counters)| !Arc::ptr_eq(counters, &slot.counters));
         }
         done
@@ -424,13 +425,20 @@ impl Admin {
     /// Fetches what the arms counted.
     fn count(&mut self) {
         let ledgers = std::mem::take(&mut self.ledgers);
-        ledgers.iter().for_each(|(origin, counters)| self.add(origin, counters.take()));
+        ledgers.iter().for_each(|(origin, counters)| self.add(origin, counters));
         self.ledgers = ledgers;
     }
 
-    fn add(&mut self, origin: &Origin, traffic: Traffic) {
+    fn add(&mut self, origin: &Origin, counters: &Counters) {
+        let traffic = counters.take();
         if traffic.requests > 0 {
-            add_stats(&mut self.totals, &origin.arm, &origin.version, &traffic);
+            let stats = ArmStats {
+                arm: origin.arm.clone(),
+                version: origin.version.clone(),
+                traffic: traffic.clone(),
+                last_failure: counters.take_failure(),
+            };
+            add_stats(&mut self.totals, stats);
             add_traffic(&mut self.settled, origin, traffic);
         }
     }

@@ -88,7 +88,8 @@ impl Endpoint {
     /// Arms, fall-back to other models, counting and health are those of [`score`](Self::score). Remembered
     /// answers and the default score are not tensors: without a model that answers there is an error.
     /// Captured is each row: the cells of its inputs, one input after the other, and the numbers of its
-    /// outputs; its id is that of [`Request::row_id`].
+    /// outputs, texts left out; its id is that of [`Request::row_id`]. A NaN in an input is a missing cell. A row
+    /// with a whole number beyond 2^53 among its outputs, which no float holds, is rejected and counted.
     ///
     /// # Errors
     /// `Unavailable` if there is no model, `Invalid` if the inputs do not fit; `Data` or `Internal` if the
@@ -215,7 +216,7 @@ impl Endpoint {
         start_ns: Option<u64>,
         mut score: impl FnMut(Source<'_>) -> Result<T>,
         permit: Permit,
-        mut error: Error,
+        error: Error,
     ) -> Result<(T, Arc<Origin>, Option<u64>)> {
         let champion = &deployment.arms[0].model;
         let others = [Some(champion), deployment.previous.as_ref()].into_iter().flatten();
@@ -223,13 +224,17 @@ impl Endpoint {
         // Too many calls at once say nothing about the model.
         let is_ill = permit != Permit::No && !Overloaded::is_cause_of(&error);
         let mut rescued = None;
+        let (mut cause, mut error) = (None, error);
         for model in others {
             match isolate(model.version(), || score(Source::Model(model))) {
                 Ok(value) => {
                     rescued = Some((value, model.version().clone()));
                     break;
                 }
-                Err(other) => error = other,
+                Err(other) => {
+                    let first = std::mem::replace(&mut error, other);
+                    cause.get_or_insert(first);
+                }
             }
         }
         let latency_ns = self.latency_ns(start_ns);
@@ -238,6 +243,9 @@ impl Endpoint {
             return Err(error);
         }
         slot.counters.answered(latency_ns, true);
+        if permit != Permit::No {
+            slot.counters.failed_by(cause.as_ref().unwrap_or(&error));
+        }
         if is_ill {
             slot.model.health.failed(&self.health, permit, self.clock.monotonic_ns());
         }
@@ -311,7 +319,9 @@ impl Answers<'_> {
 
 #[cold]
 fn out_of_service(version: &ModelVersion) -> Error {
-    Error::unavailable(format!("{version} is out of service after failures in a row"))
+    Error::unavailable(format!(
+        "{version} is out of service after failures in a row: `Endpoint::stats` has the last"
+    ))
 }
 
 pub(super) fn to_us(ns: Option<u64>) -> f64 {

@@ -1,9 +1,9 @@
 //! Which models answer at one moment: what a swap swaps.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use mlops_core::{ModelVersion, Result};
+use mlops_core::{Error, ModelVersion, Result};
 use serde::Serialize;
 
 use super::{Model, Shadow};
@@ -51,6 +51,7 @@ pub(super) struct Counters {
     untimed: AtomicU64,
     failures: AtomicU64,
     latencies: AtomicLatencies,
+    last_failure: Mutex<Option<String>>,
 }
 
 /// An arm to be deployed.
@@ -113,6 +114,18 @@ impl Counters {
         if failed {
             self.failures.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// Keeps why the model failed, unless another thread does so now.
+    pub(super) fn failed_by(&self, error: &Error) {
+        if let Ok(mut last) = self.last_failure.try_lock() {
+            *last = Some(format!("{error:#}"));
+        }
+    }
+
+    /// Takes out why the model failed last, since the last call.
+    pub(super) fn take_failure(&self) -> Option<String> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Takes out what was counted since the last call.

@@ -38,6 +38,10 @@ impl Loader {
 /// A version that failed to load, or is in quarantine, is not tried again until the reference has moved on,
 /// so that a poisoned model costs one attempt; after [`Endpoint::release`], call [`retry`](Self::retry).
 /// Out-of-reach sources are tried every time.
+///
+/// What the reference says wins: a promotion by [`Endpoint::promote`] or [`Endpoint::apply`] alone is undone at the
+/// next poll. Where a [`Rollout`](crate::rollout::Rollout) decides, move the alias first,
+/// then [`poll`](Self::poll), then `apply`.
 #[derive(Debug)]
 pub struct Follower {
     loader: Loader,

@@ -24,7 +24,7 @@ impl Endpoint {
         row: &[Value<'_>],
         answer: &Answer,
     ) {
-        if let Some(watchers) = self.watchers(deployment, request) {
+        if let Some(watchers) = self.watchers(deployment, request, 1) {
             watchers.show(0, request.candidates, row, &[answer.score], &answer.origin, answer.latency_us);
         }
     }
@@ -40,7 +40,7 @@ impl Endpoint {
         origin: &Arc<Origin>,
         latency_ns: Option<u64>,
     ) {
-        let Some(watchers) = self.watchers(deployment, request) else { return };
+        let Some(watchers) = self.watchers(deployment, request, rows.len()) else { return };
         for (index, (row, score)) in rows.iter().zip(scores).enumerate() {
             let candidates = request.candidates_of(index, rows.len());
             watchers.show(index, candidates, row, &[*score], origin, to_us(latency_ns));
@@ -58,15 +58,23 @@ impl Endpoint {
         origin: &Arc<Origin>,
         latency_ns: Option<u64>,
     ) {
-        let Some(watchers) = self.watchers(deployment, request) else { return };
         let rows = inputs.first().map_or(1, TensorView::rows);
+        let Some(watchers) = self.watchers(deployment, request, rows) else { return };
         let (mut features, mut numbers) = (Vec::new(), Vec::new());
         for index in 0..rows {
             features.clear();
             numbers.clear();
+            let mut is_exact = true;
             inputs.iter().for_each(|input| cells(input, index, rows, |cell| features.push(cell)));
             for output in outputs {
-                cells(&output.view(), index, rows, |cell| numbers.extend(cell.as_f64()));
+                cells(&output.view(), index, rows, |cell| match cell {
+                    // Not every whole number beyond 2^53 is a float: none takes the place of another.
+                    Value::Integer(value) if value.unsigned_abs() > 1 << 53 => is_exact = false,
+                    cell => numbers.extend(cell.as_f64()),
+                });
+            }
+            if !is_exact {
+                numbers.clear();
             }
             let candidates = request.candidates_of(index, rows);
             watchers.show(index, candidates, &features, &numbers, origin, to_us(latency_ns));
@@ -74,12 +82,18 @@ impl Endpoint {
     }
 
     #[inline]
-    fn watchers<'a>(&'a self, deployment: &'a Deployment, request: &'a Request<'a>) -> Option<Watchers<'a>> {
-        if self.capture.is_none() && deployment.shadows.is_empty() {
+    fn watchers<'a>(
+        &'a self,
+        deployment: &'a Deployment,
+        request: &'a Request<'a>,
+        rows: usize,
+    ) -> Option<Watchers<'a>> {
+        let (capture, shadows) = (self.capture.as_deref(), &*deployment.shadows);
+        let in_sample = capture.is_some_and(|capture| capture.is_in_sample(request.id));
+        if shadows.is_empty() && capture.is_none_or(|capture| capture.skips(in_sample, rows)) {
             return None;
         }
-        let (capture, shadows) = (self.capture.as_deref(), &*deployment.shadows);
-        Some(Watchers { request, time: self.clock.now(), capture, shadows })
+        Some(Watchers { request, time: self.clock.now(), capture, in_sample, shadows })
     }
 }
 
@@ -98,6 +112,7 @@ struct Watchers<'a> {
     request: &'a Request<'a>,
     time: Timestamp,
     capture: Option<&'a Capture>,
+    in_sample: bool,
     shadows: &'a [Arc<Shadow>],
 }
 
@@ -127,10 +142,15 @@ impl Watchers<'_> {
             outputs,
         };
         if let Some(capture) = self.capture {
-            capture.offer_of(self.request.id, &record);
+            capture.offer_if(self.in_sample, &record);
         }
-        self.shadows.iter().for_each(|shadow| shadow.offer(&record));
+        self.shadows.iter().for_each(|shadow| shadow.offer(self.request.id, &record));
     }
+}
+
+/// A gap is a missing cell, as it is in a row.
+fn float(value: f64) -> Value<'static> {
+    if value.is_nan() { Value::Missing } else { Value::Float(value) }
 }
 
 /// The cells of one row of a tensor; none if its elements are not as many for each row.
@@ -142,8 +162,8 @@ fn cells<'a>(view: &TensorView<'a>, row: usize, rows: usize, mut put: impl FnMut
     }
     let cells = row * width..(row + 1) * width;
     match data {
-        TensorData::F32(values) => values[cells].iter().for_each(|value| put(Value::Float((*value).into()))),
-        TensorData::F64(values) => values[cells].iter().for_each(|value| put(Value::Float(*value))),
+        TensorData::F32(values) => values[cells].iter().for_each(|value| put(float((*value).into()))),
+        TensorData::F64(values) => values[cells].iter().for_each(|value| put(float(*value))),
         TensorData::I32(values) => {
             values[cells].iter().for_each(|value| put(Value::Integer((*value).into())));
         }

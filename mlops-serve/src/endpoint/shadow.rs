@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlops_core::experiment::Moments;
 use mlops_core::record::InferenceRecord;
-use mlops_core::{Clock, Error, Result};
+use mlops_core::{Clock, Error, RequestId, Result};
 
 use super::{Model, isolate};
 use crate::capture::{Buffer, Buffers, Capture};
@@ -134,7 +134,7 @@ impl Shadow {
     /// Scores what waits. One thread at a time works; a second one waits for it.
     pub fn work(&self) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        self.queue.drain(&mut work, |record| self.score(record));
+        self.queue.drain(&mut work, |record, in_sample| self.score(record, in_sample));
     }
 
     /// Works in a thread of its own, which ends when the handle is dropped.
@@ -147,8 +147,9 @@ impl Shadow {
     }
 
     /// Takes in a request that was answered. Never waits.
-    pub(super) fn offer(&self, record: &InferenceRecord<'_>) {
-        if !self.queue.push(record) {
+    pub(super) fn offer(&self, request: RequestId, record: &InferenceRecord<'_>) {
+        let in_sample = self.capture.as_ref().is_some_and(|capture| capture.is_in_sample(request));
+        if !self.queue.push(record, in_sample) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -157,7 +158,7 @@ impl Shadow {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn score(&self, record: &InferenceRecord<'_>) {
+    fn score(&self, record: &InferenceRecord<'_>, in_sample: bool) {
         let start_ns = self.clock.monotonic_ns();
         let scored = isolate(self.model.version(), || self.model.score(record.features));
         let ns = self.clock.monotonic_ns().saturating_sub(start_ns);
@@ -175,7 +176,7 @@ impl Shadow {
         drop(stats);
         if let Some(capture) = &self.capture {
             let version = self.model.version();
-            capture.offer(&InferenceRecord {
+            let answered = InferenceRecord {
                 time: self.clock.now(),
                 model: &version.name,
                 version: version.version,
@@ -184,7 +185,8 @@ impl Shadow {
                 latency_us: ns as f64 / 1e3,
                 outputs: &[score],
                 ..*record
-            });
+            };
+            capture.offer_if(in_sample, &answered);
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct ArmStats {
     pub version: ModelVersion,
     /// What it answered.
     pub traffic: Traffic,
+    /// Why the model failed last, if it did: the error with its causes.
+    pub last_failure: Option<String>,
 }
 
 /// The most sums that are kept apart, beside one more for each arm.
@@ -61,16 +63,19 @@ pub(super) fn add_traffic(taken: &mut Vec<ArmTraffic>, origin: &Origin, traffic:
     }
 }
 
-pub(super) fn add_stats(totals: &mut Vec<ArmStats>, arm: &str, version: &ModelVersion, traffic: &Traffic) {
-    if let Some(known) = totals.iter_mut().find(|known| known.arm == arm && known.version == *version) {
-        return known.traffic.merge(traffic);
+pub(super) fn add_stats(totals: &mut Vec<ArmStats>, stats: ArmStats) {
+    let same = |known: &&mut ArmStats| known.arm == stats.arm && known.version == stats.version;
+    if let Some(known) = totals.iter_mut().find(same) {
+        known.last_failure = stats.last_failure.or(known.last_failure.take());
+        return known.traffic.merge(&stats.traffic);
     }
-    totals.push(ArmStats { arm: arm.to_owned(), version: version.clone(), traffic: traffic.clone() });
+    totals.push(stats);
     let is_apart = |stats: &ArmStats| stats.version.version != 0;
     if totals.iter().filter(|stats| is_apart(stats)).count() > SETTLED_MAX
         && let Some(place) = totals.iter().position(is_apart)
     {
-        let ArmStats { arm, version, traffic } = totals.remove(place);
-        add_stats(totals, &arm, &ModelVersion::new(version.name, 0), &traffic);
+        let oldest = totals.remove(place);
+        let version = ModelVersion::new(oldest.version.name.clone(), 0);
+        add_stats(totals, ArmStats { version, ..oldest });
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use allocation_counter::measure;
-use mlops_core::data::Value;
+use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
 use mlops_core::onnx::{LinearModel, Link};
+use mlops_core::record::RecordSchema;
 use mlops_core::{ModelVersion, SystemClock};
 use mlops_serve::batch::{BatchRuntime, BatchSettings};
+use mlops_serve::capture::{Capture, CaptureSettings};
 use mlops_serve::endpoint::{Endpoint, Head, Model};
 use mlops_serve::runtime::{NativeRuntime, Runtime, RuntimeExt};
 use mlops_serve::tensor::{TensorBuf, TensorView};
@@ -79,6 +81,18 @@ fn two_arms_and_tensors_allocate_nothing() {
         endpoint.run(id(number), &views, &mut outputs).unwrap();
     });
     assert_eq!(count, 0);
+
+    // Requests that are not in the sample cost nothing more.
+    let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let settings = CaptureSettings::default().sample(0.0);
+    let capture = Arc::new(Capture::new(RecordSchema::new(&table, ["score"]).unwrap(), settings).unwrap());
+    let captured = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
+    captured.set_arms(endpoint.arms()).unwrap();
+    let count = allocations(|number| {
+        captured.run(id(number), &views, &mut outputs).unwrap();
+    });
+    assert_eq!(count, 0);
+    assert!(capture.counts().skipped >= 100);
 }
 
 #[test]

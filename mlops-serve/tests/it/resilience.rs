@@ -106,7 +106,10 @@ fn a_champion_that_fails_alone_fails_at_once_and_is_tried_again_for_ever() {
     for round in 1..10 {
         endpoint.score(id(0), &row()).unwrap_err();
         let error = endpoint.score(id(0), &row()).unwrap_err();
-        assert_eq!(error.to_string(), "shop/1 is out of service after failures in a row");
+        assert_eq!(
+            error.to_string(),
+            "shop/1 is out of service after failures in a row: `Endpoint::stats` has the last"
+        );
         assert_eq!(asked.load(Ordering::SeqCst), round);
         clock.advance(Duration::from_millis(1));
     }

@@ -217,3 +217,55 @@ fn a_ranking_is_captured_and_shadowed_row_by_row() {
     let unique: std::collections::BTreeSet<RequestId> = ids.iter().copied().collect();
     assert_eq!(unique.len(), 300);
 }
+
+#[test]
+fn a_number_that_no_float_holds_is_not_captured_and_a_gap_is_a_missing_cell() {
+    let signature = ModelSignature {
+        inputs: vec![TensorSpec::batch("x", ElementType::F32, 1)],
+        outputs: vec![TensorSpec::batch("item", ElementType::I64, 1)],
+    };
+    let runtime = FnRuntime::new("item", signature, |inputs, outputs| {
+        let large = inputs[0].values::<f32>()?[0] == 1.0;
+        outputs[0].reset::<i64>([1, 1])?[0] = if large { (1 << 53) + 1 } else { 1 << 53 };
+        Ok(())
+    });
+    let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let schema = RecordSchema::new(&table, ["item"]).unwrap();
+    let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
+    let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&capture));
+    endpoint.deploy(Arc::new(Model::new(version(1), runtime.unwrap()).unwrap())).unwrap();
+    for (number, x) in (0..).zip([1.0_f32, f32::NAN]) {
+        endpoint.run(id(number), &[TensorView::new(&[x], [1, 1]).unwrap()], &mut Vec::new()).unwrap();
+    }
+    let batch = capture.drain().unwrap().unwrap();
+    assert_eq!((batch.num_rows(), capture.counts().rejected), (1, 1));
+    assert!(batch.column_by_name("feature.x").unwrap().is_null(0));
+}
+
+#[test]
+fn a_shadow_captures_the_rows_that_the_endpoint_captures() {
+    let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let capture = || {
+        let settings = CaptureSettings::default().sample(0.3);
+        Arc::new(Capture::new(RecordSchema::new(&table, ["score"]).unwrap(), settings).unwrap())
+    };
+    let (heard, unheard) = (capture(), capture());
+    let endpoint = Endpoint::new("shop", SystemClock::new()).with_capture(Arc::clone(&heard));
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    let shadow = Shadow::new(model(2, |x| 2.0 * x), SystemClock::new()).with_capture(Arc::clone(&unheard));
+    let shadow = Arc::new(shadow);
+    endpoint.set_shadows(vec![Arc::clone(&shadow)]).unwrap();
+    let row = [Value::Float(1.0)];
+    for number in 0..100 {
+        endpoint.score_rows(id(number), &[&row[..]; 5], &mut Vec::new()).unwrap();
+    }
+    shadow.work();
+    let ids = |capture: &Capture| {
+        let batch = capture.drain().unwrap().unwrap();
+        let ids = batch.column_by_name("request_id").unwrap().to_data();
+        (batch.num_rows(), ids)
+    };
+    let (heard, unheard) = (ids(&heard), ids(&unheard));
+    assert!(heard.0 > 50 && heard.0 < 300 && heard.0.is_multiple_of(5));
+    assert_eq!(heard, unheard);
+}

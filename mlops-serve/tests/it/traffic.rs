@@ -156,7 +156,15 @@ fn a_dashboard_and_a_rollout_both_see_everything() {
     assert_eq!(taken, 100, "reading takes nothing away");
     endpoint.roll_back().unwrap();
     ask(50);
-    assert!(endpoint.stats().iter().any(|arm| arm.version == version(2) && arm.traffic.failures > 20));
+    let stats = endpoint.stats();
+    let failed = stats.iter().find(|arm| arm.version == version(2)).unwrap();
+    assert!(failed.traffic.failures > 20);
+    assert_eq!(
+        failed.last_failure.as_deref(),
+        Some("shop/2 answered NaN for row 0: want a finite number"),
+        "the cause, not that it is out of service by now"
+    );
+    assert!(stats.iter().all(|arm| arm.version == version(2) || arm.last_failure.is_none()));
     assert_eq!((requests(), endpoint.stats().len()), (150, 2));
     for number in 3..200 {
         endpoint.deploy(model(number, |x| x)).unwrap();
