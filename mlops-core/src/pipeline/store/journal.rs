@@ -187,3 +187,29 @@ impl Journal {
         self.file.set_len(self.length).map_err(|error| file::failed("shorten", &self.path, error))
     }
 }
+
+impl Drop for Journal {
+    /// Closing alone would leave the lock with a child process that is just being started and still has a copy
+    /// of the file.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_file_does_not_keep_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let first = Journal::open(&path, false).unwrap().journal;
+        let copy = first.file.try_clone().unwrap();
+        let error = Journal::open(&path, false).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        drop(first);
+        Journal::open(&path, false).unwrap();
+        drop(copy);
+    }
+}
