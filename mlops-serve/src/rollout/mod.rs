@@ -42,9 +42,14 @@
 mod controller;
 mod decision;
 mod evidence;
+mod guard;
 mod metric;
 mod odds;
 mod plan;
+mod proof;
+mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use controller::{Rollout, Status};
 pub use decision::{Action, Decision, Reason};
