@@ -1,6 +1,7 @@
 //! Host applications of the mlops crates.
 #![forbid(unsafe_code)]
 
+pub mod canary;
 pub mod closed_loop;
 pub mod learner;
 pub mod shop;

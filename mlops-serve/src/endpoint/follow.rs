@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mlops_core::{Error, ModelRef, ModelSource, ModelVersion, Result, Selector};
+use mlops_core::{Error, ErrorKind, ModelRef, ModelSource, ModelVersion, Result, Selector};
 
-use super::{Endpoint, Loader, Model, isolate};
+use super::{ArmSpec, Endpoint, Loader, Model, isolate};
+use crate::CHALLENGER;
 
 impl Loader {
     /// Fetches and loads what the reference points at now.
@@ -41,7 +42,8 @@ impl Loader {
 ///
 /// What the reference says wins: a promotion by [`Endpoint::promote`] or [`Endpoint::apply`] alone is undone at the
 /// next poll. Where a [`Rollout`](crate::rollout::Rollout) decides, move the alias first,
-/// then [`poll`](Self::poll), then `apply`.
+/// then [`poll`](Self::poll), then `apply`; `examples/src/canary.rs` in the repository shows it whole. An alias that
+/// moves to a third version meanwhile deploys that one, and `apply` refuses the rollout from then on: drop it.
 #[derive(Debug)]
 pub struct Follower {
     loader: Loader,
@@ -67,7 +69,13 @@ impl Follower {
 
     /// Makes a new version the challenger with this share of the traffic, in [0, 1], for a
     /// [`Rollout`](crate::rollout::Rollout) to decide on. Each version is offered once: one that was rolled back
-    /// is not offered again before [`retry`](Self::retry). An endpoint without a model gets its champion.
+    /// is not offered again before [`retry`](Self::retry). One that comes while another is on trial waits until the
+    /// endpoint has no challenger. A reference that points at nothing is no error: there is no challenger then. An
+    /// endpoint without a model gets its champion.
+    ///
+    /// What was offered is forgotten with the follower. After a restart the first poll offers the version again, as
+    /// it should in the middle of a rollout: then [`Endpoint::apply`] the stored rollout, which sets the split, or
+    /// ends the trial if it was over.
     ///
     /// # Errors
     /// `Invalid` if the share is not within [0, 1].
@@ -86,15 +94,18 @@ impl Follower {
     /// # Errors
     /// What the source gives, and as [`Loader::load`]; of a version that failed, once.
     pub async fn poll(&self, endpoint: &Endpoint) -> Result<Option<ModelVersion>> {
-        let version = self.source.resolve(&self.model).await?;
+        let version = match self.source.resolve(&self.model).await {
+            Err(error) if self.offers(endpoint) && error.kind() == ErrorKind::NotFound => return Ok(None),
+            resolved => resolved?,
+        };
         let arms = endpoint.arms();
-        if arms.first().is_some_and(|arm| *arm.model.version() == version)
-            || self.refused().contains(&version)
-        {
+        let share = self.share.filter(|_| !arms.is_empty());
+        let is_there = |arm: &ArmSpec| *arm.model.version() == version;
+        let on_trial = arms.iter().find(|arm| share.is_some() && arm.name == CHALLENGER);
+        if arms.first().is_some_and(is_there) || on_trial.is_some() || self.refused().contains(&version) {
             return Ok(None);
         }
         let package = self.source.fetch(&version).await?;
-        let share = self.share.filter(|_| !arms.is_empty());
         let offer = |model| match share {
             Some(share) => endpoint.challenge(model, share),
             None => endpoint.deploy(model),
@@ -149,6 +160,10 @@ impl Follower {
                 failed(&error);
             }
         })
+    }
+
+    fn offers(&self, endpoint: &Endpoint) -> bool {
+        self.share.is_some() && endpoint.is_ready()
     }
 
     fn refused(&self) -> std::sync::MutexGuard<'_, BTreeSet<ModelVersion>> {

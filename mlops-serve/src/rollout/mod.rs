@@ -32,6 +32,26 @@
 //! # Ok::<(), mlops_serve::Error>(())
 //! ```
 //!
+//! # With a registry, and through a restart
+//!
+//! Promotion is the alias: on [`Action::Promote`] commit its move, then let the
+//! [`Follower`](crate::endpoint::Follower) swap. One whose alias was not moved would put the old champion back.
+//! A process that starts, for the first time or after a crash:
+//!
+//! 1. loads the champion ([`Endpoint::deploy`](crate::endpoint::Endpoint::deploy) or a follower's poll);
+//! 2. loads the challenger, at no traffic
+//!    ([`challenge`](crate::endpoint::Endpoint::challenge) or a poll of
+//!    [`as_challenger`](crate::endpoint::Follower::as_challenger));
+//! 3. reads the stored rollout; if it is over, moves the alias (once more does no harm, with a key) and polls;
+//! 4. calls [`Endpoint::apply`](crate::endpoint::Endpoint::apply), which sets the split.
+//!
+//! `cargo run --example canary` is that program (`examples/src/canary.rs` in the repository): two followers, late
+//! labels that join by the origin of their answers, and a restart after every step. What an endpoint counted since
+//! the last [`take_traffic`](crate::endpoint::Endpoint::take_traffic) is lost with its process, which delays a
+//! step and biases nothing.
+//!
+//! # How sure
+//!
 //! Every check is always valid: the probability that an equally good challenger is *ever* rolled back by a
 //! guardrail is at most [`Plan::alpha`], however often one looks. The failure, latency and share checks are
 //! exact; metrics are asymptotic, which is why they wait for [`Metric::outcomes_min`].

@@ -77,6 +77,30 @@ fn a_follower_offers_a_version_as_challenger_once() {
 }
 
 #[test]
+fn a_challenger_waits_until_the_trial_of_another_is_over() {
+    let shelf = Arc::new(Shelf::default());
+    (1..=3).for_each(|version| shelf.put(version, version as f32, None));
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let follower = Follower::new(loader(), source, "shop@challenger".parse().unwrap()).unwrap();
+    let follower = follower.as_challenger(0.25).unwrap();
+    let poll = |version| {
+        shelf.champion.store(version, Ordering::SeqCst);
+        follower.poll_blocking(&endpoint)
+    };
+    let challenger = || endpoint.arms().get(1).map(|arm| arm.model.version().version);
+    assert_eq!(poll(0).unwrap_err().kind(), ErrorKind::NotFound, "the endpoint has no model either");
+    assert_eq!(poll(1).unwrap(), Some(ModelVersion::new("shop", 1)));
+    assert_eq!(poll(0).unwrap(), None, "no challenger is no error");
+    assert_eq!(poll(2).unwrap(), Some(ModelVersion::new("shop", 2)));
+    assert_eq!(poll(3).unwrap(), None);
+    assert_eq!(challenger(), Some(2), "not in the middle of its trial");
+    endpoint.roll_back().unwrap();
+    assert_eq!(poll(3).unwrap(), Some(ModelVersion::new("shop", 3)));
+    assert_eq!(challenger(), Some(3));
+}
+
+#[test]
 fn a_follower_in_the_background_ends_with_its_handle() {
     let shelf = Arc::new(Shelf::default());
     let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
