@@ -280,7 +280,7 @@ impl Builder {
         } else {
             crate::log::PostgresLog::connect(location, name).await?
         };
-        let shown = format!("postgres registry `{name}`");
+        let shown = format!("postgres registry `{name}` of {}", crate::log::postgres_place(location)?);
         Ok((Arc::new(log), blobs, shown))
     }
 

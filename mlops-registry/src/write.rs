@@ -48,6 +48,7 @@ impl Registry {
         };
         let mut uploads = HashMap::new();
         let mut expired = 0;
+        let mut may_keep = true;
         loop {
             if let Some(done) = state.operation(&operation) {
                 if done.request != prepared.digest {
@@ -84,7 +85,8 @@ impl Registry {
             };
             // The commit itself weighs one, which `finish` adds.
             let due = checkpoint::is_due(state.weight(), next.weight() + 1);
-            let kept = if due && state.sequence() > 0 {
+            // A big state takes a while to encode, in which others win the place: a second time would be for nothing too.
+            let kept = if due && state.sequence() > 0 && std::mem::take(&mut may_keep) {
                 let (bytes, sha256) = checkpoint::encode(&state)?;
                 commit.checkpoint = Some(sha256);
                 Some(bytes)

@@ -1,4 +1,4 @@
-//! The real servers that the registry's tests talk to: S3, Azure Blob Storage, PostgreSQL.
+//! The real servers that the registry's tests talk to: S3, Azure Blob Storage, PostgreSQL, and two that lie.
 //!
 //! All listen on loopback on free ports, keep their data in a temporary folder, and stop when they are dropped.
 
@@ -13,6 +13,10 @@ use crate::shell::{Result, output, target};
 
 const MOTO: &str = "moto[server]==5.2.5";
 const AZURITE: &str = "azurite@3.35.0";
+/// It takes no notice of the condition of a put.
+const S3RVER: &str = "s3rver@3.7.1";
+/// It looks, then writes: right one by one, wrong in races.
+const S3S_FS: &str = "0.14.0";
 const STARTS_SECONDS_MAX: u32 = 60;
 /// The account that Azurite documents for everybody, as it does the key.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
@@ -21,6 +25,7 @@ const AZURE_ACCOUNT: &str = "devstoreaccount1";
 pub(crate) struct Servers {
     running: Vec<Server>,
     environment: Vec<(&'static str, String)>,
+    left_out: Vec<String>,
 }
 
 struct Server {
@@ -30,12 +35,16 @@ struct Server {
     data: PathBuf,
 }
 
-/// Fetches what is missing into the target folder and starts all servers. What cannot be had is named, and the
-/// tests that need it say that they were left out.
+/// Fetches what is missing into the target folder and starts all servers. What cannot be had is named.
 pub(crate) fn start() -> Servers {
-    let mut servers = Servers { running: Vec::new(), environment: Vec::new() };
-    let starts: [(&str, Start); 3] =
-        [("S3 (moto)", moto), ("Azure Blob Storage (azurite)", azurite), ("PostgreSQL", postgres)];
+    let mut servers = Servers { running: Vec::new(), environment: Vec::new(), left_out: Vec::new() };
+    let starts: [(&str, Start); 5] = [
+        ("S3 (moto)", moto),
+        ("Azure Blob Storage (azurite)", azurite),
+        ("PostgreSQL", postgres),
+        ("s3rver, which lies", s3rver),
+        ("s3s-fs, which lies", s3s_fs),
+    ];
     for (name, start) in starts {
         match start() {
             Ok((server, environment)) => {
@@ -45,7 +54,10 @@ pub(crate) fn start() -> Servers {
                 servers.running.push(server);
                 servers.environment.extend(environment);
             }
-            Err(error) => println!("left out: {name}: {error}"),
+            Err(error) => {
+                println!("left out: {name}: {error}");
+                servers.left_out.push(format!("{name}: {error}"));
+            }
         }
     }
     servers
@@ -55,6 +67,15 @@ impl Servers {
     /// The variables that tell the tests where the servers are.
     pub(crate) fn environment(&self) -> &[(&'static str, String)] {
         &self.environment
+    }
+
+    /// What does not run, and why.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.is_empty()
     }
 }
 
@@ -98,17 +119,7 @@ fn moto() -> Result<Started> {
 }
 
 fn azurite() -> Result<Started> {
-    let folder = target().join("servers").join("azurite");
-    let program = folder.join("node_modules").join(".bin").join("azurite-blob");
-    if !program.exists() {
-        println!("fetching {AZURITE} from npm into {}", folder.display());
-        fs::create_dir_all(&folder)
-            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
-        output(
-            "npm",
-            &["install", "--silent", "--no-audit", "--no-fund", "--prefix", text(&folder)?, AZURITE],
-        )?;
-    }
+    let program = npm("azurite", AZURITE, "azurite-blob")?;
     let (data, port) = (scratch("azurite")?, free_port()?);
     let mut command = Command::new(&program);
     command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location", text(&data)?]);
@@ -118,6 +129,56 @@ fn azurite() -> Result<Started> {
     let endpoint = format!("http://127.0.0.1:{port}/{AZURE_ACCOUNT}");
     output("python3", &["-c", MAKE_CONTAINER, &endpoint, AZURE_ACCOUNT])?;
     Ok((server, vec![("AZURITE_BLOB_STORAGE_URL", format!("http://127.0.0.1:{port}"))]))
+}
+
+fn s3rver() -> Result<Started> {
+    let program = npm("s3rver", S3RVER, "s3rver")?;
+    let (data, port) = (scratch("s3rver")?, free_port()?);
+    let mut command = Command::new(&program);
+    command.args(["--directory", text(&data)?, "--address", "127.0.0.1", "--port", &port.to_string()]);
+    command.args(["--silent", "--no-vhost-buckets", "--configure-bucket", "mlops-test"]);
+    let server = Server { process: spawn(&mut command)?, stop: None, data };
+    answers(port)?;
+    Ok((server, vec![("MLOPS_TEST_S3RVER", format!("http://127.0.0.1:{port}"))]))
+}
+
+fn s3s_fs() -> Result<Started> {
+    let folder = target().join("servers").join("s3s-fs");
+    let program = folder.join("bin").join("s3s-fs");
+    if !program.exists() {
+        println!("building s3s-fs {S3S_FS} from crates.io in {} (once, some minutes)", folder.display());
+        let (root, build) = (text(&folder)?, folder.join("build"));
+        let package = format!("s3s-fs@={S3S_FS}");
+        let mut install = vec!["install", &package, "--locked", "--features", "binary", "--quiet"];
+        // Quick to build is what counts, and small to keep.
+        install.extend(["--debug", "--config", "profile.dev.debug=false", "--root", root]);
+        install.extend(["--target-dir", text(&build)?]);
+        output(env!("CARGO"), &install)?;
+        let _ = fs::remove_dir_all(build);
+    }
+    let (data, port) = (scratch("s3s-fs")?, free_port()?);
+    let bucket = data.join("mlops-test");
+    fs::create_dir_all(&bucket).map_err(|error| format!("cannot create {}: {error}", bucket.display()))?;
+    let mut command = Command::new(&program);
+    command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+    command.args(["--access-key", "test", "--secret-key", "test", text(&data)?]);
+    let server = Server { process: spawn(&mut command)?, stop: None, data };
+    answers(port)?;
+    Ok((server, vec![("MLOPS_TEST_S3S_FS", format!("http://127.0.0.1:{port}"))]))
+}
+
+/// A program out of an npm package; fetched the first time.
+fn npm(name: &str, package: &str, program: &str) -> Result<PathBuf> {
+    let folder = target().join("servers").join(name);
+    let program = folder.join("node_modules").join(".bin").join(program);
+    if !program.exists() {
+        println!("fetching {package} from npm into {}", folder.display());
+        fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        let place = text(&folder)?;
+        output("npm", &["install", "--silent", "--no-audit", "--no-fund", "--prefix", place, package])?;
+    }
+    Ok(program)
 }
 
 fn postgres() -> Result<Started> {

@@ -19,6 +19,8 @@ use mlops_core::{BoxFuture, Result};
 pub use object::ObjectLog;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresLog;
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::place as postgres_place;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteLog;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use mlops_core::{BoxFuture, Error, ErrorKind, Result};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls, Socket};
@@ -60,11 +60,7 @@ impl PostgresLog {
     }
 
     async fn connect_or_make(address: &str, registry: &str, make: bool) -> Result<Self> {
-        let (address, root) = address::parse(address)?;
-        let mut config: Config = address.parse().map_err(|error| {
-            Error::invalid("the address is none of PostgreSQL: want postgres://user:password@host/database")
-                .with_source(error)
-        })?;
+        let (mut config, root) = config(address)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_MAX);
         }
@@ -316,6 +312,29 @@ impl Log for PostgresLog {
             Ok(())
         })
     }
+}
+
+/// An address as the driver takes it, and the file of roots that it names.
+fn config(address: &str) -> Result<(Config, Option<String>)> {
+    let (address, root) = address::parse(address)?;
+    let config = address.parse().map_err(|error| {
+        Error::invalid("the address is none of PostgreSQL: want postgres://user:password@host/database")
+            .with_source(error)
+    })?;
+    Ok((config, root))
+}
+
+/// Where an address leads, for people: neither user nor password.
+pub(crate) fn place(address: &str) -> Result<String> {
+    let (config, _) = config(address)?;
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    let host = |host: &Host| match host {
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(folder) => folder.display().to_string(),
+    };
+    let hosts: Vec<_> = config.get_hosts().iter().map(host).collect();
+    Ok(format!("database `{database}` on {}", hosts.join(", ")))
 }
 
 /// PostgreSQL's integers are signed; no log gets that long.

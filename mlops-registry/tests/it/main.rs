@@ -5,6 +5,7 @@ mod artifacts;
 #[cfg(feature = "conformance")]
 mod backends;
 mod commits;
+mod copies;
 mod crash;
 mod disk;
 mod doctor;
@@ -18,9 +19,12 @@ mod follow;
 mod formats;
 mod governance;
 mod guards;
+#[cfg(feature = "aws")]
+mod liars;
 mod linear;
 mod model;
 mod model_source;
+mod races;
 mod store;
 mod support;
 mod tamper;
