@@ -122,6 +122,8 @@ impl fmt::Display for ModelVersion {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ElementType {
+    /// 16-bit float, of IEEE 754.
+    F16,
     /// 32-bit float.
     F32,
     /// 64-bit float.

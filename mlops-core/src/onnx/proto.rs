@@ -260,6 +260,10 @@ pub struct TensorProto {
 pub mod data_type {
     /// 32-bit float.
     pub const FLOAT: i32 = 1;
+    /// 8-bit unsigned integer.
+    pub const UINT8: i32 = 2;
+    /// 8-bit signed integer.
+    pub const INT8: i32 = 3;
     /// 32-bit signed integer.
     pub const INT32: i32 = 6;
     /// 64-bit signed integer.
@@ -268,6 +272,8 @@ pub mod data_type {
     pub const STRING: i32 = 8;
     /// Truth value.
     pub const BOOL: i32 = 9;
+    /// 16-bit float.
+    pub const FLOAT16: i32 = 10;
     /// 64-bit float.
     pub const DOUBLE: i32 = 11;
 }

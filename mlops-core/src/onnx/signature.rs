@@ -39,6 +39,7 @@ fn spec(graph: &GraphProto, value: &ValueInfoProto, what: &str) -> Result<Tensor
         _ => return Err(no_tensor("of no type")),
     };
     let element = match tensor.elem_type {
+        data_type::FLOAT16 => ElementType::F16,
         data_type::FLOAT => ElementType::F32,
         data_type::DOUBLE => ElementType::F64,
         data_type::INT32 => ElementType::I32,
@@ -47,8 +48,8 @@ fn spec(graph: &GraphProto, value: &ValueInfoProto, what: &str) -> Result<Tensor
         data_type::STRING => ElementType::Text,
         other => {
             return Err(Error::unsupported(format!(
-                "{what} `{name}` has elements of ONNX type {other}: cast it inside the model to float, double, \
-                 int32, int64, bool or string"
+                "{what} `{name}` has elements of ONNX type {other}: cast it inside the model to float, float16, \
+                 double, int32, int64, bool or string"
             )));
         }
     };

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use half::f16;
 use mlops_core::{ElementType, Error, ModelSignature, Result};
 
 use super::common;
@@ -98,6 +99,9 @@ impl Ensemble {
                     )));
                 }
                 match view.data() {
+                    TensorData::F16(values) => {
+                        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value.to_f64());
+                    }
                     TensorData::F32(values) => {
                         sum.iter_mut()
                             .zip(values)
@@ -112,6 +116,10 @@ impl Ensemble {
         }
         for (sum, output) in sums.iter().zip(outputs) {
             match output.element() {
+                ElementType::F16 => {
+                    let values = output.values_mut::<f16>()?;
+                    values.iter_mut().zip(sum).for_each(|(value, sum)| *value = f16::from_f64(*sum));
+                }
                 ElementType::F32 => {
                     let values = output.values_mut::<f32>()?;
                     values.iter_mut().zip(sum).for_each(|(value, sum)| *value = *sum as f32);

@@ -1,23 +1,30 @@
 //! The loader for the formats that we know.
 
-use bytes::Bytes;
-use mlops_core::{Clock, Error, ModelPackage, Result};
+use std::sync::Arc;
 
-use super::loader::zeros;
-use super::{Golden, Loader};
-use crate::runtime::{AutoRuntime, NativeRuntime, Runtime};
+use bytes::Bytes;
+use mlops_core::{Clock, Error, ModelPackage, ModelSignature, Result};
+
+use super::loader::{dressed, zeros};
+use super::{Golden, Loader, Precision};
+use crate::runtime::{AutoRuntime, NativeRuntime, Runtime, RuntimeExt};
 #[cfg(feature = "ort")]
 use crate::runtime::{OrtLibrary, OrtOptions, OrtRuntime};
 use crate::tensor::{TensorBuf, TensorView};
 
 impl Loader {
-    /// A loader for packages with one model file: ONNX, LightGBM's text or XGBoost's JSON, told by its content.
+    /// A loader for packages with one model: ONNX, LightGBM's text or XGBoost's JSON or UBJSON, told by its
+    /// content.
     ///
     /// Our own kernels compute it. With the feature `tract`, graphs of ONNX that the kernels do not know go to
-    /// tract, and where both can, the faster one is chosen for each batch size (see [`AutoRuntime`]).
+    /// tract, and where both can, the faster one is chosen for each batch size (see [`AutoRuntime`]). Compared
+    /// and measured are the answers to the package's golden rows, encoded as they are served. Without golden
+    /// rows these are two rows of zeros, which say little of a forest: a package should have some. A model that
+    /// refuses zeros goes to the first engine that loads it.
     ///
-    /// The model file is the only one that ends in `.onnx`; if there is none, the only one that ends in `.txt` or
-    /// `.json` and is none of this loader's own.
+    /// The model file is the only one that ends in `.onnx`, or one for each of the
+    /// [`precisions`](Self::precisions); if there is none, the only one that ends in `.txt`, `.json` or `.ubj`
+    /// and is none of this loader's own.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -33,73 +40,214 @@ impl Loader {
     /// # Ok::<(), mlops_serve::Error>(())
     /// ```
     pub fn auto(clock: impl Clock) -> Self {
-        Self::new(move |package| {
-            let bytes = model_file(package)?;
-            choose(candidates(&bytes), &clock)
-        })
+        Self::of_formats(move |package, precisions| choose(package, precisions, &engines, &clock))
     }
 
     /// As [`auto`](Self::auto), with ONNX Runtime as one more choice.
     #[cfg(feature = "ort")]
     pub fn auto_with_ort(clock: impl Clock, library: OrtLibrary, options: OrtOptions) -> Self {
-        Self::new(move |package| {
-            let bytes = model_file(package)?;
-            let mut candidates = candidates(&bytes);
-            let ort = OrtRuntime::from_bytes(&library, &bytes, &options);
-            candidates.push(("ort", ort.map(|runtime| Box::new(runtime) as Box<dyn Runtime>)));
-            choose(candidates, &clock)
+        Self::of_formats(move |package, precisions| {
+            let engines = |bytes: &Bytes| {
+                let mut engines = engines(bytes);
+                let ort = OrtRuntime::from_bytes(&library, bytes, &options);
+                engines.push(("ort", ort.map(|runtime| Box::new(runtime) as Box<dyn Runtime>)));
+                engines
+            };
+            choose(package, precisions, &engines, &clock)
         })
     }
 }
 
-type Candidates = Vec<(&'static str, Result<Box<dyn Runtime>>)>;
+type Engines = Vec<(&'static str, Result<Box<dyn Runtime>>)>;
 
-fn candidates(bytes: &Bytes) -> Candidates {
+fn engines(bytes: &Bytes) -> Engines {
     let native = NativeRuntime::from_bytes(bytes).map(|runtime| Box::new(runtime) as Box<dyn Runtime>);
-    #[allow(unused_mut, reason = "one candidate without the feature")]
-    let mut candidates: Candidates = vec![("native", native)];
+    #[allow(unused_mut, reason = "one engine without the feature")]
+    let mut engines: Engines = vec![("native", native)];
     #[cfg(feature = "tract")]
     {
         let tract = crate::runtime::TractRuntime::from_onnx(bytes);
-        candidates.push(("tract", tract.map(|runtime| Box::new(runtime) as Box<dyn Runtime>)));
+        engines.push(("tract", tract.map(|runtime| Box::new(runtime) as Box<dyn Runtime>)));
     }
-    candidates
+    engines
 }
 
-/// The fastest; without a choice the only one, or why it cannot.
-fn choose(mut candidates: Candidates, clock: &dyn Clock) -> Result<Box<dyn Runtime>> {
-    /// Rows of the sample.
-    const ROWS: usize = 2;
-    let can = candidates.iter().filter(|(_, candidate)| candidate.is_ok()).count();
-    if can < 2 {
-        let place = candidates.iter().position(|(_, candidate)| candidate.is_ok());
-        if candidates.len() == 1 || place.is_some() {
-            return candidates.swap_remove(place.unwrap_or_default()).1;
+/// The fastest of the engines and files; without a choice the only one, or why it cannot.
+fn choose(
+    package: &ModelPackage,
+    precisions: &[Precision],
+    engines: &dyn Fn(&Bytes) -> Engines,
+    clock: &dyn Clock,
+) -> Result<Box<dyn Runtime>> {
+    let files = model_files(package, precisions)?;
+    let golden = Golden::of(package)?.filter(|golden| !golden.is_empty());
+    if let [(_, name)] = files[..] {
+        return one_file(package, engines(&package.read(name)?), golden.as_ref(), clock);
+    }
+    let Some(golden) = golden else {
+        return Err(Error::invalid(format!(
+            "{} has no golden rows to check its model in several precisions: add `{}`, or ask for one precision",
+            package.id,
+            Golden::FILE
+        )));
+    };
+    let mut candidates = Vec::new();
+    for (precision, name) in files {
+        // Whether a reduced precision is near enough is for the golden rows to say.
+        let tolerance = if precision == Precision::Full { AutoRuntime::TOLERANCE } else { f64::INFINITY };
+        for (engine, runtime) in engines(&package.read(name)?) {
+            let checked = runtime.and_then(|runtime| {
+                let runtime: Arc<dyn Runtime> = runtime.into();
+                golden.check(&dressed(package, Arc::clone(&runtime))?)?;
+                Ok(Box::new(runtime) as Box<dyn Runtime>)
+            });
+            candidates.push((format!("{engine} {name}"), checked, tolerance));
         }
     }
-    let signature = candidates.iter().find_map(|(_, candidate)| candidate.as_ref().ok());
-    let sample = signature.map_or_else(|| Ok(Vec::new()), |runtime| zeros(runtime.signature(), ROWS))?;
-    let sample: Vec<TensorView<'_>> = sample.iter().map(TensorBuf::view).collect();
-    Ok(Box::new(AutoRuntime::measure(candidates, &sample, clock)?))
+    let first = candidates.iter().find_map(|(_, runtime, _)| runtime.as_ref().ok());
+    let sample =
+        first.map_or_else(|| Ok(Vec::new()), |one| sample(package, Some(&golden), one.signature()))?;
+    Ok(Box::new(AutoRuntime::measure_each(candidates, &views(&sample), clock)?))
 }
 
-fn model_file(package: &ModelPackage) -> Result<Bytes> {
+fn one_file(
+    package: &ModelPackage,
+    mut engines: Engines,
+    golden: Option<&Golden>,
+    clock: &dyn Clock,
+) -> Result<Box<dyn Runtime>> {
+    let can = engines.iter().filter(|(_, runtime)| runtime.is_ok()).count();
+    let first = engines.iter().position(|(_, runtime)| runtime.is_ok());
+    if can == 1 || engines.len() == 1 {
+        return engines.swap_remove(first.unwrap_or_default()).1;
+    }
+    let mut inputs = Vec::new();
+    if let Some((first, Ok(runtime))) = first.map(|first| (first, &engines[first].1)) {
+        inputs = sample(package, golden, runtime.signature())?;
+        if golden.is_none() && runtime.predict(&views(&inputs)).is_err() {
+            return engines.swap_remove(first).1;
+        }
+    }
+    Ok(Box::new(AutoRuntime::measure(engines, &views(&inputs), clock)?))
+}
+
+/// What engines are compared on: the golden rows as they are served, else zeros.
+fn sample(
+    package: &ModelPackage,
+    golden: Option<&Golden>,
+    signature: &ModelSignature,
+) -> Result<Vec<TensorBuf>> {
+    /// Rows of zeros.
+    const ROWS: usize = 2;
+    match golden {
+        Some(golden) => golden.inputs(Loader::encoder_of(package)?.as_ref(), signature),
+        None => zeros(signature, ROWS),
+    }
+}
+
+fn views(sample: &[TensorBuf]) -> Vec<TensorView<'_>> {
+    sample.iter().map(TensorBuf::view).collect()
+}
+
+/// The model file of each precision that is asked for.
+fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Result<Vec<(Precision, &'a str)>> {
     const OURS: [&str; 4] = [Loader::ENCODER_FILE, Loader::HEAD_FILE, Loader::CALIBRATION_FILE, Golden::FILE];
-    let ending = |endings: &[&str]| -> Vec<&String> {
-        let names = package.files.keys().filter(|name| !OURS.contains(&name.as_str()));
+    let ending = |endings: &[&str]| -> Vec<&'a str> {
+        let names = package.files.keys().map(String::as_str).filter(|name| !OURS.contains(name));
         names.filter(|name| endings.iter().any(|ending| name.ends_with(ending))).collect()
     };
+    let has = || package.files.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let onnx = ending(&[".onnx"]);
-    let found = if onnx.is_empty() { ending(&[".txt", ".json"]) } else { onnx };
-    match found[..] {
-        [name] => package.read(name),
-        _ => {
-            let names: Vec<&String> = package.files.keys().collect();
-            Err(Error::data(format!(
-                "{} files of {} may be the model, among {names:?}: want one that ends in .onnx, .txt or .json",
-                found.len(),
-                package.id
-            )))
+    let mut found = Vec::new();
+    for &precision in precisions {
+        let names: Vec<&str> = match (&onnx[..], precision) {
+            ([], Precision::Full) => ending(&[".txt", ".json", ".ubj"]),
+            // The only one may be called as it likes.
+            ([name], Precision::Full) if precisions.len() == 1 => vec![name],
+            _ => onnx.iter().copied().filter(|name| Precision::of(name) == precision).collect(),
+        };
+        match names[..] {
+            [name] => found.push((precision, name)),
+            // Of several precisions, a package may have some.
+            [] if precisions.len() > 1 => {}
+            _ => {
+                return Err(Error::data(format!(
+                    "{} files of {} may be the model in {precision}, among {}: want one that ends in {}",
+                    names.len(),
+                    package.id,
+                    has(),
+                    if precision == Precision::Full {
+                        ".onnx, .txt, .json or .ubj"
+                    } else {
+                        precision.ending()
+                    }
+                )));
+            }
         }
+    }
+    if found.is_empty() {
+        return Err(Error::data(format!(
+            "no file of {} is the model in a precision that is asked for, among {}",
+            package.id,
+            has()
+        )));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mlops_core::data::Value;
+    use mlops_core::{Digest, ElementType, ModelFile, ModelVersion, SystemClock, TensorSpec};
+
+    use super::*;
+    use crate::runtime::FnRuntime;
+
+    /// An engine that answers with `f` of its only feature; `None` refuses the row.
+    fn engine(name: &'static str, f: fn(f32) -> Option<f32>) -> (&'static str, Result<Box<dyn Runtime>>) {
+        let signature = ModelSignature {
+            inputs: vec![TensorSpec::batch("x", ElementType::F32, 1)],
+            outputs: vec![TensorSpec::batch("y", ElementType::F32, 1)],
+        };
+        let runtime = FnRuntime::new(name, signature, move |inputs, outputs| {
+            let y = outputs[0].reset::<f32>([inputs[0].rows(), 1])?;
+            for (y, x) in y.iter_mut().zip(inputs[0].values::<f32>()?) {
+                *y = f(*x).ok_or_else(|| Error::invalid("zeros are refused"))?;
+            }
+            Ok(())
+        });
+        (name, runtime.map(|runtime| Box::new(runtime) as Box<dyn Runtime>))
+    }
+
+    #[test]
+    fn engines_are_compared_on_golden_rows() {
+        let mut golden = Golden::new(1e-6);
+        golden.push(&[Value::Float(2.0)], 4.0);
+        golden.push(&[Value::Float(3.0)], 9.0);
+        let bytes: Bytes = golden.to_json().unwrap().into();
+        let files =
+            BTreeMap::from([(Golden::FILE.to_owned(), (Digest::of(&bytes), ModelFile::Bytes(bytes)))]);
+        let package = ModelPackage::new(ModelVersion::new("shop", 1), ModelSignature::default(), files);
+        let engines = || vec![engine("square", |x| Some(x * x)), engine("double", |x| Some(2.0 * x))];
+
+        let clock = SystemClock::new();
+        let chosen = one_file(&package, engines(), Some(&golden), &clock).unwrap();
+        let text = format!("{chosen:?}");
+        assert!(text.contains(r#"LeftOut { name: "double""#), "wrong at 3 alone: {text}");
+        // Zeros do not tell the two apart.
+        let text = format!("{:?}", one_file(&package, engines(), None, &clock).unwrap());
+        assert!(text.contains("left_out: []"), "{text}");
+    }
+
+    #[test]
+    fn an_engine_that_refuses_zeros_is_kept() {
+        let package =
+            ModelPackage::new(ModelVersion::new("shop", 1), ModelSignature::default(), BTreeMap::new());
+        let picky = |x: f32| (x != 0.0).then_some(x);
+        let engines = vec![engine("first", picky), engine("second", picky)];
+        let chosen = one_file(&package, engines, None, &SystemClock::new()).unwrap();
+        assert_eq!(chosen.engine(), "first");
     }
 }

@@ -1,10 +1,18 @@
 //! Rows whose scores are known: the last check before a model may answer.
 
+#[cfg(feature = "native")]
+use mlops_core::ModelSignature;
 use mlops_core::data::Value;
-use mlops_core::{Error, Result};
+#[cfg(feature = "native")]
+use mlops_core::features::Encoder;
+use mlops_core::{Error, ModelPackage, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Model;
+#[cfg(feature = "native")]
+use super::inputs::Inputs;
+#[cfg(feature = "native")]
+use crate::tensor::TensorBuf;
 
 /// Rows with the scores that the model gave when it was trained. A package carries them as
 /// [`Golden::FILE`]; a model that scores them otherwise is not what was registered, or runs on an engine
@@ -82,6 +90,42 @@ impl Golden {
     pub fn to_json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)
             .map_err(|error| Error::internal("golden rows cannot be written as JSON").with_source(error))
+    }
+
+    /// The golden rows of a package, if it has any.
+    pub(super) fn of(package: &ModelPackage) -> Result<Option<Self>> {
+        match package.files.contains_key(Self::FILE) {
+            true => Self::from_json(&package.read(Self::FILE)?).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// All rows as the inputs of a model.
+    #[cfg(feature = "native")]
+    pub(super) fn inputs(
+        &self,
+        encoder: Option<&Encoder>,
+        signature: &ModelSignature,
+    ) -> Result<Vec<TensorBuf>> {
+        let inputs =
+            Inputs::of(&signature.inputs).map_err(|why| Error::unsupported(format!("golden rows: {why}")))?;
+        let rows = self.rows.iter().map(|(cells, _)| cells.iter().map(value).collect::<Result<Vec<_>>>());
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        let rows = rows.iter().map(Vec::as_slice);
+        let mut buffers = Vec::new();
+        match encoder {
+            None => inputs.fill(&rows, &mut buffers)?,
+            Some(encoder) if inputs.is_matrix() && inputs.width() == encoder.width() => {
+                inputs.encode(encoder, rows, &mut buffers, &mut TensorBuf::default())?;
+            }
+            Some(encoder) => {
+                let width = encoder.width();
+                return Err(Error::invalid(format!(
+                    "the encoder makes {width} floats a row, the model is {signature}"
+                )));
+            }
+        }
+        Ok(buffers)
     }
 
     /// Whether the model gives the known scores.

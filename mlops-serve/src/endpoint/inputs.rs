@@ -1,5 +1,7 @@
 //! How the cells of a row become the inputs of a model.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use mlops_core::data::Value;
 use mlops_core::features::Encoder;
 use mlops_core::{Dimension, ElementType, Error, Result, TensorSpec};
@@ -49,7 +51,10 @@ impl Inputs {
 
     /// Whether one matrix of floats is all it takes: what an encoder makes.
     pub(super) fn is_matrix(&self) -> bool {
-        matches!(&self.parts[..], [Part { element: ElementType::F32 | ElementType::F64, .. }])
+        matches!(
+            &self.parts[..],
+            [Part { element: ElementType::F16 | ElementType::F32 | ElementType::F64, .. }]
+        )
     }
 
     /// Fills a buffer for each input.
@@ -72,7 +77,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// Fills the one matrix with rows that the encoder made. `narrow` holds them on the way to 64 bits.
+    /// Fills the one matrix with rows that the encoder made. `narrow` holds them on the way to 16 or 64 bits.
     #[inline]
     pub(super) fn encode<'r, 'v: 'r>(
         &self,
@@ -92,6 +97,17 @@ impl Inputs {
         }
         let narrow = narrow.reset::<f32>(shape)?;
         encode(narrow)?;
+        if self.parts[0].element == ElementType::F16 {
+            let half = buffers[0].reset::<f16>(shape)?;
+            half.convert_from_f32_slice(narrow);
+            return match narrow.iter().zip(half).find(|(value, half)| value.is_finite() && half.is_infinite())
+            {
+                Some((value, _)) => {
+                    Err(self.parts[0].misfit(Value::Float((*value).into()), Misfit::TooLarge))
+                }
+                None => Ok(()),
+            };
+        }
         let wide = buffers[0].reset::<f64>(shape)?;
         wide.iter_mut().zip(narrow).for_each(|(wide, value)| *wide = f64::from(*value));
         Ok(())
@@ -118,6 +134,7 @@ impl Inputs {
             let width = view.data().len() / rows.max(1);
             let cells = row * width..(row + 1) * width;
             let found = match view.data() {
+                TensorData::F16(values) => gap_in(&values[cells]),
                 TensorData::F32(values) => gap_in(&values[cells]),
                 TensorData::F64(values) => gap_in(&values[cells]),
                 _ => None,
@@ -141,6 +158,11 @@ impl Part {
         let shape = [rows.len(), self.width];
         let shape = &shape[..if self.is_vector { 1 } else { 2 }];
         match self.element {
+            ElementType::F16 => self.put(buffer.reset::<f16>(shape)?, rows, |cell| {
+                let value = number(cell)?;
+                let half = f16::from_f64(value);
+                if value.is_finite() && half.is_infinite() { Err(Misfit::TooLarge) } else { Ok(half) }
+            }),
             ElementType::F32 => self.put(buffer.reset::<f32>(shape)?, rows, |cell| {
                 let value = number(cell)?;
                 let narrow = value as f32;

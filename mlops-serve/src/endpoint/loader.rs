@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use half::f16;
 use mlops_core::features::Encoder;
 use mlops_core::{
     Dimension, ElementType, Error, ErrorKind, ModelPackage, ModelSignature, Result, TensorSpec,
 };
 
-use super::{Golden, Head, Model};
+use super::{Golden, Head, Model, Precision};
 use crate::post::Calibration;
 use crate::runtime::{Runtime, RuntimeExt};
 use crate::tensor::{TensorBuf, TensorView};
@@ -34,10 +35,11 @@ use crate::tensor::{TensorBuf, TensorView};
 #[derive(Clone)]
 pub struct Loader {
     build: Arc<Build>,
+    precisions: Vec<Precision>,
     scores: bool,
 }
 
-type Build = dyn Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync;
+type Build = dyn Fn(&ModelPackage, &[Precision]) -> Result<Box<dyn Runtime>> + Send + Sync;
 
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +52,8 @@ const WARM_UP_CALLS: usize = 3;
 const WARM_UP_ROWS: [usize; 3] = [1, 8, 64];
 
 impl Loader {
-    /// The name of the file in a package that holds the encoder, as [`Encoder::to_json`] writes it.
+    /// The name of the file in a package that holds the encoder, as [`Encoder::to_json`] writes it. The model
+    /// takes its columns in the order of [`Encoder::output_names`].
     pub const ENCODER_FILE: &str = "encoder.json";
     /// The name of the file in a package that holds the [`Head`] as JSON.
     pub const HEAD_FILE: &str = "head.json";
@@ -59,7 +62,44 @@ impl Loader {
 
     /// A loader that builds runtimes with this function.
     pub fn new(build: impl Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync + 'static) -> Self {
-        Self { build: Arc::new(build), scores: true }
+        Self::of_formats(move |package, precisions| match precisions {
+            [Precision::Full] => build(package),
+            _ => Err(Error::invalid(
+                "precisions are for `Loader::auto`: the function of this loader reads the files that it wants",
+            )),
+        })
+    }
+
+    pub(super) fn of_formats(
+        build: impl Fn(&ModelPackage, &[Precision]) -> Result<Box<dyn Runtime>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { build: Arc::new(build), precisions: vec![Precision::Full], scores: true }
+    }
+
+    /// Takes the model in one of these precisions, for the loaders of [`auto`](Self::auto). By default
+    /// [`Full`](Precision::Full) alone, whatever else the package has: a faster answer that differs is the
+    /// caller's choice.
+    ///
+    /// With one precision, the package must have that file, and the golden rows check it as they check any. With
+    /// several, the files that the package has are tried in all engines. Those that give the golden rows' scores
+    /// within their tolerance are measured, and the fastest is taken for each batch size. A package without
+    /// golden rows is refused. Files with 16-bit inputs (without `keep_io_types=True`) work alone: engines to be
+    /// chosen from take the same tensors. [`Model::runtime`] says by `{:?}` what was chosen, what was left
+    /// out, and why.
+    ///
+    /// ```
+    /// use mlops_core::SystemClock;
+    /// use mlops_serve::endpoint::{Loader, Precision};
+    ///
+    /// // `model.int8.onnx` of the package, and nothing else.
+    /// let quantised = Loader::auto(SystemClock::new()).precisions([Precision::Int8]);
+    /// // The fastest that the golden rows let through.
+    /// let fastest = Loader::auto(SystemClock::new()).precisions([Precision::Full, Precision::Int8]);
+    /// ```
+    #[must_use]
+    pub fn precisions(mut self, precisions: impl IntoIterator<Item = Precision>) -> Self {
+        self.precisions = precisions.into_iter().collect();
+        self
     }
 
     /// Asks for no score: for models whose answers are read by [`Model::run`](super::Model::run), a list of
@@ -76,7 +116,8 @@ impl Loader {
     /// `Data` if a file is damaged, or golden rows score otherwise; `Invalid` if encoder, head and model do
     /// not fit, if the package has a signature that is not the runtime's, or if a row of zeros has no clear
     /// score ([`without_score`](Self::without_score)) or fails with `Data` while no golden row shows that
-    /// others do not. A model may refuse zeros (`Invalid`) or answer them with NaN. And what the runtime gives. A panic of the runtime is an error too.
+    /// others do not. A model may refuse zeros (`Invalid`) or answer them with NaN. And what the runtime gives. A
+    /// panic of the runtime is an error too, after the process's panic hook has printed it.
     pub fn load(&self, package: &ModelPackage) -> Result<Arc<Model>> {
         let load = || self.load_unguarded(package);
         super::isolate(&package.id, load).map(Arc::new).map_err(|error| {
@@ -89,31 +130,21 @@ impl Loader {
         for name in package.files.keys() {
             package.read(name)?;
         }
-        let mut model = Model::from_arc(package.id.clone(), (self.build)(package)?.into())?;
-        check_signature(package, model.runtime().signature())?;
-        if package.files.contains_key(Self::ENCODER_FILE) {
-            model = model.with_encoder(Encoder::from_json(&package.read(Self::ENCODER_FILE)?)?)?;
-        }
-        if package.files.contains_key(Self::HEAD_FILE) {
-            let head: Head = serde_json::from_slice(&package.read(Self::HEAD_FILE)?)
-                .map_err(|error| Error::data("the bytes are no head in JSON").with_source(error))?;
-            model = model.with_head(&head)?;
-        }
-        if package.files.contains_key(Self::CALIBRATION_FILE) {
-            let calibration: Calibration = serde_json::from_slice(&package.read(Self::CALIBRATION_FILE)?)
-                .map_err(|error| Error::data("the bytes are no calibration in JSON").with_source(error))?;
-            model = model.with_calibration(calibration);
-        }
-        let golden = match package.files.contains_key(Golden::FILE) {
-            true => Some(Golden::from_json(&package.read(Golden::FILE)?)?),
-            false => None,
-        };
+        let model = dressed(package, (self.build)(package, &self.precisions)?.into())?;
+        let golden = Golden::of(package)?;
         if let Some(golden) = &golden {
             golden.check(&model)?;
         }
         let is_proved = golden.is_some_and(|golden| !golden.is_empty());
         self.warm_up(&model, is_proved)?;
         Ok(model)
+    }
+
+    pub(super) fn encoder_of(package: &ModelPackage) -> Result<Option<Encoder>> {
+        match package.files.contains_key(Self::ENCODER_FILE) {
+            true => Encoder::from_json(&package.read(Self::ENCODER_FILE)?).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Runs zeros and empty texts, one row and some: engines prepare for each shape that they see. A model may
@@ -151,13 +182,34 @@ impl Loader {
     }
 }
 
+/// A runtime with the encoder, the head and the calibration of the package.
+pub(super) fn dressed(package: &ModelPackage, runtime: Arc<dyn Runtime>) -> Result<Model> {
+    let mut model = Model::from_arc(package.id.clone(), runtime)?;
+    check_signature(package, model.runtime().signature())?;
+    if let Some(encoder) = Loader::encoder_of(package)? {
+        model = model.with_encoder(encoder)?;
+    }
+    if package.files.contains_key(Loader::HEAD_FILE) {
+        let head: Head = serde_json::from_slice(&package.read(Loader::HEAD_FILE)?)
+            .map_err(|error| Error::data("the bytes are no head in JSON").with_source(error))?;
+        model = model.with_head(&head)?;
+    }
+    if package.files.contains_key(Loader::CALIBRATION_FILE) {
+        let calibration: Calibration = serde_json::from_slice(&package.read(Loader::CALIBRATION_FILE)?)
+            .map_err(|error| Error::data("the bytes are no calibration in JSON").with_source(error))?;
+        model = model.with_calibration(calibration);
+    }
+    Ok(model)
+}
+
 /// Whether the package says of its model what the runtime says. A package without a signature says nothing; one
-/// may name more outputs than the runtime gives.
+/// may name more outputs than the runtime gives, and floats of 32 bits where a file in half precision has 16.
 fn check_signature(package: &ModelPackage, runtime: &ModelSignature) -> Result<()> {
     let declared = &package.signature;
+    let widened = |element| if element == ElementType::F16 { ElementType::F32 } else { element };
     let fits = |one: &TensorSpec, other: &TensorSpec| {
         one.name == other.name
-            && one.element == other.element
+            && widened(one.element) == widened(other.element)
             && one.shape.len() == other.shape.len()
             && one.shape.iter().zip(&other.shape).all(|axes| match axes {
                 (Dimension::Fixed(one), Dimension::Fixed(other)) => one == other,
@@ -190,6 +242,7 @@ pub(super) fn zeros(signature: &ModelSignature, rows: usize) -> Result<Vec<Tenso
         let shape: Vec<usize> = spec.shape.iter().enumerate().map(length).collect();
         let mut input = TensorBuf::default();
         match spec.element {
+            ElementType::F16 => input.reset::<f16>(&shape)?.fill(f16::ZERO),
             ElementType::F64 => input.reset::<f64>(&shape)?.fill(0.0),
             ElementType::I32 => input.reset::<i32>(&shape)?.fill(0),
             ElementType::I64 => input.reset::<i64>(&shape)?.fill(0),

@@ -65,6 +65,7 @@ mod inputs;
 mod isolate;
 mod loader;
 mod model;
+mod precision;
 mod record;
 mod remembered;
 mod request;
@@ -82,6 +83,7 @@ pub use golden::Golden;
 pub use health::HealthSettings;
 pub use loader::Loader;
 pub use model::{Head, Model};
+pub use precision::Precision;
 pub use request::{Answer, Request};
 pub use shadow::{Shadow, ShadowStats};
 #[cfg(feature = "tower")]

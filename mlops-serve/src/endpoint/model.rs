@@ -332,6 +332,7 @@ impl Model {
         let raw = |row: usize| {
             let place = row * columns + column;
             Some(match data {
+                TensorData::F16(values) => f64::from(values[place]),
                 TensorData::F32(values) => f64::from(values[place]),
                 TensorData::F64(values) => values[place],
                 TensorData::I32(values) => f64::from(values[place]),
@@ -411,7 +412,7 @@ fn score_of(outputs: &[TensorSpec]) -> Result<Score, String> {
     let floats: Vec<usize> = outputs
         .iter()
         .enumerate()
-        .filter(|(_, spec)| matches!(spec.element, ElementType::F32 | ElementType::F64))
+        .filter(|(_, spec)| matches!(spec.element, ElementType::F16 | ElementType::F32 | ElementType::F64))
         .map(|(index, _)| index)
         .collect();
     match floats[..] {
@@ -442,6 +443,7 @@ fn columns_of(spec: &TensorSpec) -> Option<usize> {
 
 fn has_nan(view: &TensorView<'_>) -> bool {
     match view.data() {
+        TensorData::F16(values) => values.iter().any(|value| value.is_nan()),
         TensorData::F32(values) => values.iter().any(|value| value.is_nan()),
         TensorData::F64(values) => values.iter().any(|value| value.is_nan()),
         _ => false,

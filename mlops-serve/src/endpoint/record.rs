@@ -162,6 +162,7 @@ fn cells<'a>(view: &TensorView<'a>, row: usize, rows: usize, mut put: impl FnMut
     }
     let cells = row * width..(row + 1) * width;
     match data {
+        TensorData::F16(values) => values[cells].iter().for_each(|value| put(float((*value).into()))),
         TensorData::F32(values) => values[cells].iter().for_each(|value| put(float((*value).into()))),
         TensorData::F64(values) => values[cells].iter().for_each(|value| put(float(*value))),
         TensorData::I32(values) => {

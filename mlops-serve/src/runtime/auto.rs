@@ -11,7 +11,8 @@ use crate::{Error, Result};
 /// One model in several runtimes: each batch goes to the one that was fastest at its size.
 ///
 /// [`measure`](Self::measure) runs all candidates on sample rows, leaves out those that fail or answer
-/// otherwise than the first that works, and keeps the rest. Printing it says what was chosen, and why.
+/// otherwise than the first that works, and keeps the rest. Printing it says what was chosen, and why. The sample
+/// should be rows as they will be served: only what they reach is compared.
 ///
 /// Engines round differently: a row's answer may differ in the last digits between batches of different sizes.
 ///
@@ -31,7 +32,6 @@ use crate::{Error, Result};
 /// assert!(model.to_string().contains("ort is left out: there is no ONNX Runtime"));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug)]
 pub struct AutoRuntime {
     candidates: Vec<(String, Box<dyn Runtime>)>,
     /// For each measured batch size, ascending, the place of the winner.
@@ -67,10 +67,11 @@ const ROWS: [usize; 4] = [1, 8, 64, 256];
 const CALLS: usize = 15;
 /// A runtime slower than this for one size gets no more calls of that size.
 const PATIENCE_NS: u64 = 200_000_000;
-/// Answers may differ by this much: relative above 1, absolute below.
-const TOLERANCE: f64 = 1e-4;
 
 impl AutoRuntime {
+    /// Answers of two engines may differ by this much: relative above 1, absolute below.
+    pub(crate) const TOLERANCE: f64 = 1e-4;
+
     /// Measures candidates on sample rows. An earlier one wins unless a later one takes at most nine tenths of
     /// its time.
     ///
@@ -83,26 +84,37 @@ impl AutoRuntime {
         sample: &[TensorView<'_>],
         clock: &dyn Clock,
     ) -> Result<Self> {
+        let candidates = candidates.into_iter();
+        let candidates = candidates.map(|(name, runtime)| (name.to_owned(), runtime, Self::TOLERANCE));
+        Self::measure_each(candidates, sample, clock)
+    }
+
+    /// As [`measure`](Self::measure), where each candidate's answers may be so far from those of the first.
+    pub(crate) fn measure_each(
+        candidates: impl IntoIterator<Item = (String, Result<Box<dyn Runtime>>, f64)>,
+        sample: &[TensorView<'_>],
+        clock: &dyn Clock,
+    ) -> Result<Self> {
         let mut kept: Vec<(String, Box<dyn Runtime>)> = Vec::new();
         let mut left_out = Vec::new();
         let mut answer: Option<Vec<TensorBuf>> = None;
-        for (name, runtime) in candidates {
+        for (name, runtime, tolerance) in candidates {
             let tried = runtime.and_then(|runtime| {
                 if let Some((_, first)) = kept.first() {
                     agree(first.signature(), runtime.signature())?;
                 }
                 let got = runtime.predict(sample)?;
                 if let Some(want) = &answer {
-                    agree_on(want, &got)?;
+                    agree_on(want, &got, tolerance)?;
                 }
                 Ok((runtime, got))
             });
             match tried {
                 Ok((runtime, got)) => {
                     answer.get_or_insert(got);
-                    kept.push((name.to_owned(), runtime));
+                    kept.push((name, runtime));
                 }
-                Err(error) => left_out.push(LeftOut { name: name.to_owned(), reason: format!("{error:#}") }),
+                Err(error) => left_out.push(LeftOut { name, reason: format!("{error:#}") }),
             }
         }
         if kept.is_empty() {
@@ -169,6 +181,15 @@ impl AutoRuntime {
     }
 }
 
+impl fmt::Debug for AutoRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AutoRuntime")
+            .field("choices", &self.choices)
+            .field("left_out", &self.left_out)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is left out: {}", self.name, self.reason)
@@ -232,13 +253,13 @@ fn agree(first: &ModelSignature, other: &ModelSignature) -> Result<()> {
     Err(Error::invalid(format!("its signature is {other}, that of the first runtime {first}")))
 }
 
-fn agree_on(want: &[TensorBuf], got: &[TensorBuf]) -> Result<()> {
+fn agree_on(want: &[TensorBuf], got: &[TensorBuf], tolerance: f64) -> Result<()> {
     for (index, (want, got)) in want.iter().zip(got).enumerate() {
         match distance(&want.view(), &got.view()) {
-            Some(distance) if distance <= TOLERANCE => {}
+            Some(distance) if distance <= tolerance => {}
             Some(distance) => {
                 return Err(Error::data(format!(
-                    "its output {index} is {distance} away from that of the first runtime: {TOLERANCE} is the limit"
+                    "its output {index} is {distance} away from that of the first runtime: {tolerance} is the limit"
                 )));
             }
             None => return Err(Error::data(format!("its output {index} has another type or shape"))),
@@ -267,6 +288,9 @@ pub(super) fn distance(a: &TensorView<'_>, b: &TensorView<'_>) -> Option<f64> {
         return None;
     }
     Some(match (a.data(), b.data()) {
+        (TensorData::F16(a), TensorData::F16(b)) => {
+            apart(a.iter().zip(b).map(|(a, b)| (a.to_f64(), b.to_f64())))
+        }
         (TensorData::F32(a), TensorData::F32(b)) => {
             apart(a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b))))
         }

@@ -142,6 +142,14 @@ impl Capabilities {
     }
 }
 
+/// Whether an ONNX file quantises what it computes by the range of the whole batch (`DynamicQuantizeLinear` and its
+/// kin): then a row's answer depends on the rows beside it, by more than rounding.
+#[cfg(any(feature = "ort", feature = "tract"))]
+fn scales_by_batch(model: &[u8]) -> bool {
+    const OPERATION: &[u8] = b"DynamicQuantize";
+    model.windows(OPERATION.len()).any(|window| window == OPERATION)
+}
+
 macro_rules! forward {
     ($($pointer:ident),*) => {$(
         #[deny(clippy::missing_trait_methods)]

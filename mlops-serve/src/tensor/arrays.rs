@@ -1,6 +1,6 @@
 //! Views into `ndarray` and Arrow arrays.
 
-use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::types::{Float16Type, Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, FixedSizeListArray, PrimitiveArray, StringArray};
 use arrow_schema::DataType;
 use ndarray::{ArrayRef, Data, Dimension};
@@ -46,7 +46,7 @@ macro_rules! primitive {
     )*};
 }
 
-primitive!(Float32Type, Float64Type, Int32Type, Int64Type);
+primitive!(Float16Type, Float32Type, Float64Type, Int32Type, Int64Type);
 
 impl<'a> TryFrom<&'a StringArray> for TensorView<'a> {
     type Error = Error;
@@ -66,13 +66,14 @@ impl<'a> TryFrom<&'a FixedSizeListArray> for TensorView<'a> {
         }
         let values = array.values().as_any();
         let flat = match array.value_type() {
+            DataType::Float16 => values.downcast_ref::<PrimitiveArray<Float16Type>>().map(Self::try_from),
             DataType::Float32 => values.downcast_ref::<PrimitiveArray<Float32Type>>().map(Self::try_from),
             DataType::Float64 => values.downcast_ref::<PrimitiveArray<Float64Type>>().map(Self::try_from),
             DataType::Int32 => values.downcast_ref::<PrimitiveArray<Int32Type>>().map(Self::try_from),
             DataType::Int64 => values.downcast_ref::<PrimitiveArray<Int64Type>>().map(Self::try_from),
             other => {
                 return Err(Error::unsupported(format!(
-                    "a list of {other} as a tensor: cast it to 32- or 64-bit numbers first"
+                    "a list of {other} as a tensor: cast it to floats, or 32- or 64-bit integers, first"
                 )));
             }
         };

@@ -1,5 +1,6 @@
 //! An owned tensor that is filled again and again.
 
+use half::f16;
 use mlops_core::ElementType;
 
 use super::view::wrong_element;
@@ -34,6 +35,7 @@ pub struct TensorBuf {
 #[allow(unnameable_types, reason = "named by the hidden methods of the sealed `Element` alone")]
 #[derive(Clone, Debug)]
 pub enum Storage {
+    F16(Vec<f16>),
     F32(Vec<f32>),
     F64(Vec<f64>),
     I32(Vec<i32>),
@@ -53,6 +55,7 @@ impl TensorBuf {
     /// allocation.
     pub fn new(element: ElementType) -> Self {
         let storage = match element {
+            ElementType::F16 => f16::storage(),
             ElementType::F64 => f64::storage(),
             ElementType::I32 => i32::storage(),
             ElementType::I64 => i64::storage(),
@@ -120,6 +123,7 @@ impl TensorBuf {
     pub(crate) fn clear(&mut self) {
         self.shape = nothing();
         match &mut self.storage {
+            Storage::F16(values) => values.clear(),
             Storage::F32(values) => values.clear(),
             Storage::F64(values) => values.clear(),
             Storage::I32(values) => values.clear(),
@@ -146,6 +150,7 @@ impl TensorBuf {
     pub fn assign(&mut self, tensor: &TensorView<'_>) -> Result<()> {
         let shape = tensor.shape();
         match tensor.data() {
+            TensorData::F16(values) => self.reset(shape)?.copy_from_slice(values),
             TensorData::F32(values) => self.reset(shape)?.copy_from_slice(values),
             TensorData::F64(values) => self.reset(shape)?.copy_from_slice(values),
             TensorData::I32(values) => self.reset(shape)?.copy_from_slice(values),
@@ -175,6 +180,7 @@ impl TensorBuf {
             Ok(())
         }
         match (&mut self.storage, tensor.data()) {
+            (Storage::F16(values), TensorData::F16(more)) => extend(values, more, shape)?,
             (Storage::F32(values), TensorData::F32(more)) => extend(values, more, shape)?,
             (Storage::F64(values), TensorData::F64(more)) => extend(values, more, shape)?,
             (Storage::I32(values), TensorData::I32(more)) => extend(values, more, shape)?,
@@ -191,6 +197,7 @@ impl TensorBuf {
     #[inline]
     pub fn view(&self) -> TensorView<'_> {
         let data = match &self.storage {
+            Storage::F16(values) => TensorData::F16(values),
             Storage::F32(values) => TensorData::F32(values),
             Storage::F64(values) => TensorData::F64(values),
             Storage::I32(values) => TensorData::I32(values),
@@ -210,6 +217,7 @@ impl TensorBuf {
     /// Bytes of heap memory held.
     pub fn memory_usage(&self) -> usize {
         match &self.storage {
+            Storage::F16(values) => values.capacity() * size_of::<f16>(),
             Storage::F32(values) => values.capacity() * size_of::<f32>(),
             Storage::F64(values) => values.capacity() * size_of::<f64>(),
             Storage::I32(values) => values.capacity() * size_of::<i32>(),

@@ -1,11 +1,12 @@
 //! The Rust types that tensors hold.
 
+use half::f16;
 use mlops_core::ElementType;
 
 use super::buf::Storage;
 use super::view::TensorData;
 
-/// A fixed-size element of a tensor: `f32`, `f64`, `i32`, `i64` or `bool`. Text has its own path.
+/// A fixed-size element of a tensor: [`f16`](struct@f16), `f32`, `f64`, `i32`, `i64` or `bool`. Text has its own path.
 pub trait Element: Copy + Default + Send + Sync + sealed::Sealed + 'static {
     /// What the signature calls it.
     const TYPE: ElementType;
@@ -76,4 +77,4 @@ macro_rules! element {
     )*};
 }
 
-element!(f32 => F32, f64 => F64, i32 => I32, i64 => I64, bool => Bool);
+element!(f16 => F16, f32 => F32, f64 => F64, i32 => I32, i64 => I64, bool => Bool);

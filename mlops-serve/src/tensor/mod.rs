@@ -12,6 +12,9 @@ mod shape;
 mod text;
 mod view;
 
+/// The 16-bit float of models in half precision, of the crate `half`.
+pub use half::f16;
+
 pub use buf::TensorBuf;
 pub use element::Element;
 pub use shape::Shape;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use half::f16;
 use mlops_core::ElementType;
 
 use super::{Element, Shape, Text};
@@ -12,6 +13,8 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum TensorData<'a> {
+    /// 16-bit floats.
+    F16(&'a [f16]),
     /// 32-bit floats.
     F32(&'a [f32]),
     /// 64-bit floats.
@@ -31,6 +34,7 @@ impl TensorData<'_> {
     #[inline]
     pub fn element(self) -> ElementType {
         match self {
+            Self::F16(_) => ElementType::F16,
             Self::F32(_) => ElementType::F32,
             Self::F64(_) => ElementType::F64,
             Self::I32(_) => ElementType::I32,
@@ -44,6 +48,7 @@ impl TensorData<'_> {
     #[inline]
     pub fn len(self) -> usize {
         match self {
+            Self::F16(values) => values.len(),
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
             Self::I32(values) => values.len(),
@@ -61,6 +66,7 @@ impl TensorData<'_> {
 
     fn slice(self, range: Range<usize>) -> Option<Self> {
         Some(match self {
+            Self::F16(values) => Self::F16(values.get(range)?),
             Self::F32(values) => Self::F32(values.get(range)?),
             Self::F64(values) => Self::F64(values.get(range)?),
             Self::I32(values) => Self::I32(values.get(range)?),

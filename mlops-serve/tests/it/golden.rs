@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mlops_core::ElementType;
 use mlops_serve::runtime::{Runtime, RuntimeExt};
-use mlops_serve::tensor::{TensorBuf, TensorView};
+use mlops_serve::tensor::{TensorBuf, TensorView, f16};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -52,6 +52,10 @@ impl Tensor {
         let mut buffer = TensorBuf::new(element);
         let shape = &self.shape;
         match element {
+            ElementType::F16 => {
+                let values: Vec<f16> = self.data.iter().map(|value| f16::from_f64(number(value))).collect();
+                buffer.reset::<f16>(shape).unwrap().copy_from_slice(&values);
+            }
             ElementType::F32 => {
                 let values: Vec<f32> = self.data.iter().map(|value| number(value) as f32).collect();
                 buffer.reset::<f32>(shape).unwrap().copy_from_slice(&values);
@@ -124,7 +128,9 @@ pub(crate) fn check_rows(name: &str, model: &dyn Runtime, tolerance: &Tolerance,
             let whole = whole.view().slice_rows(row..row + 1).unwrap();
             let what = format!("{name}: row {row} alone");
             match whole.element() {
-                ElementType::F32 => close(&what, &wide(&whole), &wide(&one.view()), alone),
+                ElementType::F16 | ElementType::F32 => {
+                    close(&what, &wide(&whole), &wide(&one.view()), alone);
+                }
                 _ => assert!(same(&whole, &one.view()), "{what}"),
             }
         }
@@ -145,9 +151,12 @@ pub(crate) fn inputs(name: &str, model: &dyn Runtime) -> Vec<TensorBuf> {
         .collect()
 }
 
-/// 32-bit elements with room for differences.
+/// 16-bit or 32-bit elements with room for differences.
 pub(crate) fn wide(view: &TensorView<'_>) -> Vec<f64> {
-    view.values::<f32>().unwrap().iter().map(|value| f64::from(*value)).collect()
+    match view.element() {
+        ElementType::F16 => view.values::<f16>().unwrap().iter().map(|value| f64::from(*value)).collect(),
+        _ => view.values::<f32>().unwrap().iter().map(|value| f64::from(*value)).collect(),
+    }
 }
 
 fn same(a: &TensorView<'_>, b: &TensorView<'_>) -> bool {
@@ -163,7 +172,7 @@ fn same(a: &TensorView<'_>, b: &TensorView<'_>) -> bool {
 
 fn compare(name: &str, want: &Tensor, got: TensorView<'_>, tolerance: &Tolerance) {
     match got.element() {
-        ElementType::F32 => close(name, &want.numbers(), &wide(&got), tolerance),
+        ElementType::F16 | ElementType::F32 => close(name, &want.numbers(), &wide(&got), tolerance),
         ElementType::F64 => close(name, &want.numbers(), got.values::<f64>().unwrap(), tolerance),
         ElementType::I64 => {
             let want: Vec<i64> = want.data.iter().map(|value| value.as_i64().unwrap()).collect();

@@ -22,6 +22,8 @@ mod models;
 mod native;
 #[cfg(all(feature = "native", feature = "ort"))]
 mod ort;
+#[cfg(feature = "native")]
+mod precision;
 mod resilience;
 mod rollout;
 mod shelf;

@@ -13,6 +13,8 @@ mod step;
 mod top;
 mod xgboost;
 
+use std::fmt;
+
 use bytes::Bytes;
 use mlops_core::ModelSignature;
 
@@ -39,7 +41,6 @@ const WIDEST: usize = 1 << 22;
 /// assert_eq!(outputs[0].view().values::<f32>()?, [0.5]);
 /// # Ok::<(), mlops_serve::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct NativeRuntime {
     check: SignatureCheck,
     model: Model,
@@ -139,6 +140,20 @@ impl NativeRuntime {
     pub fn from_xgboost(json: &[u8]) -> Result<Self> {
         let model = xgboost::read(json)?;
         Ok(Self { check: SignatureCheck::new(model.signature())?, model: Model::Floats(model) })
+    }
+}
+
+impl fmt::Debug for NativeRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernel = match &self.model {
+            Model::Plan(_) => "plan",
+            Model::Floats(_) => "trees in 32 bits",
+            Model::Doubles(_) => "trees in 64 bits",
+        };
+        f.debug_struct("NativeRuntime")
+            .field("signature", self.check.signature())
+            .field("kernel", &kernel)
+            .finish_non_exhaustive()
     }
 }
 

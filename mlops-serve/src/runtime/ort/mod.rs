@@ -98,7 +98,8 @@ impl OrtOptions {
 /// session keeps for the last few batch sizes, and copied from there.
 ///
 /// A row's answer may differ by rounding between batches of different sizes: ONNX Runtime picks its kernels
-/// by size.
+/// by size. Models in half precision and quantised ones run as they are; one that is quantised dynamically scales
+/// by the range of the whole batch, so that its rows are not [independent](Capabilities::rows_independent).
 pub struct OrtRuntime {
     check: SignatureCheck,
     engine: String,
@@ -114,7 +115,8 @@ impl OrtRuntime {
     /// # Errors
     /// `Data` if the bytes are no model, `Unsupported` if it uses operations or types that are not known.
     pub fn from_bytes(library: &OrtLibrary, bytes: &[u8], options: &OrtOptions) -> Result<Self> {
-        Self::new(library, options, bytes.len(), |builder| builder.commit_from_memory(bytes))
+        let loaded = Self::new(library, options, bytes.len(), |builder| builder.commit_from_memory(bytes))?;
+        Ok(if super::scales_by_batch(bytes) { loaded.whole_batches() } else { loaded })
     }
 
     /// Loads a model from an ONNX file, with what it keeps in other files beside it.
@@ -123,11 +125,11 @@ impl OrtRuntime {
     /// As [`from_bytes`](Self::from_bytes), and `NotFound` if there is no such file.
     pub fn from_file(library: &OrtLibrary, path: impl AsRef<Path>, options: &OrtOptions) -> Result<Self> {
         let path = path.as_ref();
-        let size = std::fs::metadata(path).map_err(|error| {
+        let bytes = std::fs::read(path).map_err(|error| {
             Error::not_found(format!("cannot read the model `{}`", path.display())).with_source(error)
         })?;
-        let size = usize::try_from(size.len()).unwrap_or(usize::MAX);
-        Self::new(library, options, size, |builder| builder.commit_from_file(path))
+        let loaded = Self::new(library, options, bytes.len(), |builder| builder.commit_from_file(path))?;
+        Ok(if super::scales_by_batch(&bytes) { loaded.whole_batches() } else { loaded })
     }
 
     fn new(

@@ -1,5 +1,6 @@
 //! Between ONNX Runtime's values and ours.
 
+use half::f16;
 use mlops_core::{Dimension, ElementType, ModelSignature, TensorSpec};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, Outlet, Tensor, TensorElementType, TensorRef, ValueType};
@@ -45,6 +46,7 @@ fn spec(outlet: &Outlet, what: &str) -> Result<TensorSpec> {
         )));
     };
     let element = match ty {
+        TensorElementType::Float16 => ElementType::F16,
         TensorElementType::Float32 => ElementType::F32,
         TensorElementType::Float64 => ElementType::F64,
         TensorElementType::Int32 => ElementType::I32,
@@ -53,8 +55,8 @@ fn spec(outlet: &Outlet, what: &str) -> Result<TensorSpec> {
         TensorElementType::String => ElementType::Text,
         other => {
             return Err(Error::unsupported(format!(
-                "{what} `{name}` has elements of type {other}: cast it inside the model to float, double, int32, \
-                 int64, bool or string"
+                "{what} `{name}` has elements of type {other}: cast it inside the model to float, float16, \
+                 double, int32, int64, bool or string"
             )));
         }
     };
@@ -73,6 +75,7 @@ fn spec(outlet: &Outlet, what: &str) -> Result<TensorSpec> {
 pub(super) fn input<'a>(name: &str, view: &'a TensorView<'a>) -> Result<SessionInputValue<'a>> {
     let shape: &[usize] = view.shape();
     let value = match view.data() {
+        TensorData::F16(values) => TensorRef::from_array_view((shape, values)).map(Into::into),
         TensorData::F32(values) => TensorRef::from_array_view((shape, values)).map(Into::into),
         TensorData::F64(values) => TensorRef::from_array_view((shape, values)).map(Into::into),
         TensorData::I32(values) => TensorRef::from_array_view((shape, values)).map(Into::into),
@@ -89,6 +92,7 @@ pub(super) fn input<'a>(name: &str, view: &'a TensorView<'a>) -> Result<SessionI
 /// A tensor for an output of this shape; `None` for texts.
 pub(super) fn preallocated(element: ElementType, shape: &[usize]) -> Option<DynTensor> {
     let element = match element {
+        ElementType::F16 => TensorElementType::Float16,
         ElementType::F32 => TensorElementType::Float32,
         ElementType::F64 => TensorElementType::Float64,
         ElementType::I32 => TensorElementType::Int32,
@@ -102,6 +106,7 @@ pub(super) fn preallocated(element: ElementType, shape: &[usize]) -> Option<DynT
 /// Copies an output into the caller's buffer.
 pub(super) fn output(spec: &TensorSpec, value: &DynValue, buffer: &mut TensorBuf) -> Result<()> {
     match spec.element {
+        ElementType::F16 => copy::<f16>(value, buffer),
         ElementType::F32 => copy::<f32>(value, buffer),
         ElementType::F64 => copy::<f64>(value, buffer),
         ElementType::I32 => copy::<i32>(value, buffer),

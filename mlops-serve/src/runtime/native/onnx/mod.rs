@@ -31,6 +31,7 @@ pub(super) fn compile(model: &ModelProto, wanted: Option<&[String]>) -> Result<(
         }
         declared.outputs.retain(|spec| wanted.contains(&spec.name));
     }
+    refuse_reduced(graph, &declared)?;
     let standard = |domain: &str| matches!(domain, "" | "ai.onnx");
     let opset = model.opset_import.iter().find(|opset| standard(&opset.domain)).map(|opset| opset.version);
     // A model of other operations alone need not name the version of the standard ones.
@@ -47,6 +48,29 @@ pub(super) fn compile(model: &ModelProto, wanted: Option<&[String]>) -> Result<(
             .map_err(|error| error.context(format!("ONNX operation {} `{}`", node.op_type, node.name)))?;
     }
     compiler.finish(declared)
+}
+
+/// Computed in 32 bits, a model in half precision would answer otherwise than where it was checked; of quantised
+/// ones the kernels know nothing.
+fn refuse_reduced(graph: &GraphProto, declared: &ModelSignature) -> Result<()> {
+    let specs = declared.inputs.iter().chain(&declared.outputs);
+    let mut specs = specs.filter(|spec| spec.element == ElementType::F16).map(|spec| spec.name.as_str());
+    let constant = |types: &[i32]| {
+        let found = graph.initializer.iter().find(|tensor| types.contains(&tensor.data_type));
+        found.map(|tensor| tensor.name.as_str())
+    };
+    if let Some(name) = specs.next().or_else(|| constant(&[data_type::FLOAT16])) {
+        return Err(Error::unsupported(format!(
+            "`{name}` holds 16-bit floats, the native runtime computes in 32 bits: load the model with `ort`"
+        )));
+    }
+    if let Some(name) = constant(&[data_type::INT8, data_type::UINT8]) {
+        return Err(Error::unsupported(format!(
+            "`{name}` holds 8-bit integers, the native runtime computes in 32-bit floats: load the model with `ort` \
+             or `tract`"
+        )));
+    }
+    Ok(())
 }
 
 /// What is known about a value of the graph. The first axis of everything that is computed counts the rows.
