@@ -1,15 +1,19 @@
 //! The state of a rollout and the policy on it.
 
-use mlops_core::experiment::Arm;
+use mlops_core::experiment::{Arm, Moments, TwoArm};
 use mlops_core::{Error, ModelVersion, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::decision::span;
 use super::evidence::StepEvidence;
+use super::guard::{Pair, PairStep, untimed, worse};
 use super::plan::{Guardrail, Metric, Plan, Step};
 use super::stored::Stored;
 use super::{Action, Decision, Reason, Traffic};
 use crate::{CHALLENGER, CHAMPION};
+
+/// What messages call it.
+const THE_CHALLENGER: &str = "the challenger";
 
 /// A rollout of one challenger: plan, place in it, and what was seen. See the [module](super).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,7 +166,8 @@ impl Rollout {
                 format!("the challenger got {answered} requests of {requests_min} in step {}", step + 1);
             waits.push(Reason::new(message).measured("requests", answered as f64, requests_min as f64));
         }
-        waits.extend(self.untimed());
+        let answered = evidence.iter().map(|step| &step.challenger);
+        waits.extend(untimed(&plan.guardrails, answered, THE_CHALLENGER));
         if !waits.is_empty() {
             return Decision::new(Action::Hold, waits);
         }
@@ -229,6 +234,31 @@ impl Rollout {
     /// The version that is to take over.
     pub fn challenger(&self) -> &ModelVersion {
         &self.state.challenger
+    }
+
+    /// What the guardrail objects to.
+    fn alarm(&self, guardrail: &Guardrail) -> Option<Reason> {
+        let alpha = self.alpha_each();
+        if let Guardrail::Metric(metric) = guardrail {
+            return worse(metric, self.outcomes(metric), alpha, THE_CHALLENGER);
+        }
+        let steps = self.state.plan.steps.iter().zip(&self.state.evidence);
+        let steps = steps.map(|(step, seen)| PairStep {
+            weight: step.weight,
+            arm: &seen.challenger,
+            against: &seen.champion,
+        });
+        Pair { arm: THE_CHALLENGER, against: "the champion", alpha, steps: steps.collect() }.alarm(guardrail)
+    }
+
+    /// The outcomes of a metric, step by step.
+    pub(super) fn outcomes(&self, metric: &Metric) -> impl Iterator<Item = TwoArm<Moments>> + Clone {
+        self.state.evidence.iter().filter_map(|step| step.outcomes.get(&metric.name).copied())
+    }
+
+    /// What each guardrail may spend of alpha.
+    pub(super) fn alpha_each(&self) -> f64 {
+        self.state.plan.alpha / self.state.plan.guardrails.len().max(1) as f64
     }
 
     /// The metrics that guardrails of the plan look at.

@@ -6,7 +6,6 @@ use mlops_core::Result;
 use mlops_core::experiment::{Moments, TwoArm};
 use serde::{Deserialize, Serialize};
 
-use super::odds::Batch;
 use crate::Latencies;
 
 /// What one arm answered.
@@ -48,29 +47,5 @@ impl StepEvidence {
         }
         *self = merged;
         Ok(())
-    }
-
-    /// Requests of the challenger that show the event, out of those that could.
-    pub(super) fn rate(
-        &self,
-        max: f64,
-        event: impl Fn(&Traffic) -> u64,
-        trials: impl Fn(&Traffic) -> u64,
-    ) -> Batch {
-        Batch { null: max, hits: event(&self.challenger), trials: trials(&self.challenger) }
-    }
-
-    /// Events of the challenger out of the events of both arms. If its rate is at most `max` times the
-    /// champion's, an event is the challenger's with odds of at most `max * weight / (1 - weight)`.
-    pub(super) fn ratio(&self, weight: f64, max: f64, event: impl Fn(&Traffic) -> u64) -> Batch {
-        let null = max * weight / (max * weight + 1.0 - weight);
-        let hits = event(&self.challenger);
-        Batch { null, hits, trials: hits.saturating_add(event(&self.champion)) }
-    }
-
-    /// Requests of the challenger out of the requests of both arms.
-    pub(super) fn share(&self, weight: f64) -> Batch {
-        let hits = self.challenger.requests;
-        Batch { null: weight, hits, trials: hits.saturating_add(self.champion.requests) }
     }
 }

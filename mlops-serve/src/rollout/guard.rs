@@ -1,106 +1,163 @@
 //! Whether a guardrail objects.
 
-use super::controller::Rollout;
-use super::evidence::StepEvidence;
+use mlops_core::experiment::{Moments, TwoArm};
+
+use super::metric::{Difference, difference};
 use super::odds::{Batch, log_e_above, log_e_either};
-use super::plan::Guardrail;
+use super::plan::{Guardrail, Metric};
 use super::{Reason, Traffic};
 
-impl Rollout {
-    /// The evidence of a guardrail: alarms if it reaches `-ln(alpha / number of guardrails)`.
+/// One arm beside the one that it is held against.
+pub(super) struct Pair<'a> {
+    /// What messages call them.
+    pub(super) arm: &'a str,
+    pub(super) against: &'a str,
+    /// The probability of a false alarm of one guardrail: its e-value alarms at `1 / alpha`.
+    pub(super) alpha: f64,
+    pub(super) steps: Vec<PairStep<'a>>,
+}
+
+/// What both got while the split was constant.
+pub(super) struct PairStep<'a> {
+    /// The share of the arm in what both get.
+    pub(super) weight: f64,
+    pub(super) arm: &'a Traffic,
+    pub(super) against: &'a Traffic,
+}
+
+type Count<'a> = &'a dyn Fn(&Traffic) -> u64;
+
+impl Pair<'_> {
+    /// What a guardrail on traffic objects to; metrics are asked by [`worse`].
     pub(super) fn alarm(&self, guardrail: &Guardrail) -> Option<Reason> {
         let failures = |traffic: &Traffic| traffic.failures;
-        let limit_ns = |limit_us: f64| (limit_us * 1e3) as u64;
-        let all = |arm: fn(&StepEvidence) -> &Traffic, event: &dyn Fn(&Traffic) -> u64| -> u64 {
-            self.state.evidence.iter().map(|step| event(arm(step))).fold(0, u64::saturating_add)
-        };
-        let challenger: fn(&StepEvidence) -> &Traffic = |step| &step.challenger;
-        let champion: fn(&StepEvidence) -> &Traffic = |step| &step.champion;
         let requested = |traffic: &Traffic| traffic.requests;
         let timed = |traffic: &Traffic| traffic.latencies.count();
-        type Count<'a> = &'a dyn Fn(&Traffic) -> u64;
-        let rate = |max: f64, event: Count<'_>, trials: Count<'_>, what: &str| {
-            let found = log_e_above(&self.batches(|_, step| step.rate(max, event, trials)));
-            self.exceeds(found).then(|| {
-                let (events, requests) = (all(challenger, event), all(challenger, trials));
-                let share = events as f64 / requests.max(1) as f64;
-                let message = format!(
-                    "{events} of {requests} requests of the challenger {what}: more than {max} allows"
-                );
-                Reason::new(message).measured("share", share, max)
-            })
-        };
-        let ratio = |max: f64, event: Count<'_>, trials: Count<'_>, what: &str| {
-            let found = log_e_above(&self.batches(|weight, step| step.ratio(weight, max, event)));
-            self.exceeds(found).then(|| {
-                let requests = |arm| all(arm, trials).max(1) as f64;
-                let ratio = (all(challenger, event) as f64 / requests(challenger))
-                    / (all(champion, event) as f64 / requests(champion));
-                let message = format!(
-                    "{} requests of the challenger {what} and {} of the champion: the ratio is above {max}",
-                    all(challenger, event),
-                    all(champion, event)
-                );
-                Reason::new(message).measured("ratio", ratio, max)
-            })
-        };
+        let slower =
+            |limit_us: f64| move |traffic: &Traffic| traffic.latencies.slower_than((limit_us * 1e3) as u64);
+        let slow = |limit_us: f64| format!("took longer than {limit_us} us");
         match guardrail {
-            Guardrail::FailureRate { max } => rate(*max, &failures, &requested, "failed"),
-            Guardrail::FailureRatio { max } => ratio(*max, &failures, &requested, "failed"),
+            Guardrail::FailureRate { max } => self.rate(*max, &failures, &requested, "failed"),
+            Guardrail::FailureRatio { max } => self.ratio(*max, &failures, &requested, "failed"),
             Guardrail::SlowRate { limit_us, max } => {
-                let slow = |traffic: &Traffic| traffic.latencies.slower_than(limit_ns(*limit_us));
-                rate(*max, &slow, &timed, &format!("took longer than {limit_us} us"))
+                self.rate(*max, &slower(*limit_us), &timed, &slow(*limit_us))
             }
             Guardrail::SlowRatio { limit_us, max } => {
-                let slow = |traffic: &Traffic| traffic.latencies.slower_than(limit_ns(*limit_us));
-                ratio(*max, &slow, &timed, &format!("took longer than {limit_us} us"))
+                self.ratio(*max, &slower(*limit_us), &timed, &slow(*limit_us))
             }
-            Guardrail::Metric(metric) => self.worse(metric),
             Guardrail::ShareMismatch => {
-                let found = log_e_either(&self.batches(|weight, step| step.share(weight)));
-                self.exceeds(found).then(|| {
-                    let got = all(challenger, &|traffic| traffic.requests);
-                    let total = got.saturating_add(all(champion, &|traffic| traffic.requests));
-                    let message =
-                        format!("the challenger got {got} of {total} requests, which is not its share");
-                    Reason::new(message).measured("log_e", found, self.threshold())
-                })
+                let batch = |step: &PairStep<'_>| {
+                    let hits = step.arm.requests;
+                    Batch { null: step.weight, hits, trials: hits.saturating_add(step.against.requests) }
+                };
+                let batches: Vec<Batch> = self.steps.iter().map(batch).collect();
+                mismatch(&batches, self.alpha, self.arm)
             }
+            Guardrail::Metric(_) => None,
         }
     }
 
-    /// Latency guardrails that have seen nothing guard nothing.
-    pub(super) fn untimed(&self) -> Option<Reason> {
-        let times = |guardrail: &Guardrail| {
-            matches!(guardrail, Guardrail::SlowRate { .. } | Guardrail::SlowRatio { .. })
-        };
-        let seen = self.state.evidence.iter().any(|step| step.challenger.latencies.count() > 0);
-        (self.state.plan.guardrails.iter().any(times) && !seen).then(|| {
-            Reason::new(
-                "no request of the challenger was timed, which the guardrail on latency needs: \
-                 use an endpoint with timing, and more than batches",
-            )
+    /// Requests of the arm that show the event, out of those that could.
+    fn rate(&self, max: f64, event: Count<'_>, trials: Count<'_>, what: &str) -> Option<Reason> {
+        let batch =
+            |step: &PairStep<'_>| Batch { null: max, hits: event(step.arm), trials: trials(step.arm) };
+        let found = log_e_above(&self.steps.iter().map(batch));
+        (found >= -self.alpha.ln()).then(|| {
+            let arm = self.arm;
+            let [(events, requests), _] = self.sums(event, trials);
+            let message = format!("{events} of {requests} requests of {arm} {what}: more than {max} allows");
+            Reason::new(message).measured("share", events as f64 / requests.max(1) as f64, max)
         })
     }
 
-    fn batches<'a>(
-        &'a self,
-        batch: impl Fn(f64, &StepEvidence) -> Batch + Clone + 'a,
-    ) -> impl Iterator<Item = Batch> + Clone + 'a {
-        let steps = self.state.plan.steps.iter().zip(&self.state.evidence);
-        steps.map(move |(step, evidence)| batch(step.weight, evidence))
+    /// Events of the arm out of the events of both. If its rate is at most `max` times the other's, an event
+    /// is the arm's with odds of at most `max * weight / (1 - weight)`.
+    fn ratio(&self, max: f64, event: Count<'_>, trials: Count<'_>, what: &str) -> Option<Reason> {
+        let batch = |step: &PairStep<'_>| {
+            let odds = max * step.weight;
+            let hits = event(step.arm);
+            let trials = hits.saturating_add(event(step.against));
+            Batch { null: odds / (odds + 1.0 - step.weight), hits, trials }
+        };
+        let found = log_e_above(&self.steps.iter().map(batch));
+        (found >= -self.alpha.ln()).then(|| {
+            let (arm, against) = (self.arm, self.against);
+            let [own, others] = self.sums(event, trials);
+            let share = |(events, requests): (u64, u64)| events as f64 / requests.max(1) as f64;
+            let message = format!(
+                "{} requests of {arm} {what} and {} of {against}: the ratio is above {max}",
+                own.0, others.0
+            );
+            Reason::new(message).measured("ratio", share(own) / share(others), max)
+        })
     }
 
-    fn threshold(&self) -> f64 {
-        -self.alpha_each().ln()
+    /// Events and trials of the arm and of the other.
+    fn sums(&self, event: Count<'_>, trials: Count<'_>) -> [(u64, u64); 2] {
+        let add = |sum: (u64, u64), traffic: &Traffic| {
+            (sum.0.saturating_add(event(traffic)), sum.1.saturating_add(trials(traffic)))
+        };
+        let sums = self
+            .steps
+            .iter()
+            .fold([(0, 0); 2], |[own, others], step| [add(own, step.arm), add(others, step.against)]);
+        sums
     }
+}
 
-    fn exceeds(&self, log_e: f64) -> bool {
-        log_e >= self.threshold()
-    }
+/// Whether an arm did not get the share of the requests that it should have got.
+pub(super) fn mismatch(batches: &[Batch], alpha: f64, arm: &str) -> Option<Reason> {
+    let found = log_e_either(&batches.iter().copied());
+    let threshold = -alpha.ln();
+    (found >= threshold).then(|| {
+        let sum = |count: fn(&Batch) -> u64| batches.iter().map(count).fold(0, u64::saturating_add);
+        let (got, total) = (sum(|batch| batch.hits), sum(|batch| batch.trials));
+        let message = format!("{arm} got {got} of {total} requests, which is not its share");
+        Reason::new(message).measured("log_e", found, threshold)
+    })
+}
 
-    /// What each guardrail may spend of alpha.
-    pub(super) fn alpha_each(&self) -> f64 {
-        self.state.plan.alpha / self.state.plan.guardrails.len().max(1) as f64
-    }
+/// Whether the treatment's mean is worse than the metric's margin allows.
+pub(super) fn worse(
+    metric: &Metric,
+    steps: impl Iterator<Item = TwoArm<Moments>> + Clone,
+    alpha: f64,
+    arm: &str,
+) -> Option<Reason> {
+    let Difference { estimate, radius } = worsening(metric, steps, alpha)?;
+    (estimate - radius > metric.margin).then(|| {
+        let Metric { name, margin, .. } = metric;
+        let message = format!(
+            "{name} of {arm} is worse by {estimate:.4} with at least {:.4} sure, above the margin {margin}",
+            estimate - radius
+        );
+        Reason::new(message).measured(name, estimate - radius, *margin)
+    })
+}
+
+/// How much worse the treatment's mean is: positive is worse, in the metric's unit.
+pub(super) fn worsening(
+    metric: &Metric,
+    steps: impl Iterator<Item = TwoArm<Moments>> + Clone,
+    alpha: f64,
+) -> Option<Difference> {
+    let found = difference(steps, alpha, metric.outcomes_min)?;
+    let estimate = if metric.higher_is_better { -found.estimate } else { found.estimate };
+    Some(Difference { estimate, ..found })
+}
+
+/// Latency guardrails that have seen nothing guard nothing.
+pub(super) fn untimed<'a>(
+    guardrails: &[Guardrail],
+    mut traffic: impl Iterator<Item = &'a Traffic>,
+    arm: &str,
+) -> Option<Reason> {
+    let times =
+        |guardrail: &Guardrail| matches!(guardrail, Guardrail::SlowRate { .. } | Guardrail::SlowRatio { .. });
+    (guardrails.iter().any(times) && !traffic.any(|traffic| traffic.latencies.count() > 0)).then(|| {
+        Reason::new(format!(
+            "no request of {arm} was timed, which the guardrail on latency needs: use an endpoint with timing, \
+             and more than batches"
+        ))
+    })
 }

@@ -54,7 +54,8 @@
 //!
 //! Every check is always valid: the probability that an equally good challenger is *ever* rolled back by a
 //! guardrail is at most [`Plan::alpha`], however often one looks. The failure, latency and share checks are
-//! exact; metrics are asymptotic, which is why they wait for [`Metric::outcomes_min`].
+//! exact; metrics are asymptotic, which is why they wait for [`Metric::outcomes_min`], and longer the more
+//! skewed the outcomes are.
 //!
 //! All of them take requests as independent of each other. Where one key sends many requests, feed one
 //! outcome a key.

@@ -2,31 +2,12 @@
 
 use super::controller::Rollout;
 use super::decision::span;
-use super::metric::{Difference, difference};
+use super::guard::worsening;
+use super::metric::Difference;
 use super::plan::{Metric, Proof};
 use super::{Action, Decision, Reason};
 
 impl Rollout {
-    /// How much worse the challenger's mean is: positive is worse, in the metric's unit.
-    fn worsening(&self, metric: &Metric) -> Option<Difference> {
-        let steps = self.state.evidence.iter().filter_map(|step| step.outcomes.get(&metric.name));
-        let found = difference(steps, self.alpha_each(), metric.outcomes_min)?;
-        let estimate = if metric.higher_is_better { -found.estimate } else { found.estimate };
-        Some(Difference { estimate, ..found })
-    }
-
-    pub(super) fn worse(&self, metric: &Metric) -> Option<Reason> {
-        let Difference { estimate, radius } = self.worsening(metric)?;
-        (estimate - radius > metric.margin).then(|| {
-            let Metric { name, margin, .. } = metric;
-            let message = format!(
-                "{name} of the challenger is worse by {estimate:.4} with at least {:.4} sure, above the margin {margin}",
-                estimate - radius
-            );
-            Reason::new(message).measured(name, estimate - radius, *margin)
-        })
-    }
-
     /// At the end of the last step: promote if what was asked for is shown.
     pub(super) fn conclude(&self, held_s: u64) -> Decision {
         let plan = &self.state.plan;
@@ -57,7 +38,7 @@ impl Rollout {
             Proof::Better => 0.0,
         };
         let Metric { name, outcomes_min, .. } = metric;
-        match self.worsening(metric) {
+        match worsening(metric, self.outcomes(metric), self.alpha_each()) {
             None => Some(Reason::new(format!("{name} has fewer than {outcomes_min} outcomes in an arm"))),
             Some(Difference { estimate, radius }) if estimate + radius >= limit => {
                 let message =

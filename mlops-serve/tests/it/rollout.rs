@@ -64,6 +64,28 @@ fn equal_models_are_rolled_back_no_more_often_than_alpha() {
     assert!(rolled_back <= expected, "{rolled_back} of {SIMULATIONS}");
 }
 
+/// A tenth of the visits, of which three in a hundred buy, a few of them much: means are far from normal.
+#[test]
+fn rare_large_purchases_in_a_small_arm_raise_no_false_alarm() {
+    let mut rng = Seed::new(13).rng();
+    let mut rolls_back = || {
+        let plan = Plan::canary([0.1], u64::MAX, 0).alpha(ALPHA).guardrail(Metric::new("spent"));
+        let mut rollout = Rollout::new(plan, version(1), version(2), Timestamp::EPOCH).unwrap();
+        (0..6000).any(|request| {
+            let challenged = rng.random_bool(0.1);
+            let (asked, arm, propensity) =
+                if challenged { (2, "challenger", 0.1) } else { (1, "champion", 0.9) };
+            // A normal number, near enough.
+            let size = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+            let spent = if rng.random_bool(0.03) { size.exp() } else { 0.0 };
+            assert!(rollout.add_outcome("spent", &version(asked), arm, propensity, spent).unwrap());
+            request % 10 == 0 && rollout.decide(Timestamp::EPOCH).action == Action::RollBack
+        })
+    };
+    let alarms = (0..SIMULATIONS).filter(|_| rolls_back()).count() as f64;
+    assert!(alarms <= ALPHA * SIMULATIONS as f64, "{alarms} of {SIMULATIONS}");
+}
+
 #[test]
 fn bad_models_are_found() {
     let mut rng = Seed::new(12).rng();
