@@ -65,7 +65,8 @@
 //! ```
 //!
 //! **Roll out.** A [`Rollout`](rollout::Rollout) moves traffic to a challenger step by step, and back if a guardrail
-//! objects. Look as often as you like: all its checks stay valid.
+//! objects. Look as often as you like: all its checks stay valid. With a registry, followers, late labels and restarts:
+//! `cargo run --example canary` in the repository.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -138,6 +139,7 @@
 //! |---|---|
 //! | load, swap and ask models; split traffic; fall back; shadow; follow an alias; many models in little memory | [`endpoint`] |
 //! | move traffic to a challenger in steps, with guardrails that may be looked at all the time | [`rollout`] |
+//! | try several variants at once (A/B/n) and promote the best | [`rollout::experiment`] |
 //! | keep what was asked and answered, for monitors and labels | [`capture`] |
 //! | compute | [`runtime`], on [`tensor`]s |
 //! | answer concurrent callers together | [`batch`] |

@@ -6,7 +6,8 @@
 
 Each experiment is a list of outcomes with counts for both arms, so that the file is small and exact. `growthbook` is
 the two-sided asymptotic confidence sequence of gbstats at level 0.1, tuned to 1000 rows; `spotify` the fixed-horizon
-z-interval of spotify-confidence at level 0.1. `splits` are counts of two arms with the share that was wanted, and the
+z-interval of spotify-confidence at level 0.1. `families` are a control and several variants: the one-sided p-values
+of spotify-confidence that a variant is better, at one look, and its Bonferroni and Holm corrections. `splits` are counts of two arms with the share that was wanted, and the
 p-value of gbstats' check for a sample ratio mismatch.
 """
 
@@ -69,6 +70,31 @@ def experiment(rng, rows, kind, shift):
     }
 
 
+def family(rng, rows, kind, shifts):
+    arms = [outcomes(rng, rows, kind, shift) for shift in [0.0, *shifts]]
+    names = [f"arm {index}" for index in range(len(arms))]
+    frame = pandas.DataFrame([moments(arm) for arm in arms], columns=["n", "sum", "squares"]).assign(arm=names)
+
+    def better(correction):
+        """P-values of "is larger than the control", raw and corrected."""
+        found = spotify_confidence.ZTest(
+            frame,
+            numerator_column="sum",
+            numerator_sum_squares_column="squares",
+            denominator_column="n",
+            categorical_group_columns="arm",
+            interval_size=1 - ALPHA,
+            correction_method=correction,
+        ).multiple_difference(
+            level=names[0], level_as_reference=True, absolute=True, non_inferiority_margins=(None, "increase")
+        )
+        return [[float(p) for p in found[column]] for column in ["p-value", "adjusted p-value"]]
+
+    p_values, bonferroni = better("bonferroni")
+    _, holm = better("holm")
+    return {"arms": arms, "p_values": p_values, "bonferroni": bonferroni, "holm": holm}
+
+
 def split(rng, total, wanted, true):
     treated = int(rng.binomial(total, true))
     counts = [total - treated, treated]
@@ -90,11 +116,18 @@ if __name__ == "__main__":
         for wanted in [0.1, 0.5]
         for factor in [1.0, 1.0, 1.0, 1.05, 1.2, 1.5, 0.7]
     ]
+    families = [
+        family(rng, rows, kind, [factor * (0.4 if kind == "click" else 1.4) * (2 / rows) ** 0.5 for factor in factors])
+        for rows in [500, 2000]
+        for kind in ["click", "amount"]
+        for factors in [(0, 0), (0, 3), (2, 6), (0, 0, 0, 0), (0, 2, 3, 5), (4, 5, 6, 7), (-3, 0, 6, 6)]
+    ]
     record = {
         "oracle": "gbstats, spotify-confidence",
         "versions": {name: version(name) for name in ["gbstats", "spotify-confidence", "numpy", "pandas", "scipy"]},
         "alpha": ALPHA,
         "experiments": experiments,
         "splits": splits,
+        "families": families,
     }
     (HERE / "experiments.golden.json").write_text(json.dumps(record) + "\n")

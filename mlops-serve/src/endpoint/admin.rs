@@ -11,7 +11,6 @@ use super::remembered::Remembered;
 use super::traffic::{ArmStats, ArmTraffic, add_stats, add_traffic};
 use super::{HealthSettings, Model, Shadow};
 use crate::capture::Capture;
-use crate::rollout::{Rollout, Status};
 use crate::{CHALLENGER, CHAMPION};
 
 /// Answers requests with the models of the moment. See the [module](super).
@@ -209,56 +208,6 @@ impl Endpoint {
         self.change(|arms| Ok(vec![ArmSpec::new(CHAMPION, self.model_of(&arms, CHAMPION)?, 1.0)]))
     }
 
-    /// Makes the split what the rollout says: the share of its step, all to the challenger, or all to the
-    /// champion. Idempotent, so that it may be repeated after a restart.
-    ///
-    /// # Errors
-    /// `Invalid` if the versions in the arms are not those of the rollout, and the arms are as before. A
-    /// champion that is neither of the two came by another way, as a hotfix does: drop the rollout, which
-    /// compared with what no longer answers, and start another.
-    pub fn apply(&self, rollout: &Rollout) -> Result<()> {
-        self.change(|arms| {
-            let find = |name: &str, version| {
-                arms.iter().find(|arm| arm.name == name && arm.model.version() == version).cloned()
-            };
-            let champion = find(CHAMPION, rollout.champion());
-            let challenger = find(CHALLENGER, rollout.challenger());
-            let missing = |name: &str, version: &ModelVersion| {
-                let held = arms.iter().find(|arm| arm.name == name).map(|arm| arm.model.version());
-                let endpoint = &self.name;
-                Error::invalid(match held {
-                    Some(other) => format!(
-                        "arm `{name}` of `{endpoint}` holds {other}, the rollout is of {version}: drop the rollout, \
-                         or set the arms back first"
-                    ),
-                    None if name == CHAMPION => {
-                        format!("`{endpoint}` has no arm `{name}`: load {version} and give it to `deploy` first")
-                    }
-                    None => {
-                        format!("`{endpoint}` has no arm `{name}`: load {version} and give it to `challenge` first")
-                    }
-                })
-            };
-            let lone = |arm: ArmSpec| vec![ArmSpec::new(CHAMPION, arm.model, 1.0)];
-            match rollout.status() {
-                Status::Running => {
-                    let challenger = challenger.ok_or_else(|| missing(CHALLENGER, rollout.challenger()))?;
-                    champion.ok_or_else(|| missing(CHAMPION, rollout.champion()))?;
-                    self.two_arms(&arms, challenger.model, rollout.challenger_weight())
-                }
-                // The champion may be the challenger by now: of an earlier call, or of a follower.
-                Status::Promoted => match (find(CHAMPION, rollout.challenger()), champion) {
-                    (Some(promoted), _) => Ok(lone(promoted)),
-                    (None, Some(_)) => {
-                        challenger.map(lone).ok_or_else(|| missing(CHALLENGER, rollout.challenger()))
-                    }
-                    (None, None) => Err(missing(CHAMPION, rollout.champion())),
-                },
-                Status::RolledBack => champion.map(lone).ok_or_else(|| missing(CHAMPION, rollout.champion())),
-            }
-        })
-    }
-
     /// Sets the shadows, which see what is answered from now on.
     ///
     /// # Errors
@@ -315,7 +264,7 @@ impl Endpoint {
         left
     }
 
-    fn change(&self, change: impl FnOnce(Vec<ArmSpec>) -> Result<Vec<ArmSpec>>) -> Result<()> {
+    pub(super) fn change(&self, change: impl FnOnce(Vec<ArmSpec>) -> Result<Vec<ArmSpec>>) -> Result<()> {
         self.swap(change, None)
     }
 
@@ -384,7 +333,12 @@ impl Endpoint {
         }
     }
 
-    fn two_arms(&self, arms: &[ArmSpec], challenger: Arc<Model>, share: f64) -> Result<Vec<ArmSpec>> {
+    pub(super) fn two_arms(
+        &self,
+        arms: &[ArmSpec],
+        challenger: Arc<Model>,
+        share: f64,
+    ) -> Result<Vec<ArmSpec>> {
         if !(0.0..=1.0).contains(&share) {
             return Err(Error::invalid(format!("the challenger's share is {share}: want 0 to 1")));
         }

@@ -54,6 +54,7 @@
 
 mod admin;
 mod answer;
+mod apply;
 #[cfg(feature = "native")]
 mod auto;
 mod cache;

@@ -9,7 +9,7 @@ use super::evidence::StepEvidence;
 use super::guard::{Pair, PairStep, untimed, worse};
 use super::plan::{Guardrail, Metric, Plan, Step};
 use super::stored::Stored;
-use super::{Action, Decision, Reason, Traffic};
+use super::{Action, Decision, Reason, Traffic, names_of};
 use crate::{CHALLENGER, CHAMPION};
 
 /// What messages call it.
@@ -99,8 +99,7 @@ impl Rollout {
         value: f64,
     ) -> Result<bool> {
         if !self.metrics().any(|known| known.name == metric) {
-            let names: Vec<String> = self.metrics().map(|known| format!("`{}`", known.name)).collect();
-            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let has = names_of(self.metrics());
             return Err(Error::invalid(format!("the plan has no metric `{metric}`, it has {has}")));
         }
         let Some((step, arm)) = self.locate(arm, propensity) else { return Ok(false) };

@@ -19,12 +19,12 @@ pub enum Action {
     RollBack,
 }
 
-/// An action with its reasons.
+/// An action with its reasons: of a rollout, or of an [`experiment`](super::experiment).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Decision {
+pub struct Decision<A = Action> {
     /// What to do.
-    pub action: Action,
+    pub action: A,
     /// Why: at least one reason.
     pub reasons: Vec<Reason>,
 }
@@ -40,17 +40,23 @@ pub struct Reason {
     pub measurement: Option<Measurement>,
 }
 
-impl Decision {
-    pub(super) fn new(action: Action, reasons: Vec<Reason>) -> Self {
+impl<A: fmt::Display> Decision<A> {
+    pub(super) fn new(action: A, reasons: Vec<Reason>) -> Self {
         Self { action, reasons }
     }
 
-    /// The decision as an event about `subject`, which names the endpoint or the challenger.
-    pub fn event(&self, time: Timestamp, subject: impl Into<String>) -> Event {
-        let severity = if self.action == Action::RollBack { Severity::Critical } else { Severity::Info };
+    pub(super) fn event_of(&self, severity: Severity, time: Timestamp, subject: String) -> Event {
         let mut event = Event::new(time, severity, EventKind::Rollout, subject).message(self.to_string());
         event.measurement = self.reasons.iter().find_map(|reason| reason.measurement.clone());
         event
+    }
+}
+
+impl Decision {
+    /// The decision as an event about `subject`, which names the endpoint or the challenger.
+    pub fn event(&self, time: Timestamp, subject: impl Into<String>) -> Event {
+        let severity = if self.action == Action::RollBack { Severity::Critical } else { Severity::Info };
+        self.event_of(severity, time, subject.into())
     }
 }
 
@@ -83,7 +89,7 @@ pub(super) fn span(s: u64) -> String {
     }
 }
 
-impl fmt::Display for Decision {
+impl<A: fmt::Display> fmt::Display for Decision<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.action)?;
         for (index, reason) in self.reasons.iter().enumerate() {

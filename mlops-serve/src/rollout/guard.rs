@@ -97,11 +97,9 @@ impl Pair<'_> {
         let add = |sum: (u64, u64), traffic: &Traffic| {
             (sum.0.saturating_add(event(traffic)), sum.1.saturating_add(trials(traffic)))
         };
-        let sums = self
-            .steps
+        self.steps
             .iter()
-            .fold([(0, 0); 2], |[own, others], step| [add(own, step.arm), add(others, step.against)]);
-        sums
+            .fold([(0, 0); 2], |[own, others], step| [add(own, step.arm), add(others, step.against)])
     }
 }
 

@@ -32,6 +32,8 @@
 //! # Ok::<(), mlops_serve::Error>(())
 //! ```
 //!
+//! Several variants at once are an [`experiment`], which has the same shape.
+//!
 //! # With a registry, and through a restart
 //!
 //! Promotion is the alias: on [`Action::Promote`] commit its move, then let the
@@ -60,6 +62,8 @@
 //! All of them take requests as independent of each other. Where one key sends many requests, feed one
 //! outcome a key.
 
+pub mod experiment;
+
 mod controller;
 mod decision;
 mod evidence;
@@ -76,3 +80,9 @@ pub use controller::{Rollout, Status};
 pub use decision::{Action, Decision, Reason};
 pub use evidence::Traffic;
 pub use plan::{Guardrail, Metric, Plan, Proof, Step};
+
+/// The names of these metrics, for messages.
+fn names_of<'a>(metrics: impl Iterator<Item = &'a Metric>) -> String {
+    let names: Vec<String> = metrics.map(|metric| format!("`{}`", metric.name)).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

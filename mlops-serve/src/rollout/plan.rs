@@ -223,7 +223,7 @@ impl From<Metric> for Guardrail {
 }
 
 impl Guardrail {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         match self {
             Self::FailureRate { max } => in_unit("the largest failure rate", *max),
             Self::FailureRatio { max } => above_zero("the largest failure ratio", *max),

@@ -8,6 +8,7 @@ mod cache;
 #[cfg(feature = "native")]
 mod deploy;
 mod endpoint;
+mod experiment;
 mod follow;
 #[cfg(feature = "native")]
 mod golden;
