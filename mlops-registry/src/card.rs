@@ -88,7 +88,7 @@ impl Snapshot {
             sha256: file.sha256.to_string(),
         };
         Ok(ModelCard {
-            id: id.clone(),
+            id: version.id().clone(),
             model_description: model.description.clone(),
             description: version.description.clone(),
             registered: version.registered.clone(),

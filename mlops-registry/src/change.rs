@@ -122,6 +122,23 @@ pub enum Change {
         /// Its version.
         version: u64,
     },
+    /// Hides a model no alias of which points at a version. Its versions stay, and their numbers are never given again.
+    DeleteModel {
+        /// The model.
+        model: String,
+    },
+    /// Brings a deleted model back, its versions as they were.
+    RestoreModel {
+        /// The model.
+        model: String,
+    },
+    /// Gives a model another name. The ones before lead to it for ever: no other model can take them.
+    RenameModel {
+        /// The model.
+        model: String,
+        /// Its name from now on.
+        to: String,
+    },
     /// Forbids new references to uploads before this one, so that those which nobody refers to can be swept.
     Watermark {
         /// The first upload that may still be referenced anew.
@@ -130,7 +147,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The model that it changes, if it is about one.
+    /// The model that it changes, if it is about one: in a log by the name that it had before the change.
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Register(record) => Some(&record.id.name),
@@ -145,7 +162,31 @@ impl Change {
             | Self::SetPolicy { model, .. }
             | Self::Delete { model, .. }
             | Self::Restore { model, .. }
-            | Self::Purge { model, .. } => Some(model),
+            | Self::Purge { model, .. }
+            | Self::DeleteModel { model }
+            | Self::RestoreModel { model }
+            | Self::RenameModel { model, .. } => Some(model),
+        }
+    }
+
+    pub(crate) fn model_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Register(record) => Some(&mut Arc::make_mut(record).id.name),
+            Self::Watermark { .. } => None,
+            Self::DescribeModel { model, .. }
+            | Self::Review { model, .. }
+            | Self::MoveAlias { model, .. }
+            | Self::Tag { model, .. }
+            | Self::Describe { model, .. }
+            | Self::Measure { model, .. }
+            | Self::MoveStage { model, .. }
+            | Self::SetPolicy { model, .. }
+            | Self::Delete { model, .. }
+            | Self::Restore { model, .. }
+            | Self::Purge { model, .. }
+            | Self::DeleteModel { model }
+            | Self::RestoreModel { model }
+            | Self::RenameModel { model, .. } => Some(model),
         }
     }
 }
@@ -174,6 +215,9 @@ impl fmt::Display for Change {
             }
             Self::SetPolicy { model, .. } => write!(f, "set the policy of {model}"),
             Self::Purge { model, version } => write!(f, "purge {model}/{version}"),
+            Self::DeleteModel { model } => write!(f, "delete model {model}"),
+            Self::RestoreModel { model } => write!(f, "restore model {model}"),
+            Self::RenameModel { model, to } => write!(f, "rename model {model} to {to}"),
             Self::Watermark { upload } => write!(f, "sweep uploads before {upload}"),
             Self::Delete { model, version } => write!(f, "delete {model}/{version}"),
             Self::Restore { model, version } => write!(f, "restore {model}/{version}"),
@@ -182,6 +226,8 @@ impl fmt::Display for Change {
 }
 
 /// What is recorded of a version when it is registered, for ever.
+///
+/// In a [`Snapshot`](crate::Snapshot) models are named as they are now, in the log as they were then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VersionRecord {
@@ -227,6 +273,11 @@ pub struct VersionRecord {
 }
 
 impl VersionRecord {
+    pub(crate) fn made_from_mut(&mut self) -> impl Iterator<Item = &mut ModelVersion> {
+        let copied = self.copy_of.iter_mut().filter(|copy| copy.registry.is_none());
+        self.parents.iter_mut().chain(copied.map(|copy| &mut copy.version))
+    }
+
     /// The versions of this registry that it was made from: its parents, and what it is a copy of.
     pub fn made_from(&self) -> impl Iterator<Item = &ModelVersion> {
         let copied = self.copy_of.iter().filter(|copy| copy.registry.is_none());

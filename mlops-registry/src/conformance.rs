@@ -126,6 +126,13 @@ fn check_registry(open: &(impl Fn() -> Result<Registry> + Sync)) -> Result<()> {
     first.commit(Draft::new("suite", "old").delete(&gone).purge(&gone))?;
     holds(first.sweep("suite", "disk", Duration::ZERO)?.uploads >= 1, "purged files are swept")?;
     holds(open()?.fetch(id).is_ok(), "a sweep leaves what is needed")?;
+
+    // A model that is renamed and deleted comes back whole.
+    let away = Draft::new("suite", "old").remove_alias("shop", "champion", Expect::Any);
+    first.commit(away.rename_model("shop", "store").delete_model("shop"))?;
+    first.commit(Draft::new("suite", "new").restore_model("store").alias("champion", id, Expect::Absent))?;
+    let state = open()?.snapshot();
+    holds(state.alias("shop", "champion").is_some(), "a renamed model is found by its former name")?;
     holds(*open()?.snapshot() == *first.refresh()?, "all see the same state")
 }
 

@@ -206,10 +206,68 @@ impl Draft {
         self.change(Change::Restore { model: version.name.clone(), version: version.version })
     }
 
-    /// Gives up the files of a deleted version for ever; a [`sweep`](crate::Registry::sweep) removes them.
+    /// Gives up the files of a version for ever that is deleted, or whose model is; a [`sweep`](crate::Registry::sweep) removes them.
     #[must_use]
     pub fn purge(self, version: &ModelVersion) -> Self {
         self.change(Change::Purge { model: version.name.clone(), version: version.version })
+    }
+
+    /// Hides a model no alias of which points at a version: remove its aliases first, or in the same draft.
+    ///
+    /// Nothing can be changed in it until it is restored, but for [purges](Self::purge). Its name stays taken, and its
+    /// versions are found by their numbers, as deleted ones are: what served stays true.
+    ///
+    /// ```
+    /// use mlops_registry::{At, Draft, Expect, NewVersion, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// let receipt = registry.commit(Draft::new("ann", "1").register(NewVersion::new("shop").file("model.bin", "1")))?;
+    /// let id = receipt.version().unwrap();
+    /// registry.commit(Draft::new("ann", "go").alias("champion", id, Expect::Absent))?;
+    /// let delete = Draft::new("ann", "the shop is closed").delete_model("shop");
+    /// assert!(registry.commit(delete).unwrap_err().to_string().contains("shop@champion points at shop/1"));
+    /// let delete = Draft::new("ann", "the shop is closed").remove_alias("shop", "champion", Expect::Version(1));
+    /// registry.commit(delete.delete_model("shop"))?;
+    /// assert_eq!(registry.state().served_at("shop", "champion", At::Sequence(2))?.unwrap().id(), id);
+    /// registry.commit(Draft::new("ann", "it opens again").restore_model("shop"))?;
+    /// let receipt = registry.commit(Draft::new("ann", "2").register(NewVersion::new("shop").file("model.bin", "2")))?;
+    /// assert_eq!(receipt.version().unwrap().to_string(), "shop/2");
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn delete_model(self, model: impl Into<String>) -> Self {
+        self.change(Change::DeleteModel { model: model.into() })
+    }
+
+    /// Brings a deleted model back, its versions as they were. Aliases that pointed somewhere are brought back by
+    /// [`roll_back`](Self::roll_back), in the same draft if wanted.
+    #[must_use]
+    pub fn restore_model(self, model: impl Into<String>) -> Self {
+        self.change(Change::RestoreModel { model: model.into() })
+    }
+
+    /// Gives a model another name.
+    ///
+    /// The names before lead to it for ever, in questions as in drafts: `shop@champion` in the settings of a service
+    /// and the nightly job that registers to `shop` go on. So no other model can take them; the model itself can take
+    /// one back. A state names models as they are now, in versions, parents and lineage; the log keeps what was
+    /// written. A service that follows an alias meets `shop-eu/1` as another version than `shop/1`, and loads it anew.
+    ///
+    /// ```
+    /// use mlops_registry::{Draft, NewVersion, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// registry.commit(Draft::new("ann", "1").register(NewVersion::new("shop").file("model.bin", "1")))?;
+    /// registry.commit(Draft::new("ann", "two shops now").rename_model("shop", "shop-eu"))?;
+    /// let receipt = registry.commit(Draft::new("job", "2").register(NewVersion::new("shop").file("model.bin", "2")))?;
+    /// assert_eq!(receipt.version().unwrap().to_string(), "shop-eu/2");
+    /// assert_eq!(registry.state().resolve(&"shop/1".parse()?)?.id().to_string(), "shop-eu/1");
+    /// assert_eq!(registry.state().model("shop-eu")?.former[0].name, "shop");
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rename_model(self, model: impl Into<String>, to: impl Into<String>) -> Self {
+        self.change(Change::RenameModel { model: model.into(), to: to.into() })
     }
 
     /// Sets the rules of a model, and makes it if it does not exist. They replace the ones before as a whole: name

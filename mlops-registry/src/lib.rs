@@ -61,6 +61,7 @@
 //! - [`Draft`], [`NewVersion`], [`Receipt`]: ask for a commit, and what came of it.
 //! - [`Snapshot`]: the state as of one commit, and the pure core (`validate`, `apply`).
 //! - [`Query`], [`Lineage`], [`ModelCard`]: find versions, see where they come from, tell people.
+//! - [`Draft::delete_model`], [`Draft::restore_model`], [`Draft::rename_model`]: models come and go, their past stays.
 //! - [`Registry::copy_of`]: a version for another model or registry, its origin recorded.
 //! - [`Policy`], [`Gate`], [`Stages`]: rules as data, checked inside the commit.
 //! - [`Follower`]: refresh in the background; [`Watch`]: read the log as a feed; [`Registry::sweep`] removes what nobody needs.

@@ -46,7 +46,7 @@ impl Snapshot {
     /// # Errors
     /// `NotFound` if there is no such version.
     pub fn lineage(&self, of: &ModelVersion) -> Result<Lineage> {
-        self.version(of)?;
+        let of = self.version(of)?.id();
         let all = || self.models().flat_map(|model| &model.versions).map(|version| &version.record);
         let mut children: BTreeMap<&ModelVersion, Vec<&ModelVersion>> = BTreeMap::new();
         for record in all() {

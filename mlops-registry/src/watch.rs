@@ -88,7 +88,11 @@ impl Commit {
                 | Change::Delete { model, version }
                 | Change::Restore { model, version }
                 | Change::Purge { model, version } => format!("{model}/{version}"),
-                Change::DescribeModel { model, .. } | Change::SetPolicy { model, .. } => model.clone(),
+                Change::DescribeModel { model, .. }
+                | Change::SetPolicy { model, .. }
+                | Change::DeleteModel { model }
+                | Change::RestoreModel { model }
+                | Change::RenameModel { model, .. } => model.clone(),
                 Change::Watermark { .. } => "uploads".to_owned(),
             };
             Event::new(self.time, Severity::Info, EventKind::Registry, subject)

@@ -1,10 +1,11 @@
 //! `apply`: the next state, from a state and a commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlops_core::{Digest, Error, Result};
 
-use super::{Alias, BlobUse, Model, Move, Operation, Review, Snapshot, Stamp, Version};
+use super::{Alias, BlobUse, FormerName, Model, Move, Operation, Review, Snapshot, Stamp, Version};
 use crate::{Approval, Change, Commit, VersionRecord};
 
 impl Snapshot {
@@ -53,7 +54,7 @@ impl Snapshot {
     pub(super) fn apply_change(&mut self, change: &Change, by: &Arc<Stamp>) -> Result<()> {
         match change {
             Change::DescribeModel { model, description, tags } => {
-                let model = self.model_or_new(model, by);
+                let model = self.model_or_new(model, by)?;
                 model.description.clone_from(description);
                 model.tags.clone_from(tags);
             }
@@ -68,7 +69,7 @@ impl Snapshot {
                 version.approval = policy.approval(version);
             }
             Change::SetPolicy { model, policy } => {
-                let model = self.model_or_new(model, by);
+                let model = self.model_or_new(model, by)?;
                 model.policy = policy.clone();
                 for version in &mut model.versions {
                     let approval = policy.approval(version);
@@ -111,6 +112,8 @@ impl Snapshot {
                 if version.purged.replace(by.clone()).is_some() {
                     return Err(broken(by.sequence, "it purges a version twice"));
                 }
+                // If it was its model that was deleted, it does not come back with it.
+                version.deleted.get_or_insert_with(|| by.clone());
                 let files: Vec<_> = version.record.files.values().map(|file| file.sha256).collect();
                 for sha256 in files {
                     match self.blobs.get(&sha256) {
@@ -121,6 +124,9 @@ impl Snapshot {
                     }
                 }
             }
+            Change::DeleteModel { model } => self.model_mut(model, by)?.deleted = Some(by.clone()),
+            Change::RestoreModel { model } => self.model_mut(model, by)?.deleted = None,
+            Change::RenameModel { model, to } => self.apply_rename(model, to, by)?,
             Change::Watermark { upload } => self.watermark = self.watermark.max(*upload),
         }
         Ok(())
@@ -138,7 +144,7 @@ impl Snapshot {
             }
             self.blobs.insert(file.sha256, BlobUse { files: known.files + 1, ..known });
         }
-        let model = self.model_or_new(&record.id.name, by);
+        let model = self.model_or_new(&record.id.name, by)?;
         if record.id.version != model.versions.len() as u64 + 1 {
             return Err(broken(by.sequence, &format!("{} is not the next version", record.id)));
         }
@@ -157,10 +163,45 @@ impl Snapshot {
         Ok(())
     }
 
-    fn model_or_new(&mut self, name: &str, by: &Arc<Stamp>) -> &mut Model {
+    /// Gives a model another name, everywhere in the state.
+    fn apply_rename(&mut self, from: &str, to: &str, by: &Arc<Stamp>) -> Result<()> {
+        let taken = self.models.contains_key(to) || self.former.get(to).is_some_and(|now| &**now != from);
+        let Some(mut renamed) = self.models.remove(from).filter(|_| !taken) else {
+            return Err(broken(by.sequence, &format!("model `{}` cannot be renamed", from.escape_debug())));
+        };
+        let model = Arc::make_mut(&mut renamed);
+        model
+            .former
+            .push(FormerName { name: std::mem::replace(&mut model.name, to.to_owned()), until: by.clone() });
+        for version in &mut model.versions {
+            let record = &mut Arc::make_mut(version).record;
+            to.clone_into(&mut Arc::make_mut(record).id.name);
+        }
+        self.models.insert(to.into(), renamed);
+        for model in self.models.values_mut() {
+            let refers = |version: &Arc<Version>| version.record.made_from().any(|id| id.name == from);
+            if !model.versions.iter().any(refers) {
+                continue;
+            }
+            for version in Arc::make_mut(model).versions.iter_mut().filter(|version| refers(version)) {
+                let record = Arc::make_mut(&mut Arc::make_mut(version).record);
+                let named = record.made_from_mut().filter(|id| id.name == from);
+                named.for_each(|id| to.clone_into(&mut id.name));
+            }
+        }
+        self.former = former(&self.models);
+        Ok(())
+    }
+
+    fn model_or_new(&mut self, name: &str, by: &Arc<Stamp>) -> Result<&mut Model> {
+        if self.former.contains_key(name) {
+            return Err(broken(by.sequence, &format!("`{}` names another model", name.escape_debug())));
+        }
         let model = self.models.entry(name.into()).or_insert_with(|| {
             Arc::new(Model {
                 name: name.to_owned(),
+                former: Vec::new(),
+                deleted: None,
                 description: String::new(),
                 tags: Default::default(),
                 policy: Default::default(),
@@ -169,7 +210,7 @@ impl Snapshot {
                 aliases: Default::default(),
             })
         });
-        Arc::make_mut(model)
+        Ok(Arc::make_mut(model))
     }
 
     fn model_mut(&mut self, name: &str, by: &Arc<Stamp>) -> Result<&mut Model> {
@@ -191,6 +232,15 @@ impl Snapshot {
             )),
         }
     }
+}
+
+/// The names that models had before and have no more, with the names that they have now.
+pub(super) fn former(models: &BTreeMap<Arc<str>, Arc<Model>>) -> BTreeMap<Arc<str>, Arc<str>> {
+    let of = |(name, model): (&Arc<str>, &Arc<Model>)| -> Vec<_> {
+        let former = model.former.iter().filter(|former| !models.contains_key(former.name.as_str()));
+        former.map(|former| (former.name.as_str().into(), name.clone())).collect()
+    };
+    models.iter().flat_map(of).collect()
 }
 
 fn broken(sequence: u64, why: &str) -> Error {

@@ -3,8 +3,8 @@
 use mlops_core::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Snapshot;
 use super::stored::Stored;
+use super::{Model, Snapshot};
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -19,8 +19,8 @@ pub(crate) fn encode(state: &Snapshot) -> Result<(Vec<u8>, Digest)> {
     let unfit = |error| Error::internal("a state has no JSON form").with_source(error);
     let body = serde_json::to_vec(&Stored::of(state)).map_err(unfit)?;
     let sha256 = Digest::of(&body);
-    let mut bytes =
-        serde_json::to_vec(&Head { format: FORMAT, sequence: state.sequence, sha256 }).map_err(unfit)?;
+    let format = if state.models().any(is_of_3) { FORMAT } else { FORMAT_READ_BY_MORE };
+    let mut bytes = serde_json::to_vec(&Head { format, sequence: state.sequence, sha256 }).map_err(unfit)?;
     bytes.push(b'\n');
     bytes.extend_from_slice(&body);
     Ok((bytes, sha256))
@@ -32,10 +32,13 @@ pub(crate) fn decode(sequence: u64, bytes: &[u8]) -> Option<(Snapshot, Digest)> 
     let cut = bytes.iter().position(|&byte| byte == b'\n')?;
     let (head, body) = (&bytes[..cut], &bytes[cut + 1..]);
     let head: Head = serde_json::from_slice(head).ok()?;
-    if (head.format, head.sequence, head.sha256) != (FORMAT, sequence, Digest::of(body)) {
+    if ![FORMAT_READ_BY_MORE, FORMAT].contains(&head.format)
+        || (head.sequence, head.sha256) != (sequence, Digest::of(body))
+    {
         return None;
     }
-    let state = serde_json::from_slice::<Stored>(body).ok()?.state()?;
+    // Whether it is text is asked once, not string by string.
+    let state = serde_json::from_str::<Stored>(std::str::from_utf8(body).ok()?).ok()?.state()?;
     (state.sequence == sequence).then_some((state, head.sha256))
 }
 
@@ -75,6 +78,12 @@ pub(crate) fn is_due(before: u64, after: u64) -> bool {
     place <= after
 }
 
-/// Format 1, which no log states the digest of, is passed over.
-const FORMAT: u32 = 2;
+/// Whether builds that know format 2 would lose something of a model.
+fn is_of_3(model: &Model) -> bool {
+    model.deleted.is_some() || !model.former.is_empty()
+}
+
+const FORMAT: u32 = 3;
+/// The same without deleted and renamed models. Format 1, which no log states the digest of, is passed over.
+const FORMAT_READ_BY_MORE: u32 = 2;
 const STEP_MIN: u64 = 64;

@@ -30,6 +30,8 @@ pub struct Snapshot {
     /// No upload before it may be referenced anew.
     watermark: UploadId,
     models: BTreeMap<Arc<str>, Arc<Model>>,
+    /// The names that models had before, with the names that they have now.
+    former: BTreeMap<Arc<str>, Arc<str>>,
     /// How many files of versions refer to each blob, and which upload holds it.
     blobs: DigestMap<BlobUse>,
     /// By the digests of their ids.
@@ -42,6 +44,12 @@ pub struct Snapshot {
 pub struct Model {
     /// Its name.
     pub name: String,
+    /// The names that it had before, oldest first. They lead to it for ever.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerName>,
+    /// The commit that deleted it, if it is deleted: then nothing in it can be changed, no alias of it points at a
+    /// version, and its versions are found by their numbers alone.
+    pub deleted: Option<Arc<Stamp>>,
     /// What it is for.
     pub description: String,
     /// Words to find it by.
@@ -54,6 +62,16 @@ pub struct Model {
     pub versions: Vec<Arc<Version>>,
     /// Its aliases, also those that point at nothing any more.
     pub aliases: BTreeMap<String, Alias>,
+}
+
+/// A name that a model had.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FormerName {
+    /// The name.
+    pub name: String,
+    /// The commit that gave it another one.
+    pub until: Arc<Stamp>,
 }
 
 /// One version of a model.
@@ -148,6 +166,7 @@ impl Default for Snapshot {
             time: Timestamp::from_micros(i64::MIN),
             watermark: UploadId::default(),
             models: BTreeMap::new(),
+            former: BTreeMap::new(),
             blobs: DigestMap::default(),
             operations: DigestMap::default(),
         }

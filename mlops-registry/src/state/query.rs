@@ -42,12 +42,13 @@ impl Snapshot {
         self.watermark
     }
 
-    /// All models, by name.
+    /// All models by name, the deleted ones too.
     pub fn models(&self) -> impl ExactSizeIterator<Item = &Model> {
         self.models.values().map(|model| &**model)
     }
 
-    /// The models with this text in their name, their description or a tag, whatever the case; by name.
+    /// The models with this text in their name, their description or a tag, whatever the case; by name. Deleted ones are
+    /// left out.
     ///
     /// ```
     /// use mlops_registry::{Draft, blocking::Registry};
@@ -62,7 +63,7 @@ impl Snapshot {
     /// ```
     pub fn find_models(&self, text: &str) -> impl Iterator<Item = &Model> {
         let text = text.to_lowercase();
-        self.models().filter(move |model| {
+        self.models().filter(|model| model.deleted.is_none()).filter(move |model| {
             let tags = model.tags.iter().flat_map(|(name, value)| [name, value]);
             [&model.name, &model.description]
                 .into_iter()
@@ -71,12 +72,12 @@ impl Snapshot {
         })
     }
 
-    /// The model of this name.
+    /// The model that has this name or had it before; a deleted one too.
     ///
     /// # Errors
     /// `NotFound`, with some of the names that exist.
     pub fn model(&self, name: &str) -> Result<&Model> {
-        self.models.get(name).map(|model| &**model).ok_or_else(|| {
+        self.known(name).map(|model| &**model).ok_or_else(|| {
             let names = listed(self.models.keys());
             Error::not_found(format!("there is no model `{}`: {names}", name.escape_debug()))
         })
@@ -84,9 +85,9 @@ impl Snapshot {
 
     /// The version that an alias points at; `None` if there is no such model or alias.
     ///
-    /// Two look-ups: no I/O, no lock, no allocation.
+    /// Two look-ups, four by a name that the model had before: no I/O, no lock, no allocation.
     pub fn alias(&self, model: &str, alias: &str) -> Option<&Arc<Version>> {
-        let model = self.models.get(model)?;
+        let model = self.known(model)?;
         let version = model.aliases.get(alias)?.version?;
         model.versions.get(usize::try_from(version).ok()?.checked_sub(1)?)
     }
@@ -148,6 +149,11 @@ impl Snapshot {
             })
         });
         Ok(moves.collect())
+    }
+
+    /// The model that has this name, or had it.
+    pub(super) fn known(&self, name: &str) -> Option<&Arc<Model>> {
+        self.models.get(name).or_else(|| self.models.get(self.former.get(name)?))
     }
 
     /// A measure of its size that never shrinks.

@@ -9,7 +9,7 @@ use crate::{CopyOf, VersionRecord};
 impl Snapshot {
     pub(super) fn check_register(&self, record: &mut VersionRecord) -> Result<(), Refusal> {
         check_model(&record.id.name)?;
-        let versions = self.models.get(record.id.name.as_str()).map_or(0, |model| model.versions.len());
+        let versions = self.known(&record.id.name).map_or(0, |model| model.versions.len());
         record.id.version = versions as u64 + 1;
         let id = &record.id.name;
         if record.files.is_empty() {
@@ -65,9 +65,12 @@ impl Snapshot {
         if let Some(CopyOf { registry: Some(registry), .. }) = &record.copy_of {
             check_text("place of the registry that is copied from", registry, TEXT_BYTES_MAX)?;
         }
-        for parent in record.made_from() {
-            self.version(parent)
+        for parent in record.made_from_mut() {
+            let found = self
+                .version(parent)
                 .map_err(|error| error.context(format!("parent {parent} is not registered")))?;
+            // By the name that its model has now.
+            parent.clone_from(found.id());
         }
         for file in record.files.values_mut() {
             match self.blobs.get(&file.sha256) {

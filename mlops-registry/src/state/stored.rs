@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mlops_core::{Digest, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Alias, BlobUse, DigestMap, Model, Move, Operation, Review, Snapshot, Stamp, Version};
+use super::{
+    Alias, BlobUse, DigestMap, FormerName, Model, Move, Operation, Review, Snapshot, Stamp, Version,
+};
 use crate::{Approval, Policy, UploadId, VersionRecord};
 
 #[derive(Serialize, Deserialize)]
@@ -17,6 +19,7 @@ pub(super) struct Stored {
     time: Timestamp,
     watermark: UploadId,
     /// Who did what, each once; the others name them by their places here.
+    #[serde(deserialize_with = "shared_all")]
     stamps: Vec<Arc<Stamp>>,
     models: Vec<StoredModel>,
     /// Each operation in hexadecimal digits: the digest of its id, its place in the log, its request.
@@ -30,12 +33,17 @@ struct StoredModel {
     tags: BTreeMap<String, String>,
     policy: Policy,
     created: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<(String, usize)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted: Option<usize>,
     versions: Vec<StoredVersion>,
     aliases: BTreeMap<String, StoredAlias>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct StoredVersion {
+    #[serde(deserialize_with = "shared")]
     record: Arc<VersionRecord>,
     by: usize,
     /// If it is not that of the record any more, as for what follows.
@@ -61,6 +69,15 @@ struct StoredVersion {
 struct StoredAlias {
     version: Option<u64>,
     moves: Vec<(Option<u64>, usize)>,
+}
+
+/// As `Arc` reads itself, without a `Box` on the way.
+fn shared<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Arc<T>, D::Error> {
+    T::deserialize(from).map(Arc::new)
+}
+
+fn shared_all<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<Arc<T>>, D::Error> {
+    Ok(Vec::<T>::deserialize(from)?.into_iter().map(Arc::new).collect())
 }
 
 fn is_pending(approval: &Approval) -> bool {
@@ -135,6 +152,7 @@ impl Stored {
             head: self.head,
             time: self.time,
             watermark: self.watermark,
+            former: super::apply::former(&models),
             models,
             blobs,
             operations,
@@ -150,6 +168,12 @@ impl StoredModel {
             tags: model.tags.clone(),
             policy: model.policy.clone(),
             created: stamps.place(&model.created),
+            former: model
+                .former
+                .iter()
+                .map(|former| (former.name.clone(), stamps.place(&former.until)))
+                .collect(),
+            deleted: model.deleted.as_ref().map(|by| stamps.place(by)),
             versions: model.versions.iter().map(|version| StoredVersion::of(version, stamps)).collect(),
             aliases: model
                 .aliases
@@ -170,10 +194,18 @@ impl StoredModel {
         };
         let versions = self.versions.into_iter().map(|version| version.version(stamps).map(Arc::new));
         let aliases = self.aliases.into_iter().map(|(name, stored)| Some((name, alias(stored)?)));
+        let former = self.former.into_iter();
+        let former = former.map(|(name, by)| Some(FormerName { name, until: stamps.get(by)?.clone() }));
+        let deleted = match self.deleted {
+            None => None,
+            Some(by) => Some(stamps.get(by)?.clone()),
+        };
         Some(Model {
             versions: versions.collect::<Option<_>>()?,
             aliases: aliases.collect::<Option<_>>()?,
             name: self.name,
+            former: former.collect::<Option<_>>()?,
+            deleted,
             description: self.description,
             tags: self.tags,
             policy: self.policy,

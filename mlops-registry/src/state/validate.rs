@@ -88,7 +88,7 @@ impl Snapshot {
 
     /// Whether what a draft relies on is still so.
     pub(crate) fn check_unchanged(&self, terms: &Terms) -> Result<()> {
-        let found = self.models.get(terms.model.as_str());
+        let found = self.known(&terms.model);
         let same = match (&terms.read, found) {
             (None, None) => true,
             (Some(read), Some(found)) => {
@@ -108,6 +108,19 @@ impl Snapshot {
 
     /// Whether one change is allowed now, and as what it is recorded.
     fn check(&self, mut change: Change, actor: &str) -> Result<Change, Refusal> {
+        if let Some(name) = change.model_mut()
+            && let Some(model) = self.known(name)
+        {
+            // By the name that it has now.
+            name.clone_from(&model.name);
+            let of_deleted = matches!(
+                change,
+                Change::RestoreModel { .. } | Change::DeleteModel { .. } | Change::Purge { .. }
+            );
+            if !of_deleted {
+                self.live_model(&model.name)?;
+            }
+        }
         match &mut change {
             Change::DescribeModel { model, description, tags } => {
                 check_model(model)?;
@@ -179,6 +192,22 @@ impl Snapshot {
             Change::Purge { model, version } => {
                 self.deleted(model, *version)?;
             }
+            Change::DeleteModel { model } => {
+                let of = self.live_model(model)?;
+                let pointing = |(name, alias): (&String, &super::Alias)| Some((name.clone(), alias.version?));
+                if let Some((alias, version)) = of.aliases.iter().find_map(pointing) {
+                    return Err(Error::conflict(format!(
+                        "model `{model}` cannot be deleted: {model}@{alias} points at {model}/{version}; remove the alias first"
+                    ))
+                    .into());
+                }
+            }
+            Change::RestoreModel { model } => {
+                if self.model(model)?.deleted.is_none() {
+                    return Err(Error::conflict(format!("model `{model}` is not deleted")).into());
+                }
+            }
+            Change::RenameModel { model, to } => self.check_rename(model, to)?,
             Change::Watermark { upload } => {
                 if upload.unix_ms() > UploadId::UNIX_MS_MAX - WATERMARK_ROOM_MS {
                     return Err(Error::invalid(format!(
@@ -190,6 +219,25 @@ impl Snapshot {
             }
         }
         Ok(change)
+    }
+
+    fn check_rename(&self, model: &str, to: &str) -> Result<()> {
+        check_model(to)?;
+        let of = self.model(model)?;
+        match self.known(to) {
+            None => Ok(()),
+            Some(taken) if taken.name == of.name && to != of.name => Ok(()),
+            Some(taken) => {
+                let why = if taken.name == to {
+                    "there is".to_owned()
+                } else {
+                    format!("it leads to `{}`,", taken.name)
+                };
+                Err(Error::conflict(format!(
+                    "model `{model}` cannot be named `{to}`: {why} a model of that name; choose another name"
+                )))
+            }
+        }
     }
 
     fn check_move(
@@ -251,16 +299,28 @@ impl Snapshot {
         Ok(())
     }
 
-    /// A version that is deleted but not purged.
+    /// A version that is deleted, or whose model is, but not purged.
     fn deleted(&self, model: &str, version: u64) -> Result<()> {
         let found = self.version(&ModelVersion::new(model, version))?;
-        if found.deleted.is_none() {
+        if found.deleted.is_none() && self.model(model)?.deleted.is_none() {
             return Err(Error::conflict(format!("{model}/{version} is not deleted: delete it first")));
         }
         match &found.purged {
             None => Ok(()),
             Some(by) => Err(Error::conflict(format!(
                 "{model}/{version} was purged by {} ({}): its files are gone",
+                by.actor, by.reason
+            ))),
+        }
+    }
+
+    /// A model that is not deleted.
+    fn live_model(&self, name: &str) -> Result<&super::Model> {
+        let found = self.model(name)?;
+        match &found.deleted {
+            None => Ok(found),
+            Some(by) => Err(Error::conflict(format!(
+                "model `{name}` was deleted by {} ({}): restore it first",
                 by.actor, by.reason
             ))),
         }

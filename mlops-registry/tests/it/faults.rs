@@ -102,6 +102,17 @@ const SCENARIOS: &[Scenario] = &[
             .policy("shop", Policy::default()),
         |state| state.version(&id(1)).unwrap().tags["market"] == "eu" && state.sequence() == 8
     ),
+    commit!(
+        "rename and delete a model",
+        draft()
+            .remove_alias("shop", "champion", Expect::Version(1))
+            .rename_model("shop", "store")
+            .delete_model("shop"),
+        |state| {
+            let model = state.model("shop").unwrap();
+            model.name == "store" && model.deleted.is_some() && state.sequence() == 8
+        }
+    ),
     Scenario {
         name: "commit and checkpoint",
         commits: 123,

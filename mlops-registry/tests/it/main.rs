@@ -24,6 +24,7 @@ mod liars;
 mod linear;
 mod model;
 mod model_source;
+mod models;
 mod races;
 mod store;
 mod support;
