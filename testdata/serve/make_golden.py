@@ -37,7 +37,7 @@ VERSIONS = {
     module.__name__: module.__version__
     for module in [lightgbm, np, onnx, onnxmltools, onnxruntime, skl2onnx, sklearn, xgboost]
 }
-TYPES = {"float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "bool", "object": "text"}
+TYPES = {"float16": "f16", "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "bool", "object": "text"}
 
 
 def tensor(name, array):
@@ -335,6 +335,36 @@ def xgboost_models():
             {"features": tried},
             {"score": booster.predict(data), "raw": booster.predict(data, output_margin=True)},
         )
+        if name == "classifier":
+            # The same model in the binary form, which is the default since version 2.1.
+            booster.save_model(HERE / f"xgboost_{name}.ubj")
+
+
+def xgboost_categories():
+    """Splits by one category and by sets of them, with unknown, negative, broken and missing categories."""
+    rng = np.random.default_rng(12)
+    x = rows(rng, 600, 4, missing=0.05)
+    x[:, 0] = rng.integers(0, 70, len(x))
+    x[:, 1] = rng.integers(0, 3, len(x))
+    effect = rng.standard_normal(70)[x[:, 0].astype(int)] * (1 + x[:, 1]) + np.nan_to_num(x[:, 2])
+    x[rng.random(len(x)) < 0.05, 0] = np.nan
+    kinds = ["c", "c", "float", "float"]
+    data = xgboost.DMatrix(x, effect, feature_types=kinds, enable_categorical=True)
+    settings = dict(max_depth=5, max_cat_to_onehot=4, seed=0, nthread=1, tree_method="hist")
+    booster = xgboost.train(settings, data, num_boost_round=12)
+    for ending in ["json", "ubj"]:
+        booster.save_model(HERE / f"xgboost_categories.{ending}")
+    tried = x[:40].copy()
+    tried[:12, 0] = [np.nan, 70, 69, 1000, 31, 32, 63, 64, 0, -0.0, 33, 1]
+    tried[12:16, 1] = [np.nan, 0, 2, 5]
+    tried[16:24, 0] = [1.5, 0.5, -0.5, -1, 1e9, 31.99, 2**24, 69.5]
+    data = xgboost.DMatrix(tried, feature_types=kinds, enable_categorical=True)
+    golden(
+        "xgboost_categories_json",
+        "xgboost Booster.predict",
+        {"features": tried},
+        {"score": booster.predict(data), "raw": booster.predict(data, output_margin=True)},
+    )
 
 
 def forests():
@@ -406,6 +436,82 @@ def handmade_trees():
         model(f"handmade_one_base_{transform.lower()}", node, outputs)
 
 
+def trees_of_version_5():
+    """The one tree operator of ai.onnx.ml 5: the stumps above, two targets, sets of members, and a lone leaf."""
+    rng = np.random.default_rng(11)
+    tried = rng.integers(-2, 6, (24, 6)).astype(np.float32)
+    tried[0] = np.nan
+    tried[1:7][np.eye(6, dtype=bool)] = np.nan
+    tried[7] = np.inf
+    tried[8] = -np.inf
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5)]
+
+    def save_node(name, targets, attributes):
+        node = helper.make_node(
+            "TreeEnsemble", ["features"], ["score"], domain="ai.onnx.ml", n_targets=targets, **attributes
+        )
+        graph = helper.make_graph(
+            [node], name, [value("features", TensorProto.FLOAT, 6)], [value("score", TensorProto.FLOAT, targets)]
+        )
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        onnx.checker.check_model(model, full_check=True)
+        save(name, model, {"features": tried})
+
+    def tensor_of(kind, values):
+        return helper.make_tensor("", kind, [len(values)], values)
+
+    def grow(depth, nodes, leaves, members, modes):
+        """A random tree; the place of its root in `nodes`."""
+        place = len(nodes)
+        nodes.append(None)
+        mode = int(rng.choice(modes))
+        split = float(rng.integers(-2, 5)) + float(rng.choice([0.0, 0.5]))
+        if mode == 6:
+            members.append([float(x) for x in rng.choice(np.arange(-2, 6), int(rng.integers(1, 4)), replace=False)])
+        children = []
+        for _ in range(2):
+            if depth == 0 or rng.random() < 0.2:
+                leaves.append((int(rng.integers(0, 2)), float(np.float32(rng.standard_normal()))))
+                children.append((1, len(leaves) - 1))
+            else:
+                children.append((0, grow(depth - 1, nodes, leaves, members, modes)))
+        nodes[place] = (mode, split, int(rng.integers(0, 6)), children, int(rng.integers(0, 2)))
+        return place
+
+    def attributes(count, depth, modes, targets, **more):
+        nodes, leaves, members = [], [], []
+        roots = []
+        for _ in range(count):
+            roots.append(grow(depth, nodes, leaves, members, modes))
+        # A tree of one leaf.
+        leaves.append((0, 0.125))
+        roots.append(len(nodes))
+        nodes.append((0, 0.0, 0, [(1, len(leaves) - 1)] * 2, 0))
+        sets = {}
+        if members:
+            # Sets are listed in the order of the nodes.
+            sets["membership_values"] = tensor_of(
+                TensorProto.FLOAT, [x for one in members for x in [*one, float("nan")]]
+            )
+        return sets | more | {
+            "tree_roots": roots,
+            "nodes_modes": tensor_of(TensorProto.UINT8, [node[0] for node in nodes]),
+            "nodes_splits": tensor_of(TensorProto.FLOAT, [node[1] for node in nodes]),
+            "nodes_featureids": [node[2] for node in nodes],
+            "nodes_trueleafs": [node[3][0][0] for node in nodes],
+            "nodes_truenodeids": [node[3][0][1] for node in nodes],
+            "nodes_falseleafs": [node[3][1][0] for node in nodes],
+            "nodes_falsenodeids": [node[3][1][1] for node in nodes],
+            "nodes_missing_value_tracks_true": [node[4] for node in nodes],
+            "leaf_targetids": [leaf[0] % targets for leaf in leaves],
+            "leaf_weights": tensor_of(TensorProto.FLOAT, [leaf[1] for leaf in leaves]),
+        }
+
+    save_node("trees5_numbers", 1, attributes(40, 3, [0, 1, 2, 3, 4, 5], 1))
+    save_node("trees5_targets", 2, attributes(30, 4, [0], 2, aggregate_function=0))
+    save_node("trees5_members", 1, attributes(20, 3, [1, 6], 1))
+
+
 def logistic_with_categories():
     import pandas
 
@@ -453,7 +559,10 @@ def logistic():
 if __name__ == "__main__":
     os.chdir(HERE)
     np.seterr(all="ignore")
-    steps = [mlp, two_tower, retrieval, dlrm, lightgbm_models, xgboost_models, forests, handmade_trees, logistic_with_categories, logistic]
+    steps = [
+        mlp, two_tower, retrieval, dlrm, lightgbm_models, xgboost_models, xgboost_categories, forests, handmade_trees, trees_of_version_5,
+        logistic_with_categories, logistic,
+    ]
     for step in steps:
         if len(sys.argv) == 1 or step.__name__ in sys.argv[1:]:
             step()

@@ -68,10 +68,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn onnx(which in 0_usize..8, edits in edits(), cut in prop::option::weighted(0.2, any::<usize>())) {
+    fn onnx(which in 0_usize..11, edits in edits(), cut in prop::option::weighted(0.2, any::<usize>())) {
         let names = [
             "mlp", "two_tower", "retrieval", "dlrm", "logistic_categories", "logistic_classes", "forest_classifier",
-            "zipmap",
+            "zipmap", "trees5_numbers", "trees5_targets", "trees5_members",
         ];
         let model = bytes(&format!("{}.onnx", names[which]));
         survive(NativeRuntime::from_onnx(&damage(&model, &edits, cut).into()));
@@ -91,11 +91,15 @@ proptest! {
 
     #[test]
     fn xgboost(edits in edits(), cut in prop::option::weighted(0.2, any::<usize>())) {
-        survive(NativeRuntime::from_xgboost(&damage(&bytes("xgboost_classes.json"), &edits, cut)));
+        for model in ["xgboost_classes.json", "xgboost_categories.ubj"] {
+            survive(NativeRuntime::from_xgboost(&damage(&bytes(model), &edits, cut)));
+        }
     }
 
     #[test]
     fn xgboost_with_another_digit(edits in prop::collection::vec((any::<usize>(), b'0'..=b'9'), 1..12)) {
-        survive(NativeRuntime::from_xgboost(&damage(&bytes("xgboost_classes.json"), &edits, None)));
+        for model in ["xgboost_classes.json", "xgboost_categories.json"] {
+            survive(NativeRuntime::from_xgboost(&damage(&bytes(model), &edits, None)));
+        }
     }
 }

@@ -16,6 +16,8 @@ mod golden;
 mod hostile;
 #[cfg(feature = "native")]
 mod hostile_files;
+#[cfg(feature = "native")]
+mod hostile_trees;
 mod isolation;
 mod load;
 mod models;

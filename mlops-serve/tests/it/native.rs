@@ -24,6 +24,9 @@ fn trees_are_bit_identical_to_onnx_runtime() {
         "handmade_average",
         "handmade_one_base_none",
         "handmade_one_base_logistic",
+        "trees5_numbers",
+        "trees5_targets",
+        "trees5_members",
     ] {
         check(name, &onnx(name), &EXACT);
     }
@@ -98,10 +101,17 @@ fn lightgbm_models_are_bit_identical_before_the_objective() {
 
 #[test]
 fn xgboost_models_are_bit_identical_before_the_objective() {
-    for name in ["regressor", "classifier", "classes"] {
-        let json = bytes(&format!("xgboost_{name}.json"));
+    for (name, ending) in [
+        ("regressor", "json"),
+        ("classifier", "json"),
+        ("classifier", "ubj"),
+        ("classes", "json"),
+        ("categories", "json"),
+        ("categories", "ubj"),
+    ] {
+        let saved = bytes(&format!("xgboost_{name}.{ending}"));
         let golden = format!("xgboost_{name}_json");
-        let load = || NativeRuntime::from_xgboost(&json).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        let load = || NativeRuntime::from_bytes(&saved).unwrap_or_else(|error| panic!("{name}: {error:#}"));
         check_score(&golden, "raw", &load().raw_scores().unwrap(), &EXACT);
         check(&golden, &load(), &Tolerance { absolute: 0.0, relative: 2e-7 });
     }

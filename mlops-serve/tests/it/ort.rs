@@ -55,6 +55,9 @@ fn golden_outputs_of_the_python_face() {
         "forest_regressor",
         "forest_classifier",
         "forest_classes",
+        "trees5_numbers",
+        "trees5_targets",
+        "trees5_members",
     ] {
         check_rows(name, &load(&library, name), &EXACT, &rounding);
     }

@@ -202,7 +202,8 @@ fn tree(
             let left = set.len().checked_mul(2).and_then(|nodes| nodes_left.checked_sub(nodes));
             *nodes_left =
                 left.ok_or_else(|| Error::unsupported("sets of so many categories: encode them as numbers"))?;
-            category_nodes(&mut tree, place, split, &set)?;
+            // NaN is in no set.
+            ForestSpec::split_by_ranges(&mut tree, place, split, &edges(&set))?;
         } else {
             number_nodes(&mut tree, place, split, decisions[place])?;
         }
@@ -268,47 +269,13 @@ fn categories(index: f64, bounds: &[usize], bits: &[u32]) -> Result<Vec<(u32, u3
     Ok(ranges)
 }
 
-/// Membership in ranges as a search tree of comparisons.
-fn category_nodes(
-    tree: &mut Vec<NodeSpec<f64>>,
-    place: usize,
-    split: Split<f64>,
-    ranges: &[(u32, u32)],
-) -> Result<()> {
-    // Where membership changes, from outside at minus infinity. Fractions are cut off, so that category 0
-    // begins above -1.
-    let edges: Vec<f64> = ranges
-        .iter()
-        .flat_map(|(from, to)| {
-            [if *from == 0 { (-1.0_f64).next_up() } else { f64::from(*from) }, f64::from(*to)]
-        })
-        .collect();
-    /// The place of the node that decides between `edges`, which start at `first`.
-    fn search(
-        tree: &mut Vec<NodeSpec<f64>>,
-        own: Option<usize>,
-        split: Split<f64>,
-        edges: &[f64],
-        first: usize,
-    ) -> Result<u32> {
-        if edges.is_empty() {
-            let inside = first % 2 == 1;
-            return Ok(if inside { split.yes } else { split.no });
-        }
-        let place = own.unwrap_or_else(|| push(tree) as usize);
-        let middle = edges.len() / 2;
-        let below = search(tree, None, split, &edges[..middle], first)?;
-        let above = search(tree, None, split, &edges[middle + 1..], first + middle + 1)?;
-        // NaN goes below everything, which is outside.
-        let node = Split { threshold: edges[middle], yes: below, no: above, missing_yes: true, ..split };
-        ForestSpec::split(tree, place, Comparison::Less, node)?;
-        Ok(place as u32)
-    }
-    if edges.is_empty() {
-        let outside = Split { threshold: 0.0, yes: split.no, ..split };
-        return ForestSpec::split(tree, place, Comparison::Less, outside);
-    }
-    search(tree, Some(place), split, &edges, 0).map(|_| ())
+/// Where membership changes, from outside at minus infinity. Fractions are cut off, so that category 0 begins
+/// above -1.
+fn edges(ranges: &[(u32, u32)]) -> Vec<f64> {
+    let edges = |(from, to): &(u32, u32)| {
+        [if *from == 0 { (-1.0_f64).next_up() } else { f64::from(*from) }, f64::from(*to)]
+    };
+    ranges.iter().flat_map(edges).collect()
 }
 
 /// Room for a node at the end of the tree, to be filled by the caller.

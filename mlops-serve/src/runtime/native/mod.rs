@@ -11,6 +11,7 @@ mod plan;
 mod simd;
 mod step;
 mod top;
+mod ubjson;
 mod xgboost;
 
 use std::fmt;
@@ -58,7 +59,7 @@ impl NativeRuntime {
     ///
     /// # Errors
     /// As [`from_lightgbm`](Self::from_lightgbm) if the first line is `tree`, as
-    /// [`from_xgboost`](Self::from_xgboost) if the bytes begin as a JSON object, else as
+    /// [`from_xgboost`](Self::from_xgboost) if the bytes begin as an object of JSON or UBJSON, else as
     /// [`from_onnx`](Self::from_onnx).
     pub fn from_bytes(bytes: &Bytes) -> Result<Self> {
         let head = bytes.trim_ascii_start();
@@ -67,7 +68,7 @@ impl NativeRuntime {
                 .map_err(|error| Error::data("a LightGBM model that is no UTF-8 text").with_source(error))?;
             Self::from_lightgbm(text)
         } else if head.starts_with(b"{") {
-            Self::from_xgboost(bytes)
+            Self::from_xgboost(head)
         } else {
             Self::from_onnx(bytes)
         }
@@ -129,16 +130,17 @@ impl NativeRuntime {
         Ok(Self { check: SignatureCheck::new(model.signature())?, model: Model::Doubles(model) })
     }
 
-    /// Loads a model that XGBoost saved as JSON.
+    /// Loads a model that XGBoost saved as JSON (`model.json`) or UBJSON (`model.ubj`, the default since 2.1).
     ///
     /// The input is `features`, in 32-bit floats, NaN where a value is missing; the output `score` is what
-    /// `Booster.predict` gives.
+    /// `Booster.predict` gives. A categorical feature is the code of its category in training; unknown ones go where XGBoost
+    /// sends them, which is with those that a split does not name.
     ///
     /// # Errors
-    /// `Data` if the bytes are no such model, `Unsupported` for boosters other than `gbtree`, splits on
-    /// categories, several targets and unknown objectives.
-    pub fn from_xgboost(json: &[u8]) -> Result<Self> {
-        let model = xgboost::read(json)?;
+    /// `Data` if the bytes are no such model, `Unsupported` for boosters other than `gbtree`, several targets and
+    /// unknown objectives.
+    pub fn from_xgboost(bytes: &[u8]) -> Result<Self> {
+        let model = xgboost::read(bytes)?;
         Ok(Self { check: SignatureCheck::new(model.signature())?, model: Model::Floats(model) })
     }
 }

@@ -1,12 +1,12 @@
-//! Models that XGBoost saves as JSON (`Booster.save_model("model.json")`, version 1.3 and later).
+//! Models that XGBoost saves as JSON or UBJSON (`Booster.save_model`, version 1.3 and later).
 //!
 //! Features, thresholds, leaves and sums are 32-bit, as in XGBoost.
 
 use serde::Deserialize;
 
-use super::WIDEST;
 use super::boosted::{Boosted, Convert};
 use super::forest::{Comparison, Forest, ForestSpec, NodeSpec, Split};
+use super::{WIDEST, ubjson};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -56,6 +56,15 @@ struct Tree {
     default_left: Vec<Flag>,
     #[serde(default)]
     split_type: Vec<u8>,
+    /// The categories of all splits by categories; `categories_nodes` says of which node, the two below where.
+    #[serde(default)]
+    categories: Vec<i64>,
+    #[serde(default)]
+    categories_nodes: Vec<i64>,
+    #[serde(default)]
+    categories_segments: Vec<i64>,
+    #[serde(default)]
+    categories_sizes: Vec<i64>,
 }
 
 /// Up to version 1.5 a truth value, then a number.
@@ -73,9 +82,14 @@ impl Flag {
 }
 
 /// Reads a model.
-pub(super) fn read(json: &[u8]) -> Result<Boosted<f32>> {
-    let file: File = serde_json::from_slice(json)
-        .map_err(|error| Error::data("the bytes are no XGBoost model in JSON").with_source(error))?;
+pub(super) fn read(bytes: &[u8]) -> Result<Boosted<f32>> {
+    let file: File = if ubjson::begins(bytes) {
+        ubjson::from_slice(bytes)
+            .map_err(|error| Error::data("the bytes are no XGBoost model in UBJSON").with_source(error))?
+    } else {
+        serde_json::from_slice(bytes)
+            .map_err(|error| Error::data("the bytes are no XGBoost model in JSON").with_source(error))?
+    };
     let Learner { gradient_booster, learner_model_param: parameters, objective } = file.learner;
     let (name, model) = (gradient_booster.name, gradient_booster.model);
     let (Some(model), "gbtree") = (model, name.as_str()) else {
@@ -124,9 +138,7 @@ impl Tree {
         if let Some(length) = lengths.into_iter().find(|length| *length != count) {
             return Err(Error::data(format!("{length} entries for {count} nodes")));
         }
-        if self.split_type.iter().any(|kind| *kind != 0) {
-            return Err(Error::unsupported("splits on categories: encode them as numbers"));
-        }
+        let sets = self.sets(count)?;
         let mut tree = vec![NodeSpec::Leaf { first: 0, count: 0 }; count];
         for place in 0..count {
             let value = self.split_conditions[place];
@@ -146,10 +158,72 @@ impl Tree {
                 no: child(self.right_children[place])?,
                 missing_yes: self.default_left[place].is_set(),
             };
-            ForestSpec::split(&mut tree, place, Comparison::Less, split)?;
+            if self.split_type.get(place).is_none_or(|kind| *kind == 0) {
+                ForestSpec::split(&mut tree, place, Comparison::Less, split)?;
+                continue;
+            }
+            let Some(Some(set)) = sets.get(place) else {
+                return Err(Error::data(format!("node {place} splits by categories and has none")));
+            };
+            // The categories go right; what is unknown, negative or too large goes left.
+            let split = Split { yes: split.no, no: split.yes, missing_yes: !split.missing_yes, ..split };
+            ForestSpec::split_by_ranges(&mut tree, place, split, &edges(set)?)?;
         }
         Ok(tree)
     }
+
+    /// The categories of each node that splits by them.
+    fn sets(&self, nodes: usize) -> Result<Vec<Option<&[i64]>>> {
+        let mut sets = vec![None; if self.categories_nodes.is_empty() { 0 } else { nodes }];
+        let count = self.categories_nodes.len();
+        if self.categories_segments.len() != count || self.categories_sizes.len() != count {
+            return Err(Error::data(format!(
+                "{count} nodes split by categories, with another number of sets"
+            )));
+        }
+        // Sets that overlap would be a small file, and a forest without a limit.
+        let named = self.categories_sizes.iter().fold(0_i64, |sum, size| sum.saturating_add((*size).max(0)));
+        if named > self.categories.len() as i64 {
+            let there = self.categories.len();
+            return Err(Error::data(format!("sets of {named} categories, of which {there} are there")));
+        }
+        let places = self.categories_nodes.iter().zip(&self.categories_segments).zip(&self.categories_sizes);
+        for ((node, from), size) in places {
+            let place = |number: &i64| usize::try_from(*number).ok();
+            let range =
+                place(from).zip(place(size)).and_then(|(from, size)| Some(from..from.checked_add(size)?));
+            let set = range.and_then(|range| self.categories.get(range));
+            match (place(node).and_then(|node| sets.get_mut(node)), set) {
+                (Some(own @ None), Some(set)) => *own = Some(set),
+                _ => {
+                    return Err(Error::data(format!(
+                        "the categories of node {node} are not there, or twice"
+                    )));
+                }
+            }
+        }
+        Ok(sets)
+    }
+}
+
+/// Where membership of categories changes. Fractions are cut off by XGBoost, negative numbers are in no set.
+fn edges(set: &[i64]) -> Result<Vec<f32>> {
+    /// From here on not every whole number has a 32-bit float.
+    const CATEGORIES: i64 = 1 << 24;
+    let mut set = set.to_vec();
+    set.sort_unstable();
+    set.dedup();
+    if let Some(category) = set.iter().find(|category| !(0..CATEGORIES).contains(*category)) {
+        return Err(Error::data(format!("the category {category}: want 0 to {CATEGORIES}")));
+    }
+    let mut edges: Vec<f32> = Vec::new();
+    for category in set {
+        match edges.last_mut() {
+            Some(end) if *end == category as f32 => *end += 1.0,
+            _ => edges.extend([category as f32, (category + 1) as f32]),
+        }
+    }
+    Ok(edges)
 }
 
 /// How the saved base score becomes a raw score.

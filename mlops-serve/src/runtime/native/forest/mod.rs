@@ -5,6 +5,7 @@ mod compact;
 mod heap;
 mod kernel;
 mod panels;
+mod ranges;
 mod spec;
 mod walk;
 

@@ -2,6 +2,8 @@
 
 mod math;
 mod ml;
+mod trees;
+mod trees5;
 mod vocabulary;
 
 use std::collections::HashMap;
