@@ -13,6 +13,7 @@ use crate::ids::Ids;
 use crate::log::{Capabilities, Log, ObjectLog};
 use crate::registry::{Inner, Registry};
 use crate::store;
+use crate::telemetry::{self, Call};
 
 /// What a registry is opened with.
 #[derive(Debug)]
@@ -335,11 +336,12 @@ impl Builder {
     async fn open_parts(self, location: &str, log: Arc<dyn Log>, blobs: Blobs) -> Result<Registry> {
         let existing = self.existing;
         let registry = self.registry(location, log, blobs)?;
-        registry.load_checkpoint().await.map_err(to_doctor)?;
-        let state = registry.refresh_whole().await.map_err(to_doctor)?;
-        if existing && state.sequence() == 0 {
-            return Err(no_registry(location));
-        }
+        let open = async {
+            registry.load_checkpoint().await.map_err(to_doctor)?;
+            let state = registry.refresh_whole().await.map_err(to_doctor)?;
+            if existing && state.sequence() == 0 { Err(no_registry(location)) } else { Ok(()) }
+        };
+        telemetry::told(&registry.inner, Call::Open, telemetry::ok, open).await?;
         Ok(registry)
     }
 }

@@ -118,10 +118,37 @@
 //! | `postgres`, `postgres-tls` | the log in PostgreSQL, and TLS to it |
 //! | `runtime` | a thread for the I/O of the blocking face; the network back ends turn it on |
 //! | `sqlite` | the log in SQLite, built in |
+//! | `telemetry` | spans by `tracing` and counters by `metrics`, see below |
 //!
 //! Folders, SQLite, PostgreSQL, moto (S3) and Azurite (Azure) pass the conformance suite in the tests. Google Cloud
 //! Storage takes the same path through `object_store`, but was never tested against a server: no emulator has both its
 //! XML interface and conditional puts. Ask [`doctor`] about your bucket before you rely on it.
+//!
+//! # Telemetry
+//! With the feature `telemetry` a registry tells the facades `metrics` and `tracing` what it does; the host chooses the
+//! exporters. The label `registry` is the location, without user or password. Resolving an alias from
+//! [`Registry::state`] tells nothing and costs nothing.
+//!
+//! | name | labels | what |
+//! |---|---|---|
+//! | `mlops_registry_opens_total`, `mlops_registry_open_us` | `registry`, `outcome` | openings, and how long each took from the connected storage to the whole state |
+//! | `mlops_registry_refreshes_total`, `mlops_registry_refresh_us` | `registry`, `outcome` | readings of what others committed, also by followers and within the other calls |
+//! | `mlops_registry_commits_read_total` | `registry` | commits that a refresh brought |
+//! | `mlops_registry_sequence` | `registry` | the place of the last known commit, a gauge: two processes that stay apart do not refresh |
+//! | `mlops_registry_commits_total`, `mlops_registry_commit_us` | `registry`, `outcome` | commits: `committed`, `replayed` for one whose key was done before, `conflict` for an expectation or a gate that did not hold |
+//! | `mlops_registry_races_lost_total` | `registry` | tries of a commit at a place that another writer took; each is tried again |
+//! | `mlops_registry_uploaded_bytes_total` | `registry` | bytes of files that commits uploaded |
+//! | `mlops_registry_fetches_total`, `mlops_registry_fetch_us` | `registry`, `outcome` | versions and files that were fetched or read |
+//! | `mlops_registry_fetched_bytes_total` | `registry` | their bytes, those that the cache had too |
+//! | `mlops_registry_sweeps_total`, `mlops_registry_sweep_us` | `registry`, `outcome` | sweeps |
+//! | `mlops_registry_swept_bytes_total` | `registry` | bytes that sweeps removed |
+//! | `mlops_registry_checkups_total`, `mlops_registry_checkup_us` | `registry`, `outcome` | runs of the doctor: `healthy` or `unhealthy` |
+//!
+//! Names that end in `_us` are histograms of microseconds, by `registry` alone. `outcome` is `ok` if nothing else is
+//! said, or the kind of the error: `conflict`, `not_found`, `unavailable`, `invalid`, `data`, `unsupported`, `internal`.
+//!
+//! The spans are `registry_open`, `registry_refresh`, `registry_commit` (with `actor`, and `attempts` if one was not
+//! enough), `registry_fetch` (with `version`), `registry_sweep` and `registry_doctor`, each with `registry`.
 #![forbid(unsafe_code)]
 
 pub mod blocking;
@@ -159,6 +186,7 @@ mod source;
 mod store;
 mod sweep;
 mod tagged;
+mod telemetry;
 mod watch;
 mod write;
 

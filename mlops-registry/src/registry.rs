@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::ids::Ids;
 use crate::log::Log;
 use crate::state::checkpoint;
+use crate::telemetry::{self, Amount, Call};
 use crate::{Commit, Snapshot, UploadId};
 
 /// A registry of models on a storage of the caller's choice. Clones share one state.
@@ -86,6 +87,10 @@ impl Registry {
     /// `Data` if the log is damaged or no longer holds what this process read, `Unavailable` if the storage is out
     /// of reach.
     pub async fn refresh(&self) -> Result<Arc<Snapshot>> {
+        telemetry::told(&self.inner, Call::Refresh, telemetry::ok, self.read_on()).await
+    }
+
+    async fn read_on(&self) -> Result<Arc<Snapshot>> {
         let seen = self.snapshot();
         // The last known entry is looked at too: a log that was restored from a backup would be forked.
         let known = usize::from(seen.sequence() > 0);
@@ -109,6 +114,7 @@ impl Registry {
                 state.apply(&commit, digest)?;
             }
             if entries.len() < READ_ENTRIES_MAX {
+                telemetry::add(&self.inner, Amount::CommitsRead, state.sequence() - seen.sequence());
                 return Ok(self.publish(state));
             }
             entries = self.inner.log.read(state.sequence() + 1, READ_ENTRIES_MAX).await?;
@@ -195,6 +201,7 @@ impl Registry {
     /// Publishes a state unless a later one is there; gives the later of the two.
     pub(crate) fn publish(&self, state: Snapshot) -> Arc<Snapshot> {
         let state = Arc::new(state);
+        telemetry::known(&self.inner, state.sequence());
         let seen = self
             .inner
             .snapshot

@@ -11,6 +11,7 @@ use mlops_core::{
 
 use crate::content::Content;
 use crate::registry::Registry;
+use crate::telemetry::{self, Amount, Call};
 use crate::{Version, download, store};
 
 impl Registry {
@@ -20,9 +21,14 @@ impl Registry {
     /// `NotFound` if there is no such version or file, `Data` if the stored bytes are damaged, `Unavailable` if
     /// the storage is out of reach.
     pub async fn read(&self, version: &ModelVersion, file: &str) -> Result<Bytes> {
-        let found = self.stored(version).await?;
-        let read = self.inner.blobs.get(found.file(file)?).await;
-        self.unless_purged(version, read).await
+        let read = async {
+            let found = self.stored(version).await?;
+            let read = self.inner.blobs.get(found.file(file)?).await;
+            self.unless_purged(version, read).await
+        };
+        let bytes = telemetry::told(&self.inner, Call::Fetch(version), telemetry::ok, read).await?;
+        telemetry::add(&self.inner, Amount::BytesFetched, bytes.len() as u64);
+        Ok(bytes)
     }
 
     /// Writes the files of a version below a folder, in constant memory.
@@ -36,8 +42,12 @@ impl Registry {
     /// `NotFound` if there is no such version, `Data` if the stored bytes are damaged, `Invalid` if a link lies in
     /// the way, `Unavailable` if the storage is out of reach or the disk is full.
     pub async fn fetch_to(&self, version: &ModelVersion, folder: impl AsRef<Path>) -> Result<()> {
+        let write = self.write_to(version, folder.as_ref());
+        telemetry::told(&self.inner, Call::Fetch(version), telemetry::ok, write).await
+    }
+
+    async fn write_to(&self, version: &ModelVersion, folder: &Path) -> Result<()> {
         let found = self.stored(version).await?;
-        let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(|error| {
             let what = format!("cannot create `{}`", folder.display());
             store::io_failed(&error, &what).with_source(error)
@@ -51,6 +61,7 @@ impl Registry {
             self.unless_purged(version, got).await?;
         }
         download::remove_parts(folder);
+        telemetry::add(&self.inner, Amount::BytesFetched, size_bytes(&found));
         Ok(())
     }
 
@@ -98,6 +109,10 @@ impl Registry {
     }
 }
 
+fn size_bytes(version: &Version) -> u64 {
+    version.record.files.values().map(|file| file.size_bytes).sum()
+}
+
 fn check_stored(version: Arc<Version>) -> Result<Arc<Version>> {
     match &version.purged {
         None => Ok(version),
@@ -116,11 +131,14 @@ impl ModelSource for Registry {
     }
 
     fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage>> {
-        Box::pin(async move {
+        let fetch = async {
             let found = self.stored(version).await?;
             let package = self.package(&found).await;
-            self.unless_purged(version, package).await
-        })
+            let package = self.unless_purged(version, package).await?;
+            telemetry::add(&self.inner, Amount::BytesFetched, size_bytes(&found));
+            Ok(package)
+        };
+        Box::pin(telemetry::told(&self.inner, Call::Fetch(version), telemetry::ok, fetch))
     }
 }
 

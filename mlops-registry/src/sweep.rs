@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use mlops_core::{Error, Result};
 
+use crate::telemetry::{self, Amount, Call};
 use crate::{Draft, Registry, Snapshot, UploadId};
 
 /// What a sweep did.
@@ -36,6 +37,13 @@ impl Registry {
     /// As for [`commit`](Self::commit); `Data` if entries of the log are lost, whose files would be taken for orphans;
     /// `Unsupported` if the storage does not let it delete.
     pub async fn sweep(&self, actor: &str, reason: &str, grace: Duration) -> Result<Swept> {
+        let remove = self.remove_orphans(actor, reason, grace);
+        let swept = telemetry::told(&self.inner, Call::Sweep, telemetry::ok, remove).await?;
+        telemetry::add(&self.inner, Amount::BytesSwept, swept.bytes + swept.staged_bytes);
+        Ok(swept)
+    }
+
+    async fn remove_orphans(&self, actor: &str, reason: &str, grace: Duration) -> Result<Swept> {
         let state = self.refresh_whole().await?;
         let blobs = self.blobs();
         let untouched_since = SystemTime::UNIX_EPOCH

@@ -12,6 +12,7 @@ use crate::log::Appended;
 use crate::prepare::{Prepared, prepare};
 use crate::registry::Registry;
 use crate::state::{Refusal, Request, checkpoint};
+use crate::telemetry::{self, Amount, Call};
 use crate::{Change, Commit, Draft, FileRecord, Receipt, Snapshot, UploadId};
 
 impl Registry {
@@ -28,6 +29,11 @@ impl Registry {
     /// exist, `Invalid` if a name, a value or the reuse of a key is wrong, `Unsupported` if the storage cannot
     /// be written, `Unavailable` if it is out of reach or full, `Data` if the log is damaged.
     pub async fn commit(&self, draft: Draft) -> Result<Receipt> {
+        let outcome = |receipt: &Receipt| if receipt.replayed { "replayed" } else { "committed" };
+        telemetry::told(&self.inner, Call::Commit(&draft), outcome, self.write(&draft)).await
+    }
+
+    async fn write(&self, draft: &Draft) -> Result<Receipt> {
         let capabilities = self.inner.log.capabilities();
         if !capabilities.create_if_absent || !capabilities.read_after_write {
             return Err(Error::unsupported(format!(
@@ -35,12 +41,12 @@ impl Registry {
                 self.inner.location
             )));
         }
-        let prepared = prepare(&draft, self).await?;
+        let prepared = prepare(draft, self).await?;
         let mut state = self.refresh().await?;
         if prepared.records.is_empty() {
             // Nothing to upload: what is wrong with the draft shows when it is planned.
         } else if draft.key.as_ref().is_none_or(|key| state.operation(key).is_none()) {
-            self.rehearse(&draft, &prepared, &state).await?;
+            self.rehearse(draft, &prepared, &state).await?;
         }
         let operation = match &draft.key {
             Some(key) => key.clone(),
@@ -49,6 +55,7 @@ impl Registry {
         let mut uploads = HashMap::new();
         let mut expired = 0;
         let mut may_keep = true;
+        let mut attempts = 1;
         loop {
             if let Some(done) = state.operation(&operation) {
                 if done.request != prepared.digest {
@@ -66,7 +73,7 @@ impl Registry {
                 digest: prepared.digest,
                 actor: draft.actor.clone(),
                 reason: draft.reason.clone(),
-                changes: self.changes(&draft, &prepared, &state, Some(&mut uploads)).await?,
+                changes: self.changes(draft, &prepared, &state, Some(&mut uploads)).await?,
             };
             let (mut commit, mut next) = match state.plan(&request, self.inner.clock.now()) {
                 Ok(planned) => planned,
@@ -102,6 +109,9 @@ impl Registry {
                 }
                 return Ok(Receipt { commit, replayed: false });
             }
+            attempts += 1;
+            telemetry::add(&self.inner, Amount::RacesLost, 1);
+            telemetry::attempt(attempts);
             state = self.refresh().await?;
         }
     }
@@ -201,7 +211,7 @@ impl Registry {
                 let record = FileRecord { upload, ..record.clone() };
                 // What was lost is brought back: these are the same bytes, and nobody sweeps what is referred to.
                 if blobs.size(&record).await? != Some(record.size_bytes) {
-                    blobs.put(&record, content).await?;
+                    self.put(&record, content).await?;
                 }
                 upload
             }
@@ -209,13 +219,19 @@ impl Registry {
                 Some(upload) => upload,
                 None => {
                     let upload = self.fresh(state)?;
-                    blobs.put(&FileRecord { upload, ..record.clone() }, content).await?;
+                    self.put(&FileRecord { upload, ..record.clone() }, content).await?;
                     upload
                 }
             },
         };
         uploads.insert(record.sha256, upload);
         Ok(upload)
+    }
+
+    async fn put(&self, file: &FileRecord, content: &Content) -> Result<()> {
+        self.inner.blobs.put(file, content).await?;
+        telemetry::add(&self.inner, Amount::BytesUploaded, file.size_bytes);
+        Ok(())
     }
 
     /// Tries to make a commit the next entry; gives its digest. `None` if another one is: look at the new state.

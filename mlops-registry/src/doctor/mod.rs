@@ -24,6 +24,7 @@ use mlops_core::{Error, Result, Severity};
 
 use crate::blocking::Registry;
 use crate::log::Capabilities;
+use crate::telemetry::{self, Call};
 
 /// What to look at.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +138,11 @@ impl Registry {
     /// # Errors
     /// `Unavailable` if the storage is out of reach. Damage is no error but a finding.
     pub fn doctor(&self, checkup: Checkup) -> Result<Report> {
+        let outcome = |report: &Report| if report.is_healthy() { "healthy" } else { "unhealthy" };
+        telemetry::told_now(&self.registry().inner, Call::Doctor, outcome, || self.examine(checkup))
+    }
+
+    fn examine(&self, checkup: Checkup) -> Result<Report> {
         let mut report = Report::default();
         if checkup.races > 0 {
             self.probe(checkup, &mut report)?;

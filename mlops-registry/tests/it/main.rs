@@ -29,6 +29,8 @@ mod races;
 mod store;
 mod support;
 mod tamper;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 
 #[cfg(not(feature = "conformance"))]
 #[test]

@@ -67,8 +67,7 @@ fn many(model: &str, count: u32) -> Draft {
     })
 }
 
-#[test]
-fn a_commit_that_is_overtaken_makes_no_second_checkpoint() {
+fn overtaken() -> (Registry, Arc<Overtaken>) {
     let store = Arc::new(InMemory::new());
     let inner = Arc::new(ObjectLog::new(store.clone(), Capabilities::all(Reach::Process)));
     let log = Arc::new(Overtaken {
@@ -79,6 +78,12 @@ fn a_commit_that_is_overtaken_makes_no_second_checkpoint() {
     });
     let registry = now(Registry::builder().open_with(log.clone(), store.clone())).unwrap();
     *log.other.lock().unwrap() = Some(now(Registry::builder().open_with(inner, store)).unwrap());
+    (registry, log)
+}
+
+#[test]
+fn a_commit_that_is_overtaken_makes_no_second_checkpoint() {
+    let (registry, log) = overtaken();
     now(registry.commit(many("shop", 1))).unwrap();
     // So many versions at once are due for a checkpoint.
     let receipt = now(registry.commit(many("shop", 70))).unwrap();
@@ -91,4 +96,20 @@ fn a_commit_that_is_overtaken_makes_no_second_checkpoint() {
     assert_eq!(registry.snapshot().model("shop").unwrap().versions.len(), 141);
     // The next one that is due has its own.
     assert!(now(registry.commit(many("shop", 70))).unwrap().commit.checkpoint.is_some());
+}
+
+#[cfg(feature = "telemetry")]
+#[test]
+fn a_lost_race_is_counted() {
+    let heard = crate::telemetry::Heard::default();
+    metrics::with_local_recorder(&heard, || {
+        let (registry, log) = overtaken();
+        log.overtake.store(true, Ordering::SeqCst);
+        let receipt = now(registry.commit(many("shop", 1))).unwrap();
+        assert_eq!(receipt.commit.sequence, 2);
+    });
+    let place = "{registry=custom log}";
+    for (name, count) in [("races_lost_total", 1), ("commits_read_total", 1), ("commit_us", 2)] {
+        assert_eq!(heard.count(&format!("{name}{place}")), count, "{name}");
+    }
 }
