@@ -70,6 +70,25 @@ impl Latencies {
         self.bins.iter().skip(bin(limit_ns) + 1).fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// The bins with something in them: the upper bound in nanoseconds, and the count.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn bins(&self) -> impl Iterator<Item = (u64, u64)> {
+        let bins = self.bins.iter().enumerate().filter(|(_, count)| **count > 0);
+        bins.map(|(bin, count)| (lower_ns(bin + 1), *count))
+    }
+
+    /// What was recorded after `before`, an earlier state of the same.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let earlier = before.bins.iter().copied().chain(std::iter::repeat(0));
+        self.bins
+            .iter()
+            .zip(earlier)
+            .map(|(now, earlier)| now.saturating_sub(earlier))
+            .collect::<Vec<_>>()
+            .into()
+    }
+
     fn add(&mut self, bin: usize, count: u64) {
         if self.bins.len() <= bin {
             self.bins.resize(bin + 1, 0);

@@ -155,6 +155,7 @@
 //! | `ort` | ONNX Runtime, loaded from a library that the host names |
 //! | `parquet` | captured records as rotated, crash-safe Parquet files |
 //! | `tract` | other ONNX graphs in pure Rust, by tract |
+//! | `telemetry` | counters by `metrics` and spans by `tracing`: the table in `telemetry` |
 //! | `tower` | the endpoint as a `tower::Service` |
 //!
 //! Nothing here listens, logs, reads the environment or starts a thread unasked. Threads start with an
@@ -171,6 +172,8 @@ pub mod isolation;
 pub mod post;
 pub mod rollout;
 pub mod runtime;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 pub mod tensor;
 
 mod background;

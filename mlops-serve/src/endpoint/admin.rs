@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use mlops_core::{Clock, Error, ModelVersion, Result};
+use mlops_core::{Clock, Error, EventSink, ModelVersion, Result, Severity};
 
 use super::deployment::{ArmSpec, Counters, Deployment, Origin};
 use super::remembered::Remembered;
@@ -26,6 +26,7 @@ pub struct Endpoint {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timed: bool,
     pub(super) capture: Option<Arc<Capture>>,
+    pub(super) events: Option<Arc<dyn EventSink>>,
     pub(super) health: HealthSettings,
     pub(super) default_score: Option<f64>,
     pub(super) remembered: Option<Remembered>,
@@ -46,6 +47,8 @@ struct Admin {
     totals: Vec<ArmStats>,
     /// Versions that are not deployed again.
     quarantine: BTreeSet<ModelVersion>,
+    #[cfg(feature = "telemetry")]
+    published: crate::telemetry::Published,
 }
 
 impl Endpoint {
@@ -60,6 +63,7 @@ impl Endpoint {
             clock: Arc::new(clock),
             timed: true,
             capture: None,
+            events: None,
             health: HealthSettings::default(),
             default_score: None,
             remembered: None,
@@ -141,7 +145,7 @@ impl Endpoint {
         self.current.load().as_ref().map_or_else(Vec::new, |deployment| deployment.specs())
     }
 
-    /// Replaces all arms at once. The first one answers for those that fail. No arms: the endpoint answers
+    /// Replaces all arms at once; as every change, one that changes nothing costs and tells nothing. The first one answers for those that fail. No arms: the endpoint answers
     /// nothing any more.
     ///
     /// # Errors
@@ -252,15 +256,43 @@ impl Endpoint {
         admin.totals.clone()
     }
 
+    /// Publishes the arms. Gives the number of swapped sets of arms in use, and of versions in quarantine.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn publish_arms(&self) -> (usize, usize) {
+        let mut admin = self.admin();
+        admin.count();
+        self.see_quarantined(&mut admin);
+        let current = self.current.load();
+        let now = |slot: &super::deployment::Slot| crate::telemetry::ArmNow {
+            arm: slot.origin.arm.clone(),
+            version: slot.origin.version.clone(),
+            share: slot.origin.propensity,
+            bytes: slot.model.memory_usage(),
+            is_out_of_service: !slot.model.health.is_in_service(&self.health),
+        };
+        let arms = current.iter().flat_map(|current| &current.arms).map(now).collect();
+        admin.published.publish(&self.name, arms);
+        (admin.retired.len(), admin.quarantine.len())
+    }
+
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn shadows(&self) -> Vec<Arc<Shadow>> {
+        self.current.load().iter().flat_map(|current| current.shadows.clone()).collect()
+    }
+
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn capture(&self) -> Option<&Arc<Capture>> {
+        self.capture.as_ref()
+    }
+
     /// Drops the versions that were swapped out and that no request uses any more. Gives how many swapped
     /// sets of arms are still in use. Every swap does this too.
     pub fn reap(&self) -> usize {
         let mut admin = self.admin();
-        let done = admin.settle();
+        let done = self.settle(&mut admin);
         let left = admin.retired.len();
         drop(admin);
-        // Dropping a model takes time: not under the lock.
-        drop(done);
+        self.drop_drained(done);
         left
     }
 
@@ -286,6 +318,7 @@ impl Endpoint {
                 "{version} is in quarantine after its failures: release it first"
             )));
         }
+        let has_shadows = shadows.is_some();
         let shadows = shadows.or_else(|| old.as_ref().map(|old| old.shadows.clone())).unwrap_or_default();
         let previous = match (&old, arms.first()) {
             (Some(old), Some(first)) if self.keep_previous => {
@@ -300,16 +333,47 @@ impl Endpoint {
             true => None,
             false => Some(Arc::new(Deployment::new(&self.salt, arms, previous, shadows)?)),
         };
+        if !has_shadows && old.as_deref().zip(next.as_deref()).is_some_and(|(old, next)| old.is_like(next)) {
+            return Ok(());
+        }
         for slot in next.iter().flat_map(|deployment| &deployment.arms) {
             admin.ledgers.push((Arc::clone(&slot.origin), Arc::clone(&slot.counters)));
         }
         drop(old);
         // Whoever still reads the old deployment owns a share of it when `swap` returns.
+        let told = next.as_deref().map_or_else(|| "has no model any more".into(), Deployment::describe);
         admin.retired.extend(self.current.swap(next));
-        let done = admin.settle();
+        let done = self.settle(&mut admin);
         drop(admin);
-        drop(done);
+        self.tell(Severity::Info, format!("endpoint `{}`", self.name), told);
+        self.drop_drained(done);
         Ok(())
+    }
+
+    /// Takes out the deployments that nobody uses, and the models among them that answer nowhere any more.
+    fn settle(&self, admin: &mut Admin) -> (Vec<Arc<Deployment>>, Vec<ModelVersion>) {
+        let done = admin.settle();
+        if done.is_empty() {
+            return Default::default();
+        }
+        let current = self.current.load();
+        let used: Vec<&Arc<Model>> = current.iter().flat_map(|current| current.models()).collect();
+        let mut gone: Vec<&Arc<Model>> = Vec::new();
+        for model in done.iter().flat_map(|deployment| deployment.models()) {
+            if !used.iter().chain(&gone).any(|known| Arc::ptr_eq(known, model)) {
+                gone.push(model);
+            }
+        }
+        let gone = gone.into_iter().map(|model| model.version().clone()).collect();
+        (done, gone)
+    }
+
+    /// Drops what nobody uses any more. It takes time: not under the lock.
+    fn drop_drained(&self, (done, gone): (Vec<Arc<Deployment>>, Vec<ModelVersion>)) {
+        drop(done);
+        for version in gone {
+            self.tell(Severity::Info, version.to_string(), "is drained: its last request is done".into());
+        }
     }
 
     fn see_quarantined(&self, admin: &mut Admin) {
@@ -392,6 +456,8 @@ impl Admin {
                 traffic: traffic.clone(),
                 last_failure: counters.take_failure(),
             };
+            #[cfg(feature = "telemetry")]
+            add_stats(&mut self.published.stats, stats.clone());
             add_stats(&mut self.totals, stats);
             add_traffic(&mut self.settled, origin, traffic);
         }

@@ -150,7 +150,7 @@ impl Endpoint {
             let start_ns = self.start_ns();
             // If the batch fails, the rows are scored one by one below.
             let (permit, Ok(())) = self.attempt(slot, arm == 0, score) else { continue };
-            slot.model.health.succeeded(&self.health, permit);
+            self.succeeded(slot, permit);
             let latency_ns = self.latency_ns(start_ns);
             for (index, score) in mine.into_iter().zip(scores) {
                 slot.counters.answered(None, false);
@@ -184,7 +184,7 @@ impl Endpoint {
             (permit, Ok(value)) => {
                 let latency_ns = self.latency_ns(start_ns);
                 slot.counters.answered(latency_ns, false);
-                slot.model.health.succeeded(&self.health, permit);
+                self.succeeded(slot, permit);
                 Ok((value, Arc::clone(&slot.origin), latency_ns))
             }
             (permit, Err(error)) => self.rescue(deployment, slot, start_ns, score, permit, error),
@@ -247,7 +247,7 @@ impl Endpoint {
             slot.counters.failed_by(cause.as_ref().unwrap_or(&error));
         }
         if is_ill {
-            slot.model.health.failed(&self.health, permit, self.clock.monotonic_ns());
+            self.failed(slot, permit, cause.as_ref().unwrap_or(&error));
         }
         let nobody = || ModelVersion::new(slot.model.version().name.clone(), 0);
         if let (None, Some(remembered)) = (&rescued, &self.remembered) {

@@ -93,6 +93,30 @@ impl Deployment {
         Ok(Self { split, arms, previous, shadows })
     }
 
+    /// Whether requests would see no difference: the same models in the same arms with the same shares.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&Slot, &Slot)| {
+            let (Origin { arm, propensity, .. }, theirs) = (&*one.origin, &*other.origin);
+            Arc::ptr_eq(&one.model, &other.model) && *arm == theirs.arm && *propensity == theirs.propensity
+        };
+        self.arms.len() == other.arms.len() && self.arms.iter().zip(&other.arms).all(is_same)
+    }
+
+    /// The models of its arms, and the one before them.
+    pub(super) fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.arms.iter().map(|slot| &slot.model).chain(&self.previous)
+    }
+
+    /// Who answers, for people.
+    pub(super) fn describe(&self) -> String {
+        let arm = |slot: &Slot| {
+            let Origin { arm, propensity, version, .. } = &*slot.origin;
+            format!("{arm} {version} ({propensity})")
+        };
+        let arms: Vec<String> = self.arms.iter().map(arm).collect();
+        format!("answers with {}", arms.join(", "))
+    }
+
     /// What it was made of.
     pub(super) fn specs(&self) -> Vec<ArmSpec> {
         let spec = |slot: &Slot| {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mlops_core::{Error, ErrorKind, ModelRef, ModelSource, ModelVersion, Result, Selector};
+use mlops_core::{Error, ErrorKind, ModelRef, ModelSource, ModelVersion, Result, Selector, Severity};
 
 use super::{ArmSpec, Endpoint, Loader, Model, isolate};
 use crate::CHALLENGER;
@@ -123,6 +123,8 @@ impl Follower {
             }
             Err(error) => {
                 if !error.is_retryable() {
+                    let message = format!("is refused, where `{}` points: {error:#}", self.model);
+                    endpoint.tell(Severity::Warning, version.to_string(), message);
                     self.refused().insert(version);
                 }
                 Err(error)

@@ -57,6 +57,17 @@ pub(super) enum Permit {
     No,
 }
 
+/// What a failure led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing new.
+    None,
+    /// It was the last one allowed: the model is out of service.
+    Opened,
+    /// It was the last try allowed: a model that is not the champion is in quarantine.
+    Quarantined,
+}
+
 /// The failures of one model. Lock-free; a healthy model costs one load a request.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -80,7 +91,7 @@ impl Health {
         if self.allows_a_try(settings, champion, now_ns()) { Permit::Try } else { Permit::No }
     }
 
-    fn is_in_service(&self, settings: &HealthSettings) -> bool {
+    pub(super) fn is_in_service(&self, settings: &HealthSettings) -> bool {
         self.failures_in_row.load(Ordering::Relaxed) < settings.failures_in_row_max
     }
 
@@ -99,31 +110,38 @@ impl Health {
                 .is_ok()
     }
 
+    /// Takes in a good answer. Gives whether it brought the model back into service.
     #[inline]
-    pub(super) fn succeeded(&self, settings: &HealthSettings, permit: Permit) {
+    pub(super) fn succeeded(&self, settings: &HealthSettings, permit: Permit) -> bool {
         // A slow answer that was asked for before the model was taken out of service does not bring it back.
         if self.failures_in_row.load(Ordering::Relaxed) > 0
             && (permit == Permit::Try || self.is_in_service(settings))
         {
             self.reset();
+            return permit == Permit::Try;
         }
+        false
     }
 
     #[cold]
-    pub(super) fn failed(&self, settings: &HealthSettings, permit: Permit, now_ns: u64) {
-        if permit == Permit::Try {
-            self.tries_failed.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn failed(&self, settings: &HealthSettings, permit: Permit, now_ns: u64) -> Turn {
+        let turn = if permit == Permit::Try {
+            let tries = self.tries_failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            if tries == settings.tries_max { Turn::Quarantined } else { Turn::None }
         } else if !self.is_in_service(settings) {
             // It was asked before it was taken out of service: nothing new.
-            return;
+            return Turn::None;
         } else {
             let failures = self.failures_in_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             if failures < settings.failures_in_row_max {
-                return;
+                return Turn::None;
             }
-        }
+            // Of failures that come at once, one is the last that was allowed.
+            if failures == settings.failures_in_row_max { Turn::Opened } else { Turn::None }
+        };
         let next_ns = now_ns.saturating_add(settings.cool_down_us.saturating_mul(1000));
         self.closed_until_ns.fetch_max(next_ns, Ordering::Relaxed);
+        turn
     }
 
     pub(super) fn is_quarantined(&self, settings: &HealthSettings) -> bool {
@@ -149,16 +167,16 @@ mod tests {
         let allows = |now_ns| health.allows(&settings, false, || now_ns);
         let failed = |permit, now_ns| health.failed(&settings, permit, now_ns);
         assert_eq!(allows(0), Permit::Yes);
-        failed(Permit::Yes, 0);
+        assert_eq!(failed(Permit::Yes, 0), Turn::None);
         assert_eq!(allows(0), Permit::Yes);
-        failed(Permit::Yes, 0);
+        assert_eq!(failed(Permit::Yes, 0), Turn::Opened);
         assert_eq!(allows(999), Permit::No);
         assert_eq!(allows(1000), Permit::Try);
         assert_eq!(allows(1001), Permit::No, "one alone");
-        failed(Permit::Try, 1001);
+        assert_eq!(failed(Permit::Try, 1001), Turn::None);
         assert!(!health.is_quarantined(&settings));
         assert_eq!(allows(2001), Permit::Try);
-        failed(Permit::Try, 2002);
+        assert_eq!(failed(Permit::Try, 2002), Turn::Quarantined);
         assert!(health.is_quarantined(&settings));
         assert_eq!(allows(u64::MAX), Permit::No);
         assert_eq!(
@@ -174,12 +192,13 @@ mod tests {
     fn answers_to_requests_from_before_change_nothing_while_it_is_out_of_service() {
         let settings = HealthSettings::default();
         let health = Health::default();
-        (0..100).for_each(|_| health.failed(&settings, Permit::Yes, 0));
+        let opened = (0..100).filter(|_| health.failed(&settings, Permit::Yes, 0) == Turn::Opened);
+        assert_eq!(opened.count(), 1);
         assert!(!health.is_quarantined(&settings), "a burst is no row of tries");
-        health.succeeded(&settings, Permit::Yes);
+        assert!(!health.succeeded(&settings, Permit::Yes));
         assert_eq!(health.allows(&settings, false, || 0), Permit::No);
         assert_eq!(health.allows(&settings, false, || 1 << 40), Permit::Try);
-        health.succeeded(&settings, Permit::Try);
+        assert!(health.succeeded(&settings, Permit::Try));
         assert_eq!(health.allows(&settings, false, || 0), Permit::Yes);
     }
 
@@ -188,8 +207,8 @@ mod tests {
         let settings = HealthSettings::default().failures_in_row_max(2).cool_down_us(1);
         let health = Health::default();
         for round in 0..10 {
-            health.failed(&settings, Permit::Yes, round);
-            health.succeeded(&settings, Permit::Yes);
+            assert_eq!(health.failed(&settings, Permit::Yes, round), Turn::None);
+            assert!(!health.succeeded(&settings, Permit::Yes));
         }
         assert_eq!(health.allows(&settings, false, || 0), Permit::Yes);
     }

@@ -119,24 +119,28 @@ impl Loader {
     /// others do not. A model may refuse zeros (`Invalid`) or answer them with NaN. And what the runtime gives. A
     /// panic of the runtime is an error too, after the process's panic hook has printed it.
     pub fn load(&self, package: &ModelPackage) -> Result<Arc<Model>> {
+        #[cfg(feature = "telemetry")]
+        let _span = tracing::info_span!("model_load", version = %package.id).entered();
         let load = || self.load_unguarded(package);
-        super::isolate(&package.id, load).map(Arc::new).map_err(|error| {
+        let loaded = super::isolate(&package.id, load).map(Arc::new).map_err(|error| {
             let id = &package.id;
             error.context(format!("{id} cannot be loaded"))
-        })
+        });
+        #[cfg(feature = "telemetry")]
+        crate::telemetry::count_load(&package.id.name, loaded.is_ok());
+        loaded
     }
 
     fn load_unguarded(&self, package: &ModelPackage) -> Result<Model> {
-        for name in package.files.keys() {
-            package.read(name)?;
-        }
-        let model = dressed(package, (self.build)(package, &self.precisions)?.into())?;
+        stage("verify", || package.files.keys().try_for_each(|name| package.read(name).map(drop)))?;
+        let build = || dressed(package, (self.build)(package, &self.precisions)?.into());
+        let model = stage("build", build)?;
         let golden = Golden::of(package)?;
         if let Some(golden) = &golden {
-            golden.check(&model)?;
+            stage("golden", || golden.check(&model))?;
         }
         let is_proved = golden.is_some_and(|golden| !golden.is_empty());
-        self.warm_up(&model, is_proved)?;
+        stage("warm_up", || self.warm_up(&model, is_proved))?;
         Ok(model)
     }
 
@@ -180,6 +184,15 @@ impl Loader {
         }
         Ok(())
     }
+}
+
+/// One stage of a load, a span for who listens.
+fn stage<T>(stage: &'static str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    #[cfg(feature = "telemetry")]
+    let _span = tracing::info_span!("model_load_stage", stage).entered();
+    #[cfg(not(feature = "telemetry"))]
+    let _ = stage;
+    f()
 }
 
 /// A runtime with the encoder, the head and the calibration of the package.

@@ -66,6 +66,7 @@ mod inputs;
 mod isolate;
 mod loader;
 mod model;
+mod notice;
 mod precision;
 mod record;
 mod remembered;

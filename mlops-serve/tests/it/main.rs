@@ -8,6 +8,7 @@ mod cache;
 #[cfg(feature = "native")]
 mod deploy;
 mod endpoint;
+mod events;
 mod experiment;
 mod follow;
 #[cfg(feature = "native")]
@@ -32,6 +33,8 @@ mod rollout;
 mod shelf;
 mod swap;
 #[cfg(feature = "native")]
+#[cfg(feature = "telemetry")]
+mod telemetry;
 mod tensors;
 #[cfg(feature = "tower")]
 mod tower;
