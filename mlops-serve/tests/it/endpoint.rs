@@ -181,9 +181,7 @@ fn a_rollout_drives_the_arms_and_survives_a_restart() {
     assert_eq!(endpoint.arms()[0].model.version(), &version(1));
     endpoint.apply(&rollout).unwrap();
     endpoint.deploy(model(3, |x| x)).unwrap();
-    assert!(
-        endpoint.apply(&rollout).unwrap_err().to_string().contains("holds shop/3, the rollout is of shop/1")
-    );
+    assert!(endpoint.apply(&rollout).unwrap_err().to_string().contains("holds shop/3, not shop/1"));
 }
 
 #[test]
@@ -198,7 +196,7 @@ fn a_promotion_takes_no_arms_but_those_of_its_rollout() {
     endpoint.challenge(model(2, |x| x), 0.5).unwrap();
     // A hotfix comes while the rollout runs.
     endpoint.deploy(model(3, |x| x)).unwrap();
-    assert!(message(&rollout).contains("arm `champion` of `shop` holds shop/3, the rollout is of shop/1"));
+    assert!(message(&rollout).contains("arm `champion` of `shop` holds shop/3, not shop/1"));
     assert_eq!(rollout.advance(now).action, mlops_serve::rollout::Action::Promote);
     assert!(message(&rollout).contains("holds shop/3"));
     assert_eq!(endpoint.arms()[0].model.version(), &version(3));
