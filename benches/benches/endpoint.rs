@@ -71,12 +71,13 @@ fn capture(width: usize, sample: f64) -> Arc<Capture> {
     Arc::new(Capture::new(schema, settings).expect("a capture"))
 }
 
-/// Requests one after the other, each with another id.
+/// Requests one after the other, each with another id; made before, as a caller has them.
 fn ids() -> impl FnMut() -> RequestId {
-    let mut number = 0_u128;
+    let ids: Vec<RequestId> = (0..4096_u64).map(|id| RequestId::from_key(id.to_le_bytes())).collect();
+    let mut next = 0;
     move || {
-        number = number.wrapping_mul(0x5851_f42d_4c95_7f2d_1405_7b7e_f767_814f).wrapping_add(1);
-        RequestId::from_u128(number)
+        next = (next + 1) & 4095;
+        ids[next]
     }
 }
 
@@ -93,6 +94,15 @@ fn endpoint(c: &mut Criterion) {
             outputs[0].view().values::<f32>().expect("floats")[0]
         });
     });
+    let input = [TensorView::new(&features, [1, 8]).expect("a view")];
+    for (name, endpoint) in [
+        ("tensors, untimed", Endpoint::new("shop", SystemClock::new()).without_timing()),
+        ("tensors, timed", Endpoint::new("shop", SystemClock::new())),
+    ] {
+        endpoint.deploy(model(1, 8)).expect("deployed");
+        let (mut id, mut outputs) = (ids(), Vec::new());
+        group.bench_function(name, |b| b.iter(|| endpoint.run(id(), black_box(&input), &mut outputs)));
+    }
     let alone = model(1, 8);
     group.bench_function("model: row to score", |b| b.iter(|| alone.score(black_box(&row))));
     let mut cases = vec![
@@ -154,7 +164,7 @@ fn captures(c: &mut Criterion) {
                 let (clock, mut spent_ns) = (SystemClock::new(), 0);
                 let mut left = iterations;
                 while left > 0 {
-                    let burst = left.min(10_000);
+                    let burst = left.min(1000);
                     let start_ns = clock.monotonic_ns();
                     (0..burst).for_each(|_| capture.offer(black_box(&record(id()))));
                     spent_ns += clock.monotonic_ns() - start_ns;

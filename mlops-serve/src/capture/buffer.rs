@@ -4,84 +4,97 @@ use mlops_core::data::Value;
 use mlops_core::record::InferenceRecord;
 use mlops_core::{RequestId, Timestamp};
 
+use super::room::Room;
+
 /// Records in the order in which they came. Memory is kept when it is cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     rows: Vec<Row>,
-    cells: Vec<Cell>,
+    /// The bits of the cells; of a text, its length.
+    cells: Vec<u64>,
+    /// What the cells of a row are, unless all are floats.
+    kinds: Vec<Kind>,
+    /// The lengths of the candidates' names.
+    candidates: Vec<usize>,
     outputs: Vec<f64>,
+    /// The texts of a row's cells, then the names of its candidates, row after row.
     text: String,
-    /// Model and arm names: few, and the same in row after row.
-    names: Vec<String>,
+    /// Few, and the same in row after row.
+    origins: Vec<Origin>,
+    /// The bytes that it has taken of the common room.
+    taken: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
     id: RequestId,
     time: Timestamp,
-    model: usize,
-    version: u64,
-    arm: usize,
     propensity: f64,
     latency_us: f64,
-    features: usize,
+    origin: usize,
+    cells: usize,
     candidates: usize,
     outputs: usize,
+    is_all_floats: bool,
     in_sample: bool,
 }
 
+/// Who answered.
+#[derive(Debug)]
+struct Origin {
+    model: String,
+    version: u64,
+    arm: String,
+}
+
 #[derive(Clone, Copy, Debug)]
-enum Cell {
+enum Kind {
     Missing,
-    Float(f64),
-    Integer(i64),
-    Boolean(bool),
-    /// The length of the next piece of `text`.
-    Text(usize),
+    Float,
+    Integer,
+    Boolean,
+    Text,
 }
 
 impl Buffer {
-    /// Takes in a record unless the buffer would hold more than so many bytes then.
-    pub(crate) fn push(&mut self, record: &InferenceRecord<'_>, in_sample: bool, bytes_max: usize) -> bool {
-        let cells = record.features.len() + record.candidates.len();
-        let fixed = size_of::<Row>() + cells * size_of::<Cell>() + size_of_val(record.outputs);
-        let Some(mut room) = bytes_max.checked_sub(self.bytes() + fixed) else { return false };
-        let (cells, texts) = (self.cells.len(), self.text.len());
-        let mut fits = true;
-        let Self { cells: all, text, .. } = self;
-        let mut put = |piece: &str| {
-            fits &= piece.len() <= room;
-            if fits {
-                room -= piece.len();
-                text.push_str(piece);
+    /// Takes in a record, if there is room for it.
+    #[inline]
+    pub(crate) fn push(&mut self, record: &InferenceRecord<'_>, in_sample: bool, room: &Room) -> bool {
+        let before = self.cells.len();
+        let mut is_all_floats = true;
+        // Without a branch: a request waits for this.
+        self.cells.extend(record.features.iter().map(|value| match *value {
+            Value::Float(value) => value.to_bits(),
+            _ => {
+                is_all_floats = false;
+                0
             }
-            Cell::Text(piece.len())
-        };
-        all.extend(record.features.iter().map(|value| match *value {
-            Value::Float(value) => Cell::Float(value),
-            Value::Integer(value) => Cell::Integer(value),
-            Value::Boolean(value) => Cell::Boolean(value),
-            Value::Text(value) => put(value),
-            _ => Cell::Missing,
         }));
-        all.extend(record.candidates.iter().map(|candidate| put(candidate)));
-        if !fits {
-            self.cells.truncate(cells);
-            self.text.truncate(texts);
+        let texts = if is_all_floats { 0 } else { text_bytes(record.features) };
+        let names = record.candidates.iter().map(|name| name.len()).sum::<usize>();
+        if !self.fits(record, is_all_floats, texts + names, room) {
+            self.cells.truncate(before);
             return false;
+        }
+        if !is_all_floats {
+            self.cells.truncate(before);
+            self.push_mixed(record.features);
+        }
+        for name in record.candidates {
+            self.candidates.push(name.len());
+            self.text.push_str(name);
         }
         self.outputs.extend_from_slice(record.outputs);
         let row = Row {
             id: record.id,
             time: record.time,
-            model: self.intern(record.model),
-            version: record.version,
-            arm: self.intern(record.arm),
             propensity: record.propensity,
             latency_us: record.latency_us,
-            features: record.features.len(),
+            origin: self.origin(record),
+            cells: record.features.len(),
             candidates: record.candidates.len(),
             outputs: record.outputs.len(),
+            is_all_floats,
             in_sample,
         };
         self.rows.push(row);
@@ -92,69 +105,155 @@ impl Buffer {
         self.rows.len()
     }
 
-    /// Bytes that the records take, names aside.
-    pub(crate) fn bytes(&self) -> usize {
-        self.rows.len() * size_of::<Row>()
-            + self.cells.len() * size_of::<Cell>()
-            + self.outputs.len() * size_of::<f64>()
-            + self.text.len()
+    /// Gives back what it took of the room; for a buffer whose records wait no more.
+    pub(crate) fn give_back(&mut self, room: &Room) {
+        room.give(std::mem::take(&mut self.taken));
     }
 
     /// Calls `each` with every record and whether its request is in the sample, then forgets them.
     pub(crate) fn drain(&mut self, mut each: impl FnMut(&InferenceRecord<'_>, bool)) {
-        let (mut cells, mut outputs, mut text) =
-            (self.cells.as_slice(), self.outputs.as_slice(), self.text.as_str());
-        let (mut features, mut candidates): (Vec<Value<'_>>, Vec<&str>) = (Vec::new(), Vec::new());
+        let mut rest = Rest {
+            cells: &self.cells,
+            kinds: &self.kinds,
+            candidates: &self.candidates,
+            outputs: &self.outputs,
+            text: &self.text,
+        };
+        let (mut features, mut candidates) = (Vec::new(), Vec::new());
         for row in &self.rows {
-            let mut value = |cell: &Cell| match *cell {
-                Cell::Missing => Value::Missing,
-                Cell::Float(value) => Value::Float(value),
-                Cell::Integer(value) => Value::Integer(value),
-                Cell::Boolean(value) => Value::Boolean(value),
-                Cell::Text(length) => {
-                    let (head, tail) = text.split_at(length);
-                    text = tail;
-                    Value::Text(head)
-                }
-            };
-            features.clear();
-            features.extend(cells[..row.features].iter().map(&mut value));
-            let named = &cells[row.features..row.features + row.candidates];
+            rest.features(row, &mut features);
             candidates.clear();
-            candidates.extend(named.iter().map(&mut value).filter_map(|value| match value {
-                Value::Text(candidate) => Some(candidate),
-                _ => None,
-            }));
+            candidates.extend(
+                split_off(&mut rest.candidates, row.candidates).iter().map(|length| rest.text(*length)),
+            );
+            let origin = &self.origins[row.origin];
             let record = InferenceRecord {
                 id: row.id,
                 time: row.time,
-                model: &self.names[row.model],
-                version: row.version,
-                arm: &self.names[row.arm],
+                model: &origin.model,
+                version: origin.version,
+                arm: &origin.arm,
                 propensity: row.propensity,
                 latency_us: row.latency_us,
                 candidates: &candidates,
                 features: &features,
-                outputs: &outputs[..row.outputs],
+                outputs: split_off(&mut rest.outputs, row.outputs),
             };
             each(&record, row.in_sample);
-            cells = &cells[row.features + row.candidates..];
-            outputs = &outputs[row.outputs..];
         }
         self.rows.clear();
         self.cells.clear();
+        self.kinds.clear();
+        self.candidates.clear();
         self.outputs.clear();
         self.text.clear();
-        self.names.clear();
+        self.origins.clear();
     }
 
-    fn intern(&mut self, name: &str) -> usize {
-        match self.names.iter().position(|known| known == name) {
-            Some(place) => place,
-            None => {
-                self.names.push(name.to_owned());
-                self.names.len() - 1
-            }
+    /// Whether the record fits into what was taken of the room, or more could be taken.
+    #[inline]
+    fn fits(&mut self, record: &InferenceRecord<'_>, is_all_floats: bool, text: usize, room: &Room) -> bool {
+        let cells = record.features.len();
+        let more = size_of::<Row>()
+            + cells * (size_of::<u64>() + usize::from(!is_all_floats) * size_of::<Kind>())
+            + size_of_val(record.outputs)
+            + record.candidates.len() * size_of::<usize>()
+            + text;
+        // The cells are in place already.
+        let held = self.bytes() - cells * size_of::<u64>();
+        let missing = (held + more).saturating_sub(self.taken);
+        if missing > 0 {
+            self.taken += room.take(missing);
+        }
+        held + more <= self.taken
+    }
+
+    /// Bytes that the records take, but for who answered them.
+    fn bytes(&self) -> usize {
+        self.rows.len() * size_of::<Row>()
+            + self.cells.len() * size_of::<u64>()
+            + self.kinds.len() * size_of::<Kind>()
+            + self.candidates.len() * size_of::<usize>()
+            + self.outputs.len() * size_of::<f64>()
+            + self.text.len()
+    }
+
+    fn push_mixed(&mut self, features: &[Value<'_>]) {
+        for value in features {
+            let (kind, bits) = match *value {
+                Value::Float(value) => (Kind::Float, value.to_bits()),
+                Value::Integer(value) => (Kind::Integer, value.cast_unsigned()),
+                Value::Boolean(value) => (Kind::Boolean, value.into()),
+                Value::Text(text) => {
+                    self.text.push_str(text);
+                    (Kind::Text, text.len() as u64)
+                }
+                _ => (Kind::Missing, 0),
+            };
+            self.kinds.push(kind);
+            self.cells.push(bits);
         }
     }
+
+    #[inline]
+    fn origin(&mut self, record: &InferenceRecord<'_>) -> usize {
+        let is_it = |origin: &Origin| {
+            origin.version == record.version && origin.arm == record.arm && origin.model == record.model
+        };
+        self.origins.iter().position(is_it).unwrap_or_else(|| {
+            self.origins.push(Origin {
+                model: record.model.to_owned(),
+                version: record.version,
+                arm: record.arm.to_owned(),
+            });
+            self.origins.len() - 1
+        })
+    }
+}
+
+/// What the rows to come are made of.
+struct Rest<'a> {
+    cells: &'a [u64],
+    kinds: &'a [Kind],
+    candidates: &'a [usize],
+    outputs: &'a [f64],
+    text: &'a str,
+}
+
+impl<'a> Rest<'a> {
+    fn features(&mut self, row: &Row, features: &mut Vec<Value<'a>>) {
+        features.clear();
+        let cells = split_off(&mut self.cells, row.cells);
+        if row.is_all_floats {
+            features.extend(cells.iter().map(|bits| Value::Float(f64::from_bits(*bits))));
+            return;
+        }
+        let kinds = split_off(&mut self.kinds, row.cells);
+        features.extend(kinds.iter().zip(cells).map(|(kind, bits)| match kind {
+            Kind::Missing => Value::Missing,
+            Kind::Float => Value::Float(f64::from_bits(*bits)),
+            Kind::Integer => Value::Integer(bits.cast_signed()),
+            Kind::Boolean => Value::Boolean(*bits != 0),
+            Kind::Text => Value::Text(self.text(*bits as usize)),
+        }));
+    }
+
+    fn text(&mut self, length: usize) -> &'a str {
+        let (head, tail) = self.text.split_at(length);
+        self.text = tail;
+        head
+    }
+}
+
+/// Takes so many elements off the front.
+fn split_off<'a, T>(rest: &mut &'a [T], count: usize) -> &'a [T] {
+    let (head, tail) = rest.split_at(count);
+    *rest = tail;
+    head
+}
+
+#[cold]
+fn text_bytes(features: &[Value<'_>]) -> usize {
+    let length = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
+    features.iter().map(length).sum()
 }

@@ -7,12 +7,13 @@ use std::sync::{Mutex, PoisonError, TryLockError};
 use mlops_core::record::InferenceRecord;
 
 use super::buffer::Buffer;
+use super::room::Room;
 
 /// A few buffers, one for each of the first threads; further threads share them.
 #[derive(Debug)]
 pub(crate) struct Buffers {
     buffers: [Mutex<Buffer>; BUFFERS],
-    bytes_each: usize,
+    room: Room,
 }
 
 const BUFFERS: usize = 8;
@@ -20,7 +21,7 @@ const BUFFERS: usize = 8;
 impl Buffers {
     /// Buffers whose records take so many bytes together.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { buffers: Default::default(), bytes_each: bytes_max / BUFFERS }
+        Self { buffers: Default::default(), room: Room::new(bytes_max) }
     }
 
     /// Copies the record into the buffer of this thread, or into another if that one is in use or full. Never
@@ -33,18 +34,19 @@ impl Buffers {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
-            if buffer.push(record, in_sample, self.bytes_each) {
+            if buffer.push(record, in_sample, &self.room) {
                 return true;
             }
         }
         false
     }
 
-    /// Calls `each` with every record and whether its request is in the sample, then forgets them. Each buffer changes places with `spare` first, so that
-    /// threads go on writing meanwhile.
+    /// Calls `each` with every record and whether its request is in the sample, then forgets them. Each buffer
+    /// changes places with `spare` first, so that threads go on writing meanwhile.
     pub(crate) fn drain(&self, spare: &mut Buffer, mut each: impl FnMut(&InferenceRecord<'_>, bool)) {
         for buffer in &self.buffers {
             std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
+            spare.give_back(&self.room);
             spare.drain(&mut each);
         }
     }

@@ -42,8 +42,11 @@ mod buffers;
 mod parquet;
 mod privacy;
 mod queue;
+mod room;
 mod sagemaker;
+mod settings;
 mod sink;
+mod tally;
 mod writer;
 
 #[cfg(feature = "parquet")]
@@ -51,7 +54,9 @@ pub use self::parquet::{ParquetSettings, ParquetSink};
 pub(crate) use buffer::Buffer;
 pub(crate) use buffers::Buffers;
 pub use privacy::Redaction;
-pub use queue::{Capture, CaptureCounts, CaptureRule, CaptureSettings};
+pub use queue::Capture;
 pub use sagemaker::SageMakerSink;
+pub use settings::{CaptureRule, CaptureSettings};
 pub use sink::{BatchSink, RecordSink};
+pub use tally::CaptureCounts;
 pub use writer::CaptureWriter;

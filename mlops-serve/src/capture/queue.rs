@@ -1,127 +1,17 @@
 //! From many request threads to one writer, without a wait.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use mlops_core::record::{InferenceLog, InferenceRecord, RecordSchema};
 use mlops_core::{Error, RequestId, Result};
-use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
 use super::buffers::Buffers;
-use super::privacy::{Privacy, Redaction};
+use super::privacy::Privacy;
+use super::settings::{CaptureRule, CaptureSettings};
+use super::tally::{CaptureCounts, Tally};
 use crate::split::mix;
-
-/// How much is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct CaptureSettings {
-    /// The share of requests that is captured, in [0, 1]. Default 1. Chosen by a hash of the request id, so
-    /// that replicas and retries choose alike.
-    pub sample: f64,
-    /// The most that waiting records hold, in bytes. Default 64 MiB. What comes on top is dropped and counted.
-    /// Buffers grow by doubling, and one more is worked on while they drain: allow for twice as much memory.
-    pub bytes_max: usize,
-    /// Requests that are captured whether they are in the sample or not. Default none. They make the sample
-    /// a biased one: weigh, or leave out what a rule brought in, where averages are estimated.
-    pub always: Vec<CaptureRule>,
-    /// What is done to features, by name, before anybody reads them. Default nothing.
-    pub privacy: BTreeMap<String, Redaction>,
-    /// What is done to the names of candidates. Default nothing.
-    pub candidates: Option<Redaction>,
-}
-
-/// What is captured whether it is in the sample or not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CaptureRule {
-    /// Requests of this arm.
-    Arm(String),
-    /// Requests that took longer than this, in microseconds.
-    SlowerThanUs(f64),
-    /// Requests with a first output from the first to the second number, both included: the undecided.
-    OutputBetween(f64, f64),
-}
-
-impl CaptureRule {
-    fn matches(&self, record: &InferenceRecord<'_>) -> bool {
-        match self {
-            Self::Arm(arm) => record.arm == arm,
-            Self::SlowerThanUs(limit_us) => record.latency_us > *limit_us,
-            Self::OutputBetween(low, high) => {
-                record.outputs.first().is_some_and(|output| (*low..=*high).contains(output))
-            }
-        }
-    }
-}
-
-impl Default for CaptureSettings {
-    fn default() -> Self {
-        Self {
-            sample: 1.0,
-            bytes_max: 64 << 20,
-            always: Vec::new(),
-            privacy: BTreeMap::new(),
-            candidates: None,
-        }
-    }
-}
-
-impl CaptureSettings {
-    /// Sets the share of requests that is captured.
-    #[must_use]
-    pub fn sample(mut self, share: f64) -> Self {
-        self.sample = share;
-        self
-    }
-
-    /// Sets the most that waiting records hold.
-    #[must_use]
-    pub fn bytes_max(mut self, bytes: usize) -> Self {
-        self.bytes_max = bytes;
-        self
-    }
-
-    /// Adds a rule for what is captured in any case.
-    #[must_use]
-    pub fn always(mut self, rule: CaptureRule) -> Self {
-        self.always.push(rule);
-        self
-    }
-
-    /// Sets what is done to a feature before anybody reads it.
-    #[must_use]
-    pub fn redact(mut self, feature: impl Into<String>, redaction: Redaction) -> Self {
-        self.privacy.insert(feature.into(), redaction);
-        self
-    }
-
-    /// Sets what is done to the names of candidates before anybody reads them.
-    #[must_use]
-    pub fn redact_candidates(mut self, redaction: Redaction) -> Self {
-        self.candidates = Some(redaction);
-        self
-    }
-}
-
-/// What became of the records: the sum of the fields is the number of records offered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CaptureCounts {
-    /// Taken in. Each is in a batch that was drained, or waits.
-    pub captured: u64,
-    /// Not in the sample.
-    pub skipped: u64,
-    /// Lost because the buffers were full: drain more often, or allow more memory.
-    pub dropped: u64,
-    /// Refused by the schema: a wrong number of cells at once, a wrong kind of cells when they are drained.
-    /// [`Capture::last_rejection`] says why.
-    pub rejected: u64,
-}
 
 /// A bounded buffer of records between the request path and whoever reads them.
 ///
@@ -135,10 +25,7 @@ pub struct Capture {
     sample_below: u64,
     buffers: Buffers,
     log: Mutex<Draining>,
-    captured: AtomicU64,
-    skipped: AtomicU64,
-    dropped: AtomicU64,
-    rejected: AtomicU64,
+    tally: Tally,
     last_rejection: Mutex<Option<String>>,
     /// The features and outputs of a record, before any is dropped for privacy.
     widths: (usize, usize),
@@ -170,10 +57,7 @@ impl Capture {
             // 1.0 saturates to u64::MAX, which no 63-bit hash reaches.
             sample_below: (sample * (1_u64 << 63) as f64) as u64,
             buffers: Buffers::new(bytes_max),
-            captured: AtomicU64::new(0),
-            skipped: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
+            tally: Tally::default(),
             last_rejection: Mutex::default(),
             widths,
         })
@@ -202,7 +86,7 @@ impl Capture {
     pub(crate) fn skips(&self, in_sample: bool, records: usize) -> bool {
         let skips = !in_sample && self.always.is_empty();
         if skips {
-            self.skipped.fetch_add(records as u64, Ordering::Relaxed);
+            self.tally.skipped(records);
         }
         skips
     }
@@ -213,18 +97,21 @@ impl Capture {
         if in_sample || self.always.iter().any(|rule| rule.matches(record)) {
             self.keep(record);
         } else {
-            self.skipped.fetch_add(1, Ordering::Relaxed);
+            self.tally.skipped(1);
         }
     }
 
     fn keep(&self, record: &InferenceRecord<'_>) {
         let (features, outputs) = self.widths;
         if record.features.len() != features || record.outputs.len() != outputs {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
+            self.tally.misfit();
             return self.reject_misfit(record);
         }
-        let count = if self.buffers.push(record, true) { &self.captured } else { &self.dropped };
-        count.fetch_add(1, Ordering::Relaxed);
+        if self.buffers.push(record, true) {
+            self.tally.captured();
+        } else {
+            self.tally.dropped();
+        }
     }
 
     /// Takes out all records that wait, as one batch; `None` if there are none. Not for the request path.
@@ -241,26 +128,17 @@ impl Capture {
                 self.reject(&error);
             }
         });
-        self.captured.fetch_sub(rejected, Ordering::Relaxed);
-        self.rejected.fetch_add(rejected, Ordering::Relaxed);
+        self.tally.refused(rejected);
         if log.is_empty() {
             return Ok(None);
         }
         let rows = log.len() as u64;
-        log.finish().map(Some).inspect_err(|_| {
-            self.captured.fetch_sub(rows, Ordering::Relaxed);
-            self.rejected.fetch_add(rows, Ordering::Relaxed);
-        })
+        log.finish().map(Some).inspect_err(|_| self.tally.refused(rows))
     }
 
     /// What became of the records so far.
     pub fn counts(&self) -> CaptureCounts {
-        CaptureCounts {
-            captured: self.captured.load(Ordering::Relaxed),
-            skipped: self.skipped.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            rejected: self.rejected.load(Ordering::Relaxed),
-        }
+        self.tally.read()
     }
 
     /// Why a record was rejected last, if one was: its cells do not fit the schema.

@@ -74,20 +74,28 @@ impl TensorBuf {
     /// `Invalid` or `Unsupported` if the shape is impossible, `Unavailable` if memory runs out.
     #[inline]
     pub fn reset<T: Element>(&mut self, shape: impl AsRef<[usize]>) -> Result<&mut [T]> {
-        let shape = Shape::new(shape)?;
-        let elements = shape.elements();
+        let axes = shape.as_ref();
+        // A warm call finds what it left.
+        if !self.shape.has_axes(axes) || T::of_storage(&mut self.storage).is_none() {
+            self.reshape::<T>(Shape::new(axes)?)?;
+        }
+        let values = T::of_storage(&mut self.storage);
+        values.map(Vec::as_mut_slice).ok_or_else(|| Error::internal("a storage contradicts its element type"))
+    }
+
+    fn reshape<T: Element>(&mut self, shape: Shape) -> Result<()> {
         if T::of_storage(&mut self.storage).is_none() {
             *self = Self { storage: T::storage(), shape: nothing() };
         }
-        let Some(values) = T::of_storage(&mut self.storage) else {
-            return Err(Error::internal("a storage contradicts its element type"));
-        };
-        if values.len() < elements {
-            values.try_reserve(elements - values.len()).map_err(|_| out_of_memory(shape))?;
+        let elements = shape.elements();
+        if let Some(values) = T::of_storage(&mut self.storage) {
+            if values.len() < elements {
+                values.try_reserve(elements - values.len()).map_err(|_| out_of_memory(shape))?;
+            }
+            values.resize(elements, T::default());
         }
-        values.resize(elements, T::default());
         self.shape = shape;
-        Ok(values)
+        Ok(())
     }
 
     /// Makes the buffer hold texts of this shape, pushed by `fill` in row-major order.
@@ -105,6 +113,8 @@ impl TensorBuf {
             _ => TextBuf::default(),
         };
         texts.clear();
+        // Should `fill` panic, the shape still counts what is there.
+        self.shape = nothing();
         let filled = fill(&mut texts);
         let got = texts.len();
         self.storage = Storage::Text(texts);

@@ -37,13 +37,13 @@ impl Shape {
         if axes.len() > Self::MAX_RANK {
             return Err(too_many_axes(axes));
         }
-        // A zero axis must not hide an overflow of the others: row counts are multiplied again later.
         let mut elements = 1_usize;
-        for &axis in axes {
-            elements = elements.checked_mul(axis.max(1)).ok_or_else(|| too_many_elements(axes))?;
-        }
         let mut held = [0; Self::MAX_RANK];
-        held[..axes.len()].copy_from_slice(axes);
+        for (held, &axis) in held.iter_mut().zip(axes) {
+            // A zero axis must not hide an overflow of the others: row counts are multiplied again later.
+            elements = elements.checked_mul(axis.max(1)).ok_or_else(|| too_many_elements(axes))?;
+            *held = axis;
+        }
         Ok(Self { rank: axes.len() as u8, axes: held })
     }
 
@@ -51,6 +51,13 @@ impl Shape {
     #[inline]
     pub fn vector(length: usize) -> Self {
         Self { rank: 1, axes: [length, 0, 0, 0, 0, 0] }
+    }
+
+    /// Whether these are its axes.
+    #[inline]
+    pub(super) fn has_axes(&self, axes: &[usize]) -> bool {
+        // Not as slices, whose comparison is a call.
+        usize::from(self.rank) == axes.len() && self.axes.iter().zip(axes).all(|(mine, axis)| mine == axis)
     }
 
     /// The number of elements: the product of the axes, 1 without axes.

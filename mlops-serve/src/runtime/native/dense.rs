@@ -26,9 +26,11 @@ enum Weights {
 const TILE: usize = 32;
 /// Rows that share the loads of the weights.
 const ROWS: usize = 4;
+/// Tiles that one row goes through side by side.
+const ASIDE: usize = 4;
 /// Independent sums of a dot product.
 const LANES: usize = 32;
-/// Below this many outputs each is a dot product.
+/// Below this many outputs each is a dot product; so many independent sums has one of few inputs.
 const FEW: usize = 8;
 
 impl Dense {
@@ -100,30 +102,48 @@ fn dots_kernel<const FUSED: bool>(weights: &[f32], bias: &[f32], x: &[f32], y: &
     }
 }
 
-/// A dot product with [`LANES`] independent sums.
+/// A dot product with [`LANES`] independent sums, then [`FEW`], then one for what is left over.
 #[inline(always)]
 fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
+    if !a_chunks.is_empty() {
+        for (a, b) in a_chunks.iter().zip(b_chunks) {
+            add_products::<FUSED>(a, b, &mut sums);
+        }
+        fold(&mut sums, FEW);
+    }
+    let (a_chunks, a_rest) = a_rest.as_chunks::<FEW>();
+    let (b_chunks, b_rest) = b_rest.as_chunks::<FEW>();
     for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] = multiply_add::<FUSED>(a[lane], b[lane], sums[lane]);
-        }
+        add_products::<FUSED>(a, b, &mut sums[..FEW]);
     }
-    // Halves are added to halves, so that the additions stay parallel.
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
+    fold(&mut sums[..FEW], 1);
     let mut sum = sums[0];
     for (a, b) in a_rest.iter().zip(b_rest) {
         sum = multiply_add::<FUSED>(*a, *b, sum);
     }
     sum
+}
+
+#[inline(always)]
+fn add_products<const FUSED: bool>(a: &[f32], b: &[f32], sums: &mut [f32]) {
+    for ((a, b), sum) in a.iter().zip(b).zip(sums) {
+        *sum = multiply_add::<FUSED>(*a, *b, *sum);
+    }
+}
+
+/// Adds the second half of the sums to the first until `width` are left: the additions stay parallel.
+#[inline(always)]
+fn fold(sums: &mut [f32], width: usize) {
+    let mut half = sums.len() / 2;
+    while half >= width {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+        half /= 2;
+    }
 }
 
 dispatch!(fn tiles(weights: &[f32], bias: &[f32], inputs: usize, x: &[f32], y: &mut [f32]) = tiles_kernel);
@@ -144,46 +164,37 @@ fn tiles_kernel<const FUSED: bool>(weights: &[f32], bias: &[f32], inputs: usize,
         start[..width].copy_from_slice(&bias[from..from + width]);
         let (weights, _) = weights.as_chunks::<TILE>();
         for row in (0..whole).step_by(ROWS) {
-            tile_kernel::<FUSED, ROWS>(
-                weights,
-                &start,
-                inputs,
-                &x[row * inputs..],
-                |lane| {
-                    let place = (row + lane) * outputs + from;
-                    place..place + width
-                },
-                y,
-            );
+            let y = &mut y[row * outputs..(row + ROWS) * outputs];
+            let y = y.chunks_exact_mut(outputs).map(|y| &mut y[from..from + width]);
+            tile_kernel::<FUSED>(weights, &start, inputs, &x[row * inputs..], y);
         }
-        for row in whole..rows {
-            tile_kernel::<FUSED, 1>(
-                weights,
-                &start,
-                inputs,
-                &x[row * inputs..],
-                |_| {
-                    let place = row * outputs + from;
-                    place..place + width
-                },
-                y,
-            );
+    }
+    for row in whole..rows {
+        let x = &x[row * inputs..(row + 1) * inputs];
+        let y = &mut y[row * outputs..(row + 1) * outputs];
+        let tiles = weights.chunks(inputs * TILE * ASIDE);
+        for ((weights, bias), y) in tiles.zip(bias.chunks(TILE * ASIDE)).zip(y.chunks_mut(TILE * ASIDE)) {
+            match weights.len() / (inputs * TILE) {
+                1 => row_kernel::<FUSED, 1>(weights, bias, x, y),
+                2 => row_kernel::<FUSED, 2>(weights, bias, x, y),
+                3 => row_kernel::<FUSED, 3>(weights, bias, x, y),
+                _ => row_kernel::<FUSED, ASIDE>(weights, bias, x, y),
+            }
         }
     }
 }
 
-/// One tile of outputs for `N` rows.
+/// One tile of outputs for [`ROWS`] rows.
 #[inline(always)]
-fn tile_kernel<const FUSED: bool, const N: usize>(
+fn tile_kernel<'y, const FUSED: bool>(
     weights: &[[f32; TILE]],
     start: &[f32; TILE],
     inputs: usize,
     x: &[f32],
-    place: impl Fn(usize) -> std::ops::Range<usize>,
-    y: &mut [f32],
+    y: impl Iterator<Item = &'y mut [f32]>,
 ) {
-    let rows: [&[f32]; N] = std::array::from_fn(|row| &x[row * inputs..(row + 1) * inputs]);
-    let mut sums = [*start; N];
+    let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &x[row * inputs..(row + 1) * inputs]);
+    let mut sums = [*start; ROWS];
     for (input, weights) in weights[..inputs].iter().enumerate() {
         for (row, sums) in rows.iter().zip(&mut sums) {
             let x = row[input];
@@ -192,11 +203,27 @@ fn tile_kernel<const FUSED: bool, const N: usize>(
             }
         }
     }
-    for (row, sums) in sums.iter().enumerate() {
-        let place = place(row);
-        let width = place.len();
-        y[place].copy_from_slice(&sums[..width]);
+    for (sums, y) in sums.iter().zip(y) {
+        y.copy_from_slice(&sums[..y.len()]);
     }
+}
+
+/// `T` tiles of outputs for one row: with one alone, each addition would wait for the one before.
+#[inline(always)]
+fn row_kernel<const FUSED: bool, const T: usize>(weights: &[f32], bias: &[f32], x: &[f32], y: &mut [f32]) {
+    let (weights, _) = weights.as_chunks::<TILE>();
+    let tiles: [&[[f32; TILE]]; T] =
+        std::array::from_fn(|tile| &weights[tile * x.len()..(tile + 1) * x.len()]);
+    let mut sums = [[0.0; TILE]; T];
+    sums.as_flattened_mut()[..bias.len()].copy_from_slice(bias);
+    for (input, x) in x.iter().enumerate() {
+        for (tile, sums) in tiles.iter().zip(&mut sums) {
+            for (sum, weight) in sums.iter_mut().zip(&tile[input]) {
+                *sum = multiply_add::<FUSED>(*x, *weight, *sum);
+            }
+        }
+    }
+    y.copy_from_slice(&sums.as_flattened()[..y.len()]);
 }
 
 #[cfg(test)]

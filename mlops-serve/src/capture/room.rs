@@ -1,0 +1,48 @@
+//! The memory that several buffers share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes that buffers take in pieces, so that a record costs no atomic operation.
+#[derive(Debug)]
+pub(crate) struct Room {
+    left: AtomicUsize,
+    piece: usize,
+}
+
+/// A piece is this share of the room: what some buffers took and do not use is little.
+const PIECES: usize = 64;
+
+impl Room {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { left: AtomicUsize::new(bytes), piece: bytes / PIECES }
+    }
+
+    /// Takes at least so many bytes, a piece if there are as many; none if there are too few.
+    pub(crate) fn take(&self, bytes_min: usize) -> usize {
+        let taken = |left: usize| if left < bytes_min { 0 } else { left.min(self.piece.max(bytes_min)) };
+        let rest = |left: usize| Some(left - taken(left));
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).map_or(0, taken)
+    }
+
+    /// Gives bytes back.
+    pub(crate) fn give(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_go_out_and_come_back() {
+        let room = Room::new(640);
+        assert_eq!(room.take(1), 10);
+        assert_eq!(room.take(600), 600);
+        assert_eq!(room.take(31), 0);
+        assert_eq!(room.take(25), 25, "what is wanted, if it is more than a piece");
+        assert_eq!((room.take(5), room.take(1)), (5, 0));
+        room.give(7);
+        assert_eq!((room.take(1), room.take(1)), (7, 0));
+    }
+}
