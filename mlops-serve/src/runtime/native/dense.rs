@@ -163,38 +163,37 @@ fn tiles_kernel<const FUSED: bool>(weights: &[f32], bias: &[f32], inputs: usize,
         let mut start = [0.0; TILE];
         start[..width].copy_from_slice(&bias[from..from + width]);
         let (weights, _) = weights.as_chunks::<TILE>();
-        for row in (0..whole).step_by(ROWS) {
-            let y = &mut y[row * outputs..(row + ROWS) * outputs];
-            let y = y.chunks_exact_mut(outputs).map(|y| &mut y[from..from + width]);
-            tile_kernel::<FUSED>(weights, &start, inputs, &x[row * inputs..], y);
+        for row in (0..rows).step_by(ROWS) {
+            let x = &x[row * inputs..];
+            let y = y[row * outputs..].chunks_exact_mut(outputs).map(|y| &mut y[from..from + width]);
+            match rows - row {
+                1 | 2 => {}
+                3 => tile_kernel::<FUSED, 3>(weights, &start, inputs, x, y),
+                _ => tile_kernel::<FUSED, ROWS>(weights, &start, inputs, x, y),
+            }
         }
     }
-    for row in whole..rows {
-        let x = &x[row * inputs..(row + 1) * inputs];
-        let y = &mut y[row * outputs..(row + 1) * outputs];
-        let tiles = weights.chunks(inputs * TILE * ASIDE);
-        for ((weights, bias), y) in tiles.zip(bias.chunks(TILE * ASIDE)).zip(y.chunks_mut(TILE * ASIDE)) {
-            match weights.len() / (inputs * TILE) {
-                1 => row_kernel::<FUSED, 1>(weights, bias, x, y),
-                2 => row_kernel::<FUSED, 2>(weights, bias, x, y),
-                3 => row_kernel::<FUSED, 3>(weights, bias, x, y),
-                _ => row_kernel::<FUSED, ASIDE>(weights, bias, x, y),
-            }
+    if rows - whole < 3 {
+        let rows =
+            x[whole * inputs..].chunks_exact(inputs).zip(y[whole * outputs..].chunks_exact_mut(outputs));
+        // No closure, which would not be compiled for these instructions.
+        for (x, y) in rows {
+            lone_row::<FUSED>(weights, bias, x, y);
         }
     }
 }
 
-/// One tile of outputs for [`ROWS`] rows.
+/// One tile of outputs for `N` rows.
 #[inline(always)]
-fn tile_kernel<'y, const FUSED: bool>(
+fn tile_kernel<'y, const FUSED: bool, const N: usize>(
     weights: &[[f32; TILE]],
     start: &[f32; TILE],
     inputs: usize,
     x: &[f32],
     y: impl Iterator<Item = &'y mut [f32]>,
 ) {
-    let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &x[row * inputs..(row + 1) * inputs]);
-    let mut sums = [*start; ROWS];
+    let rows: [&[f32]; N] = std::array::from_fn(|row| &x[row * inputs..(row + 1) * inputs]);
+    let mut sums = [*start; N];
     for (input, weights) in weights[..inputs].iter().enumerate() {
         for (row, sums) in rows.iter().zip(&mut sums) {
             let x = row[input];
@@ -208,14 +207,31 @@ fn tile_kernel<'y, const FUSED: bool>(
     }
 }
 
+/// All outputs of one row.
+#[inline(always)]
+fn lone_row<const FUSED: bool>(weights: &[f32], bias: &[f32], x: &[f32], y: &mut [f32]) {
+    let tile = x.len() * TILE;
+    let parts = weights.chunks(tile * ASIDE).zip(bias.chunks(TILE * ASIDE)).zip(y.chunks_mut(TILE * ASIDE));
+    for ((weights, bias), y) in parts {
+        match weights.len() / tile {
+            1 => row_kernel::<FUSED, 1>(weights, bias, x, y),
+            2 => row_kernel::<FUSED, 2>(weights, bias, x, y),
+            3 => row_kernel::<FUSED, 3>(weights, bias, x, y),
+            _ => row_kernel::<FUSED, ASIDE>(weights, bias, x, y),
+        }
+    }
+}
+
 /// `T` tiles of outputs for one row: with one alone, each addition would wait for the one before.
 #[inline(always)]
 fn row_kernel<const FUSED: bool, const T: usize>(weights: &[f32], bias: &[f32], x: &[f32], y: &mut [f32]) {
     let (weights, _) = weights.as_chunks::<TILE>();
-    let tiles: [&[[f32; TILE]]; T] =
-        std::array::from_fn(|tile| &weights[tile * x.len()..(tile + 1) * x.len()]);
-    let mut sums = [[0.0; TILE]; T];
-    sums.as_flattened_mut()[..bias.len()].copy_from_slice(bias);
+    let inputs = x.len();
+    let tiles: [&[[f32; TILE]]; T] = std::array::from_fn(|tile| &weights[tile * inputs..][..inputs]);
+    let mut start = [[0.0; TILE]; T];
+    start.as_flattened_mut()[..bias.len()].copy_from_slice(bias);
+    // An array of its own, whose address nobody takes, stays in registers.
+    let mut sums = start;
     for (input, x) in x.iter().enumerate() {
         for (tile, sums) in tiles.iter().zip(&mut sums) {
             for (sum, weight) in sums.iter_mut().zip(&tile[input]) {
@@ -223,6 +239,7 @@ fn row_kernel<const FUSED: bool, const T: usize>(weights: &[f32], bias: &[f32], 
             }
         }
     }
+    let sums = sums;
     y.copy_from_slice(&sums.as_flattened()[..y.len()]);
 }
 

@@ -7,7 +7,7 @@ mod values;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use mlops_core::ModelSignature;
 use ort::ep::ExecutionProviderDispatch;
@@ -105,7 +105,7 @@ pub struct OrtRuntime {
     engine: String,
     capabilities: Capabilities,
     memory_usage: usize,
-    idle: Mutex<Vec<Worker>>,
+    pool: Mutex<Pool>,
     returned: Condvar,
 }
 
@@ -157,7 +157,7 @@ impl OrtRuntime {
             capabilities: Capabilities::row_function().parallel_calls(options.sessions),
             // The graph and its weights, in each session: an upper bound, since prepacked weights are shared.
             memory_usage: size.saturating_mul(options.sessions.get()),
-            idle: Mutex::new(idle),
+            pool: Mutex::new(Pool { idle, waiting: 0 }),
             returned: Condvar::new(),
         })
     }
@@ -168,6 +168,17 @@ impl OrtRuntime {
         self.capabilities = self.capabilities.whole_batches();
         self
     }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        // Workers are pushed and popped whole: a panic elsewhere leaves the list as it was.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Pool {
+    idle: Vec<Worker>,
+    /// Callers that wait for a worker: to wake nobody is a call into the kernel.
+    waiting: usize,
 }
 
 /// A worker on loan: goes back to the pool when dropped, also by a panic.
@@ -178,13 +189,14 @@ struct Loan<'a> {
 
 impl<'a> Loan<'a> {
     fn take(runtime: &'a OrtRuntime) -> Self {
-        // Workers are pushed and popped whole: a panic elsewhere leaves the list as it was.
-        let mut idle = runtime.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = runtime.pool();
         loop {
-            if let Some(worker) = idle.pop() {
+            if let Some(worker) = pool.idle.pop() {
                 return Self { worker: Some(worker), runtime };
             }
-            idle = runtime.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
+            pool.waiting += 1;
+            pool = runtime.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
+            pool.waiting -= 1;
         }
     }
 }
@@ -192,8 +204,13 @@ impl<'a> Loan<'a> {
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            self.runtime.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-            self.runtime.returned.notify_one();
+            let mut pool = self.runtime.pool();
+            pool.idle.push(worker);
+            let is_awaited = pool.waiting > 0;
+            drop(pool);
+            if is_awaited {
+                self.runtime.returned.notify_one();
+            }
         }
     }
 }
