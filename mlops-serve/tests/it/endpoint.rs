@@ -191,8 +191,9 @@ fn a_promotion_takes_no_arms_but_those_of_its_rollout() {
     let mut rollout = Rollout::new(Plan::canary([0.5], 0, 0), version(1), version(2), now).unwrap();
     let endpoint = Endpoint::new("shop", SystemClock::new());
     let message = |rollout: &Rollout| endpoint.apply(rollout).unwrap_err().to_string();
-    assert!(message(&rollout).contains("has no arm `challenger`: load shop/2 and give it to `challenge`"));
+    assert!(message(&rollout).contains("has no arm `champion`: load shop/1 and give it to `deploy`"));
     endpoint.deploy(model(1, |x| x)).unwrap();
+    assert!(message(&rollout).contains("has no arm `challenger`: load shop/2 and give it to `challenge`"));
     endpoint.challenge(model(2, |x| x), 0.5).unwrap();
     // A hotfix comes while the rollout runs.
     endpoint.deploy(model(3, |x| x)).unwrap();
