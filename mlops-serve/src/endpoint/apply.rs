@@ -22,9 +22,8 @@ impl Endpoint {
             let challenger = held.find(CHALLENGER, rollout.challenger());
             match rollout.status() {
                 Status::Running => {
-                    let challenger = challenger?.model;
                     champion?;
-                    self.two_arms(&arms, challenger, rollout.challenger_weight())
+                    self.two_arms(&arms, challenger?.model, rollout.challenger_weight())
                 }
                 Status::Promoted => held.promoted(champion, challenger, rollout.challenger()),
                 Status::RolledBack => champion.map(lone),

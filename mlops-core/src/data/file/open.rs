@@ -85,7 +85,12 @@ impl Dataset {
 
 #[cfg_attr(
     not(any(feature = "csv", feature = "ipc", feature = "parquet")),
-    allow(unused_variables, reason = "a build without formats opens no file")
+    allow(
+        unused_variables,
+        clippy::bind_instead_of_map,
+        clippy::needless_pass_by_value,
+        reason = "a build without formats opens no file"
+    )
 )]
 fn open_columns(path: &Path, schema: Arc<TableSchema>) -> Result<Scan> {
     let name = path.display().to_string();
