@@ -80,7 +80,7 @@ fn choose(
     clock: &dyn Clock,
 ) -> Result<Box<dyn Runtime>> {
     let files = model_files(package, precisions)?;
-    let golden = Golden::of(package)?.filter(|golden| !golden.is_empty());
+    let golden = Golden::of(package)?;
     if let [(_, name)] = files[..] {
         return one_file(package, engines(&package.read(name)?), golden.as_ref(), clock);
     }

@@ -86,18 +86,31 @@ impl Golden {
     /// The rows as JSON.
     ///
     /// # Errors
-    /// `Internal` if serde refuses, which nothing here makes it do.
+    /// `Invalid` if the tolerance or a score is no number that JSON has.
     pub fn to_json(&self) -> Result<Vec<u8>> {
+        if !(0.0..=f64::MAX).contains(&self.tolerance) {
+            return Err(Error::invalid(format!(
+                "golden rows of tolerance {}: want 0 or more",
+                self.tolerance
+            )));
+        }
+        if let Some(index) = self.rows.iter().position(|(_, score)| !score.is_finite()) {
+            return Err(Error::invalid(format!("golden row {index} has the score {}", self.rows[index].1)));
+        }
         serde_json::to_vec(self)
             .map_err(|error| Error::internal("golden rows cannot be written as JSON").with_source(error))
     }
 
     /// The golden rows of a package, if it has any.
     pub(super) fn of(package: &ModelPackage) -> Result<Option<Self>> {
-        match package.files.contains_key(Self::FILE) {
-            true => Self::from_json(&package.read(Self::FILE)?).map(Some),
-            false => Ok(None),
+        if !package.files.contains_key(Self::FILE) {
+            return Ok(None);
         }
+        let golden = Self::from_json(&package.read(Self::FILE)?)?;
+        if golden.is_empty() {
+            return Err(Error::data(format!("`{}` has no rows: add some, or leave it out", Self::FILE)));
+        }
+        Ok(Some(golden))
     }
 
     /// All rows as the inputs of a model.

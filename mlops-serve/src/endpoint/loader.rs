@@ -139,7 +139,7 @@ impl Loader {
         if let Some(golden) = &golden {
             stage("golden", || golden.check(&model))?;
         }
-        let is_proved = golden.is_some_and(|golden| !golden.is_empty());
+        let is_proved = golden.is_some();
         stage("warm_up", || self.warm_up(&model, is_proved))?;
         Ok(model)
     }
@@ -245,7 +245,7 @@ fn check_signature(package: &ModelPackage, runtime: &ModelSignature) -> Result<(
 }
 
 /// Zeros and empty texts in the shape of the signature, with so many rows where it leaves that open.
-pub(super) fn zeros(signature: &ModelSignature, rows: usize) -> Result<Vec<TensorBuf>> {
+pub(crate) fn zeros(signature: &ModelSignature, rows: usize) -> Result<Vec<TensorBuf>> {
     let zeros = |spec: &TensorSpec| {
         let length = |(axis, dimension): (usize, &Dimension)| match dimension {
             Dimension::Fixed(length) => *length,

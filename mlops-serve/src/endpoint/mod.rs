@@ -93,3 +93,5 @@ pub use tower::{Cell, EndpointService, OwnedRequest};
 pub use traffic::{ArmStats, ArmTraffic};
 
 pub(crate) use isolate::isolate;
+#[cfg(feature = "conformance")]
+pub(crate) use loader::zeros;

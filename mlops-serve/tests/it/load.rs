@@ -11,6 +11,23 @@ use crate::models::row;
 use crate::shelf::{loader, package};
 
 #[test]
+fn golden_rows_are_rows_with_scores() {
+    let json = |tolerance: f64, score: Option<f64>| {
+        let mut golden = Golden::new(tolerance);
+        score.into_iter().for_each(|score| golden.push(&[Value::Float(1.0)], score));
+        golden.to_json().map_err(|error| error.to_string())
+    };
+    assert!(json(0.0, Some(1.0)).is_ok());
+    assert_eq!(json(f64::NAN, Some(1.0)).unwrap_err(), "golden rows of tolerance NaN: want 0 or more");
+    assert_eq!(json(0.0, Some(f64::NAN)).unwrap_err(), "golden row 0 has the score NaN");
+    let error = loader().load(&package(0.5, Some(&Golden::new(0.0)))).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("`golden.json` has no rows: add some, or leave it out"),
+        "{error:#}"
+    );
+}
+
+#[test]
 fn loading_verifies_checks_and_names_what_is_wrong() {
     let mut golden = Golden::new(1e-6);
     golden.push(&[Value::Float(1.5)], 2.0);

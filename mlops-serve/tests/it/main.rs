@@ -5,6 +5,8 @@
 mod allocations;
 mod batch;
 mod cache;
+#[cfg(feature = "conformance")]
+mod conformance;
 #[cfg(feature = "native")]
 mod deploy;
 mod endpoint;

@@ -55,6 +55,10 @@ fn golden_outputs_of_the_python_face() {
         "forest_regressor",
         "forest_classifier",
         "forest_classes",
+        "handmade_sum",
+        "handmade_average",
+        "handmade_one_base_none",
+        "handmade_one_base_logistic",
         "trees5_numbers",
         "trees5_targets",
         "trees5_members",
@@ -74,6 +78,38 @@ fn the_contract_is_kept() {
         mlops_serve::runtime::conformance::check(&model, &views, 1e-5)
             .unwrap_or_else(|error| panic!("{name}: {error:#}"));
     }
+}
+
+#[test]
+fn engines_are_compared_on_golden_rows_of_texts() {
+    use mlops_core::data::Value;
+    use mlops_core::{Digest, ModelFile, ModelPackage, ModelSignature, ModelVersion, SystemClock};
+    use mlops_serve::endpoint::{Golden, Head, Loader};
+
+    let Some(library) = library() else { return };
+    let known = crate::golden::golden("logistic_categories");
+    let probabilities = known.outputs.iter().find(|output| output.name == "probabilities").unwrap().numbers();
+    let mut golden = Golden::new(1e-6);
+    for row in 0..probabilities.len() / 2 {
+        let cell = |input: &'_ crate::golden::Tensor| match &input.data[row] {
+            serde_json::Value::String(text) => Value::Text(text.clone().leak()),
+            cell => Value::Float(crate::golden::number(cell)),
+        };
+        let cells: Vec<Value<'_>> = known.inputs.iter().map(cell).collect();
+        golden.push(&cells, probabilities[2 * row]);
+    }
+    let head = Head { output: "probabilities".into(), column: 0 };
+    let files = [
+        ("model.onnx", bytes("logistic_categories.onnx")),
+        (Golden::FILE, golden.to_json().unwrap().into()),
+        (Loader::HEAD_FILE, serde_json::to_vec(&head).unwrap().into()),
+    ];
+    let files = files.map(|(name, bytes)| (name.to_owned(), (Digest::of(&bytes), ModelFile::Bytes(bytes))));
+    let package = ModelPackage::new(ModelVersion::new("shop", 1), ModelSignature::default(), files.into());
+    let loader = Loader::auto_with_ort(SystemClock::new(), library, OrtOptions::default());
+    let model = loader.load(&package).unwrap();
+    let text = format!("{:?}", model.runtime());
+    assert!(text.contains(r#"("native", "#) && text.contains(r#"("ort", "#), "both were measured: {text}");
 }
 
 #[test]

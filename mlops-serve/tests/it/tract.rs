@@ -13,7 +13,7 @@ fn load(name: &str) -> mlops_serve::Result<TractRuntime> {
 #[test]
 fn networks_and_linear_models_differ_by_rounding_alone() {
     let close = Tolerance { absolute: 3e-7, relative: 2e-6 };
-    for name in ["mlp", "two_tower", "dlrm", "logistic_classes"] {
+    for name in ["mlp", "two_tower", "retrieval", "dlrm", "logistic_classes"] {
         let model = load(name).unwrap_or_else(|error| panic!("{name}: {error:#}"));
         check_rows(name, &model, &close, &close);
     }
@@ -21,7 +21,7 @@ fn networks_and_linear_models_differ_by_rounding_alone() {
 
 #[test]
 fn the_contract_is_kept() {
-    for name in ["mlp", "two_tower", "dlrm"] {
+    for name in ["mlp", "two_tower", "retrieval", "dlrm", "logistic_classes", "mlp_int8", "mlp_int8_static"] {
         let model = load(name).unwrap();
         let inputs = inputs(name, &model);
         let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
