@@ -176,7 +176,7 @@ impl ModelCard {
             table("Evaluation", rows.iter().map(|(of, value)| (of.as_str(), value.clone())).collect())?;
         }
         table("Reviews", {
-            let said = |review: &Review| format!("{} ({})", review.verdict, by(&review.by));
+            let said = |Review { verdict, by }: &Review| format!("{verdict} on {}: {}", by.time, by.reason);
             self.reviews.iter().map(|review| (review.by.actor.as_str(), said(review))).collect()
         })?;
         let (data, tags) = (text(&self.data), text(&self.tags));

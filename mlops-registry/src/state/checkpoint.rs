@@ -61,7 +61,8 @@ impl Snapshot {
         encode(self).map(|(bytes, _)| bytes)
     }
 
-    /// The state in the checkpoint after so many commits; `None` if it is torn, altered or of another format. Whether the log states its digest is for the reader to find.
+    /// The state in the checkpoint after so many commits; `None` if it is torn, altered or of another format. Whether
+    /// the log states its digest is for the reader to find.
     pub fn from_checkpoint(sequence: u64, bytes: &[u8]) -> Option<Self> {
         decode(sequence, bytes).map(|(state, _)| state)
     }

@@ -1,5 +1,6 @@
 //! `validate`: whether a request may be committed on a state, and as what.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mlops_core::{Digest, Error, ModelVersion, Result, Timestamp};
@@ -78,8 +79,17 @@ impl Snapshot {
         let mut next = self.clone();
         next.time = time.max(self.time);
         let stamp = next.stamp(&commit);
+        let mut reviewed = BTreeSet::new();
         for change in &request.changes {
             let change = next.check(change.clone(), &request.actor)?;
+            if let Change::Review { model, version, .. } = &change
+                && !reviewed.insert((model.clone(), *version))
+            {
+                return Err(Error::invalid(format!(
+                    "{model}/{version} is reviewed twice in one commit: give one verdict"
+                ))
+                .into());
+            }
             next.apply_change(&change, &stamp)?;
             commit.changes.push(change);
         }

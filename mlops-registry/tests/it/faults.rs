@@ -114,6 +114,18 @@ const SCENARIOS: &[Scenario] = &[
         }
     ),
     Scenario {
+        name: "copy a version",
+        commits: 7,
+        calls: u64::MAX,
+        run: |registry, _| {
+            Box::pin(async move {
+                let copy = registry.copy_of(&id(2), "copied").await?;
+                registry.commit(draft().register(copy)).await.map(drop)
+            })
+        },
+        done: |state| state.model("copied").is_ok_and(|model| model.versions.len() == 1),
+    },
+    Scenario {
         name: "commit and checkpoint",
         commits: 123,
         calls: 8,

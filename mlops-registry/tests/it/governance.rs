@@ -1,20 +1,10 @@
-//! Rules of a model, deletion and sweeping, and what is told of a version.
+//! Rules of a model: approvals, gates, stages.
 
-use std::time::Duration;
-
-use mlops_core::{
-    Digest, ElementType, ErrorKind, ManualClock, ModelSignature, ModelVersion, TensorSpec, Timestamp,
-};
+use mlops_core::{Digest, ElementType, ErrorKind, ModelSignature, ModelVersion, TensorSpec};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Approval, At, Change, Draft, Expect, Gate, NewVersion, Policy, Query, Stages};
 
-use crate::support::{open, register, tree};
-
-fn refused(registry: &Registry, draft: Draft, part: &str) {
-    let error = registry.commit(draft).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    assert!(error.to_string().contains(part), "{error}");
-}
+use crate::support::{refused, register};
 
 #[test]
 fn approvals_follow_the_policy() {
@@ -207,142 +197,6 @@ fn stages_follow_their_table() {
 }
 
 #[test]
-fn purged_files_are_swept_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let registry = open(folder.path());
-    let blobs = || tree(folder.path()).into_iter().filter(|path| path.starts_with("blob/")).count();
-    let (first, second) =
-        (register(&registry, "a", "one").unwrap(), register(&registry, "a", "two").unwrap());
-    let same = register(&registry, "b", "two").unwrap();
-    let day = Duration::from_secs(86_400);
-    let sweep = |grace| registry.sweep("ann", "disk", grace).unwrap();
-    assert_eq!(sweep(Duration::ZERO).uploads, 0);
-    refused(&registry, Draft::new("ann", "x").purge(&first), "is not deleted: delete it first");
-    for id in [&first, &second] {
-        registry.commit(Draft::new("ann", "old").delete(id).purge(id)).unwrap();
-    }
-    refused(&registry, Draft::new("ann", "x").restore(&first), "was purged by ann (old)");
-    assert_eq!(sweep(day).uploads, 0, "too young");
-    let swept = sweep(Duration::ZERO);
-    assert_eq!((swept.uploads, swept.bytes), (1, 3));
-    assert_eq!(blobs(), 1, "two is still needed");
-    assert_eq!(registry.fetch(&same).unwrap().read("model.bin").unwrap(), "two");
-    let error = registry.fetch(&first).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("ann purged it (old)"), "{error}");
-    assert_eq!(
-        registry.state().version(&first).unwrap().registered.actor,
-        "trainer",
-        "what is recorded stays"
-    );
-    // What was swept can be registered again.
-    let again = register(&registry, "a", "one").unwrap();
-    assert_eq!(open(folder.path()).fetch(&again).unwrap().read("model.bin").unwrap(), "one");
-}
-
-#[test]
-fn a_clock_set_back_a_year_after_a_sweep_stops_nobody() {
-    let clock = std::sync::Arc::new(ManualClock::new("2026-05-01T00:00:00Z".parse().unwrap()));
-    let registry =
-        Registry::open_with(mlops_registry::Registry::builder().clock(clock.clone()), "memory:").unwrap();
-    let id = register(&registry, "shop", "1").unwrap();
-    registry.commit(Draft::new("ann", "old").delete(&id).purge(&id)).unwrap();
-    clock.advance(Duration::from_secs(1));
-    assert_eq!(registry.sweep("ann", "disk", Duration::ZERO).unwrap().uploads, 1);
-    clock.set("2025-05-01T00:00:00Z".parse().unwrap());
-    let id = register(&registry, "shop", "1").unwrap();
-    assert_eq!(registry.sweep("ann", "disk", Duration::ZERO).unwrap().uploads, 0);
-    assert_eq!(registry.fetch(&id).unwrap().read("model.bin").unwrap(), "1");
-}
-
-#[test]
-fn versions_are_found_by_what_is_known_of_them() {
-    let clock = std::sync::Arc::new(ManualClock::new(Timestamp::EPOCH));
-    let registry =
-        Registry::open_with(mlops_registry::Registry::builder().clock(clock.clone()), "memory:").unwrap();
-    for (model, auc, market) in
-        [("shop", 0.9, "eu"), ("shop", 0.8, "us"), ("shop/small", 0.7, "eu"), ("fraud", 0.6, "eu")]
-    {
-        clock.advance(Duration::from_secs(10));
-        let version = NewVersion::new(model)
-            .file("model.bin", market)
-            .metric("auc", auc)
-            .tag("market", market)
-            .run(format!("run {auc}"))
-            .description(format!("For the {market} Market"))
-            .data("train", Digest::of(market));
-        registry.commit(Draft::new(format!("trainer-{market}"), "x").register(version)).unwrap();
-    }
-    let parent = ModelVersion::new("shop", 1);
-    let child = NewVersion::new("shop").file("model.bin", "child").parent(parent.clone());
-    registry.commit(Draft::new("t", "x").register(child)).unwrap();
-    registry.commit(Draft::new("t", "x").alias("champion", &parent, None).approve(&parent)).unwrap();
-    registry.commit(Draft::new("t", "x").delete(&ModelVersion::new("shop", 2))).unwrap();
-    let state = registry.snapshot();
-    let check = |query: Query, expect: &[&str]| {
-        let found: Vec<_> = state.search(&query).iter().map(|version| version.id().to_string()).collect();
-        assert_eq!(found, expect, "{query:?}");
-    };
-    let second = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
-    check(Query::new(), &["fraud/1", "shop/1", "shop/3", "shop/small/1"]);
-    check(Query::new().with_deleted().model("shop"), &["shop/1", "shop/2", "shop/3"]);
-    check(Query::new().model_prefix("shop").tag("market", "eu"), &["shop/1", "shop/small/1"]);
-    check(Query::new().tagged("market").metric("auc", ..0.65), &["fraud/1"]);
-    check(Query::new().metric("auc", f64::NAN..), &[]);
-    check(Query::new().registered(second(30)..second(40)), &["shop/small/1"]);
-    check(Query::new().alias("champion"), &["shop/1"]);
-    check(Query::new().approval(Approval::Approved), &["shop/1"]);
-    check(Query::new().actor("trainer-eu").newest_first().limit(2), &["fraud/1", "shop/small/1"]);
-    check(Query::new().parent(parent.clone()), &["shop/3"]);
-    check(Query::new().run("run 0.6"), &["fraud/1"]);
-    check(Query::new().data(Digest::of("us")).with_deleted(), &["shop/2"]);
-    check(Query::new().file(Digest::of("child")), &["shop/3"]);
-    check(Query::new().text("EU market").best_first("auc", false), &["fraud/1", "shop/small/1", "shop/1"]);
-    check(Query::new().best_first("auc", true), &["shop/1", "shop/small/1", "fraud/1", "shop/3"]);
-    check(Query::new().model("../etc"), &[]);
-}
-
-#[test]
-fn lineage_and_card_tell_what_is_recorded_and_nothing_else() {
-    let registry = Registry::open("memory:").unwrap();
-    let base = register(&registry, "base", "1").unwrap();
-    let middle = NewVersion::new("shop")
-        .file("model.bin", "2")
-        .parent(base.clone())
-        .run("<script>alert(1)</script>")
-        .data("train", Digest::of("rows"))
-        .metric("auc", 0.9)
-        .description("# not a heading | [not a link](x) https://x.y @ann");
-    let middle = registry.commit(Draft::new("t", "x").register(middle)).unwrap().version().unwrap().clone();
-    let leaf = NewVersion::new("leaf").file("model.bin", "3").parent(middle.clone());
-    let leaf = registry.commit(Draft::new("t", "x").register(leaf)).unwrap().version().unwrap().clone();
-    registry.commit(Draft::new("ann", "fine").approve(&middle).alias("champion", &middle, None)).unwrap();
-    let state = registry.snapshot();
-    let lineage = state.lineage(&middle).unwrap();
-    assert_eq!(lineage.ancestors, [base.clone()].into());
-    assert_eq!(lineage.descendants, [leaf.clone()].into());
-    assert_eq!(state.lineage(&base).unwrap().descendants, [leaf, middle.clone()].into());
-    let drawing = lineage.to_mermaid();
-    assert!(drawing.contains("<b>shop/1</b>") && !drawing.contains("<script>"), "{drawing}");
-
-    let card = state.card(&middle).unwrap();
-    assert_eq!(card.aliases, ["champion"]);
-    let page = card.to_markdown();
-    for part in [
-        "# shop/1\n",
-        "| Approval | approved |",
-        "| auc | 0.9 |",
-        "| ann | approved (ann on",
-        "\\# not a heading \\| \\[not a link\\](x) https&#58;//x.y &#64;ann",
-    ] {
-        assert!(page.contains(part), "{part}: {page}");
-    }
-    assert!(!page.contains("<script>"));
-    let json = serde_json::to_value(&card).unwrap();
-    assert_eq!(json["metrics"]["auc"], 0.9);
-}
-
-#[test]
 fn an_evaluation_is_judged_with_its_standard_errors() {
     use mlops_core::evaluation::{self, Evaluation, Metric, Reference, Rule};
     let registry = Registry::open("memory:").unwrap();
@@ -387,41 +241,6 @@ fn an_evaluation_is_judged_with_its_standard_errors() {
 }
 
 #[test]
-fn words_change_and_versions_are_found_by_them() {
-    let registry = Registry::open("memory:").unwrap();
-    let commit = |draft: Draft| registry.commit(draft).unwrap();
-    let new = || Draft::new("ann", "words");
-    let base = NewVersion::new("base").file("m", "b").code("c1").framework("onnx");
-    let base = commit(new().register(base)).version().unwrap().clone();
-    let tuned = NewVersion::new("shop").file("m", "t").parent(base.clone()).code("c2").description("first");
-    let tuned = commit(new().register(tuned)).version().unwrap().clone();
-    let copied = commit(new().register(registry.copy_of(&tuned, "shop").unwrap())).version().unwrap().clone();
-    let find = |query: Query| -> Vec<String> {
-        registry.snapshot().search(&query).iter().map(|found| found.id().to_string()).collect()
-    };
-    assert_eq!(find(Query::new().descends_from(base.clone())), ["shop/1", "shop/2"]);
-    assert_eq!(find(Query::new().descends_from(ModelVersion::new("none", 1))), [""; 0]);
-    assert_eq!(find(Query::new().code("c2").skip(1)), ["shop/2"]);
-    assert_eq!(find(Query::new().framework("onnx")), ["base/1"]);
-    assert_eq!(find(Query::new().skip(2).limit(5)), ["shop/2"]);
-    assert_eq!(find(Query::new().skip(9)), [""; 0]);
-    // Words are mended; what was recorded stays.
-    commit(new().describe(&tuned, "größer").tag(&tuned, "a", "b"));
-    commit(new().remove_tag(&tuned, "a"));
-    assert_eq!(find(Query::new().text("GRÖSSER")), [""; 0]);
-    assert_eq!(find(Query::new().text("GRÖßER")), ["shop/1"]);
-    let state = registry.snapshot();
-    let version = state.version(&tuned).unwrap();
-    assert_eq!((version.description.as_str(), version.record.description.as_str()), ("größer", "first"));
-    assert!(version.tags.is_empty());
-    assert!(state.card(&tuned).unwrap().to_markdown().contains("größer"));
-    let bytes = state.to_checkpoint().unwrap();
-    assert_eq!(mlops_registry::Snapshot::from_checkpoint(state.sequence(), &bytes).as_ref(), Some(&*state));
-    commit(new().delete(&copied));
-    refused(&registry, new().describe(&copied, "x"), "was deleted by ann");
-}
-
-#[test]
 fn gates_tell_what_they_want_and_what_they_found() {
     let registry = Registry::open("memory:").unwrap();
     let gates = [
@@ -454,4 +273,15 @@ fn gates_tell_what_they_want_and_what_they_found() {
     assert!(error.to_string().contains("`7` cannot name an alias: it reads as a version"), "{error}");
     let moved = Draft::new("ann", "x").alias("other", &id, Expect::Version(3));
     refused(&registry, moved, "expected was shop/3: it never existed");
+}
+
+#[test]
+fn one_commit_gives_one_verdict_on_a_version() {
+    let registry = Registry::open("memory:").unwrap();
+    let (first, second) =
+        (register(&registry, "shop", "1").unwrap(), register(&registry, "shop", "2").unwrap());
+    let error = registry.commit(Draft::new("ann", "x").approve(&first).reject(&first)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("shop/1 is reviewed twice in one commit"), "{error}");
+    registry.commit(Draft::new("ann", "x").approve(&first).reject(&second)).unwrap();
 }

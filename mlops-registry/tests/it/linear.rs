@@ -32,18 +32,30 @@ enum Action {
 #[test]
 fn eight_writers_on_a_folder() {
     let folder = tempfile::tempdir().unwrap();
-    eight_writers(folder.path().to_str().unwrap());
+    eight_writers(|| crate::support::open(folder.path()));
 }
 
 #[cfg(feature = "sqlite")]
 #[test]
 fn eight_writers_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    eight_writers(&format!("sqlite:{}", folder.path().join("registry.db").display()));
+    let location = format!("sqlite:{}", folder.path().join("registry.db").display());
+    eight_writers(|| Registry::open(&location).unwrap());
 }
 
-fn eight_writers(location: &str) {
-    let open = || Registry::open(location).unwrap();
+#[cfg(feature = "postgres")]
+#[test]
+fn eight_writers_on_postgres() {
+    let Some(address) = crate::support::server("MLOPS_TEST_POSTGRES", "PostgreSQL") else { return };
+    let (folder, name) = (tempfile::tempdir().unwrap(), crate::support::fresh());
+    let artifacts = folder.path().to_str().unwrap();
+    eight_writers(|| {
+        let builder = mlops_registry::Registry::builder().artifacts(artifacts).name(&name);
+        Registry::open_with(builder, &address).unwrap()
+    });
+}
+
+fn eight_writers(open: impl Fn() -> Registry + Sync) {
     let setup = open();
     for content in 0..4 {
         register(&setup, "shop", &content.to_string()).unwrap();

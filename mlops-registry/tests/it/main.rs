@@ -1,6 +1,7 @@
 //! The registry as its users see it, on real storage.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod allocations;
 mod artifacts;
 #[cfg(feature = "conformance")]
 mod backends;
@@ -28,9 +29,11 @@ mod models;
 mod races;
 mod store;
 mod support;
+mod sweeps;
 mod tamper;
 #[cfg(feature = "telemetry")]
 mod telemetry;
+mod told;
 
 #[cfg(not(feature = "conformance"))]
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mlops_core::{ModelVersion, Result};
+use mlops_core::{ErrorKind, ModelVersion, Result};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Draft, NewVersion};
 
@@ -15,6 +15,13 @@ pub(crate) fn register(registry: &Registry, model: &str, content: &str) -> Resul
     let version = NewVersion::new(model).file("model.bin", content.to_owned());
     let receipt = registry.commit(Draft::new("trainer", "test").register(version))?;
     Ok(receipt.version().unwrap().clone())
+}
+
+/// A draft that conflicts with the state, and says so.
+pub(crate) fn refused(registry: &Registry, draft: Draft, part: &str) {
+    let error = registry.commit(draft).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.to_string().contains(part), "{error}");
 }
 
 /// The files below a folder, relative to it.
