@@ -57,13 +57,28 @@ fn fill_one_by_one(folder: &std::path::Path) {
         let path = folder.join(format!("log/{:020}.json", commit.sequence));
         std::fs::write(path, commit.encode().unwrap().0).unwrap();
     }
-    let log = memory.registry().log().clone();
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(found) = log.checkpoint(u64::MAX).as_mut().poll(&mut context) else {
-        panic!("memory answers at once")
-    };
-    let (sequence, bytes) = found.unwrap().unwrap();
+    let (sequence, bytes) = now(memory.registry().log().checkpoint(u64::MAX)).unwrap().unwrap();
     std::fs::write(folder.join(format!("checkpoint/{sequence:020}.json")), &bytes).unwrap();
+}
+
+/// The log of a folder in a database, and its checkpoint.
+fn copy_to_sqlite(folder: &std::path::Path, location: &str) {
+    let from = Registry::open(folder.to_str().unwrap()).unwrap();
+    let to = Registry::open(location).unwrap();
+    let (from, to) = (from.registry().log(), to.registry().log());
+    for (sequence, entry) in (1..).zip(now(from.read(1, usize::MAX)).unwrap()) {
+        now(to.append(sequence, entry)).unwrap();
+    }
+    let (sequence, bytes) = now(from.checkpoint(u64::MAX)).unwrap().unwrap();
+    now(to.save_checkpoint(sequence, bytes)).unwrap();
+}
+
+/// What a log that waits for nobody answers.
+fn now<T>(mut call: mlops_core::BoxFuture<'_, T>) -> T {
+    match call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(answer) => answer,
+        std::task::Poll::Pending => panic!("memory, folders and SQLite answer at once"),
+    }
 }
 
 fn read(c: &mut Criterion) {
@@ -154,6 +169,12 @@ fn open(c: &mut Criterion) {
     let path = one_by_one.path().to_str().unwrap();
     group.bench_function("local, one version a commit", |b| {
         b.iter_with_large_drop(|| Registry::open(path).unwrap());
+    });
+    let database = tempfile::tempdir().unwrap();
+    let location = format!("sqlite:{}", database.path().join("registry.db").display());
+    copy_to_sqlite(one_by_one.path(), &location);
+    group.bench_function("sqlite, one version a commit", |b| {
+        b.iter_with_large_drop(|| Registry::open(&location).unwrap());
     });
     group.finish();
 }
