@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use shell::{Result, Step, say};
 
 const HELP: &str = "\
-cargo xtask test          format, lints, docs, dependency rules, tests with default and all features, benches;
+cargo xtask test          format, lints, docs, dependency rules, tests with default and all features, loom, benches;
                           fails if a server of the tests cannot be had, unless told --without-servers
+cargo xtask loom          the lock protocols in all interleavings, by loom
 cargo xtask rules         the dependency rules alone
 cargo xtask servers       start the servers of the tests, print where they are, stop them at the end of the input
 cargo xtask onnxruntime   fetch the ONNX Runtime library and print where it is
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(true),
         ["test", "--without-servers"] => test(false),
+        ["loom"] => interleavings(),
         ["rules"] => dependencies::check(),
         ["servers"] => serve(),
         ["onnxruntime"] => onnxruntime::library().map(|library| println!("{}", library.display())),
@@ -103,6 +105,8 @@ fn test(with_servers: bool) -> Result<()> {
     step.cargo(&["test", "--workspace", "--all-features"])?;
     drop(servers);
 
+    interleavings()?;
+
     Step::new("benches, once each").cargo(&[
         "test",
         "--package",
@@ -116,4 +120,11 @@ fn test(with_servers: bool) -> Result<()> {
         "good, but without servers: the tests of S3, Azure, PostgreSQL and of the stores that lie were left out"
     });
     Ok(())
+}
+
+/// Tries all interleavings of the lock protocols. The flag changes every crate: they have a folder of their own.
+fn interleavings() -> Result<()> {
+    let step = Step::new("interleavings, by loom").env("RUSTFLAGS", "--cfg loom");
+    let step = step.env("CARGO_TARGET_DIR", shell::target().join("loom"));
+    step.cargo(&["test", "--package", "mlops-serve", "--no-default-features", "--lib", "loom"])
 }

@@ -1,7 +1,7 @@
 //! Rotated Parquet files that survive a crash.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,9 +61,12 @@ impl ParquetSettings {
 /// when the next sink opens the folder: a batch that was written is in exactly one finished file. A file that
 /// cannot be finished for now, because the disk is full say, is tried again at every call.
 ///
-/// One sink at a time for a folder and a prefix: give each process its own prefix.
+/// One sink at a time for a folder and a prefix, kept by a lock on `.<prefix>.lock`: give each process its own
+/// prefix. On file systems without locks nothing keeps two sinks apart.
 #[derive(Debug)]
 pub struct ParquetSink {
+    /// Held until the sink is dropped, or its process ends.
+    _lock: File,
     folder: PathBuf,
     prefix: String,
     settings: ParquetSettings,
@@ -102,8 +105,8 @@ impl ParquetSink {
     /// A sink for this folder, which is created if need be. Finishes what a crash left behind.
     ///
     /// # Errors
-    /// `Invalid` if the prefix is empty or holds anything but ASCII letters, digits, `_` and `-`, or a limit
-    /// is 0; `Unavailable` if the folder cannot be read or written.
+    /// `Invalid` if the prefix is empty or holds anything but ASCII letters, digits, `_` and `-`, a limit
+    /// is 0, or another sink writes there; `Unavailable` if the folder cannot be read or written.
     pub fn open(
         folder: impl Into<PathBuf>,
         prefix: impl Into<String>,
@@ -122,8 +125,9 @@ impl ParquetSink {
         }
         fs::create_dir_all(&folder).map_err(|error| unavailable("create folder", &folder, error))?;
         let clock = Arc::new(clock);
+        let _lock = lock(&folder, &prefix)?;
         let mut sink =
-            Self { folder, prefix, settings, clock, number: 0, open: None, unfinished: Vec::new() };
+            Self { _lock, folder, prefix, settings, clock, number: 0, open: None, unfinished: Vec::new() };
         sink.recover()?;
         Ok(sink)
     }
@@ -297,6 +301,21 @@ fn remove(path: &Path) -> Result<()> {
     fs::remove_file(path).map_err(|error| unavailable("remove", path, error))
 }
 
+/// Keeps other sinks from finishing and removing what this one writes.
+fn lock(folder: &Path, prefix: &str) -> Result<File> {
+    let path = folder.join(format!(".{prefix}.lock"));
+    let file = File::create(&path).map_err(|error| unavailable("create", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::invalid(format!(
+            "another sink writes `{prefix}` in `{}`: give each process its own prefix",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) => Err(unavailable("lock", &path, error)),
+    }
+}
+
 fn unavailable(what: &str, path: &Path, error: std::io::Error) -> Error {
     Error::unavailable(format!("cannot {what} `{}`", path.display())).with_source(error)
 }
@@ -441,6 +460,21 @@ mod tests {
         clock.advance(Duration::from_secs(900));
         sink.tick().unwrap();
         assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..5));
+    }
+
+    #[test]
+    fn a_second_sink_is_refused_and_takes_nothing_from_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = open(folder.path(), ParquetSettings::default());
+        first.write(&batch(0..5)).unwrap();
+        let clock = ManualClock::new(Timestamp::EPOCH);
+        let error = ParquetSink::open(folder.path(), "shop", ParquetSettings::default(), clock).unwrap_err();
+        assert_eq!(error.kind(), mlops_core::ErrorKind::Invalid);
+        assert!(error.to_string().starts_with("another sink writes `shop` in"), "{error}");
+        first.write(&batch(5..9)).unwrap();
+        drop(first);
+        let next = open(folder.path(), ParquetSettings::default());
+        assert_eq!(values(&next.files().unwrap()), Vec::from_iter(0..9));
     }
 
     #[test]

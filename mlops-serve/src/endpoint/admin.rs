@@ -11,6 +11,7 @@ use super::remembered::Remembered;
 use super::traffic::{ArmStats, ArmTraffic, add_stats, add_traffic};
 use super::{HealthSettings, Model, Shadow};
 use crate::capture::Capture;
+use crate::sync::is_alone;
 use crate::{CHALLENGER, CHAMPION};
 
 /// Answers requests with the models of the moment. See the [module](super).
@@ -430,7 +431,7 @@ impl Admin {
     /// Takes out the deployments that nobody uses, and keeps what their arms counted.
     fn settle(&mut self) -> Vec<Arc<Deployment>> {
         let (done, used) =
-            std::mem::take(&mut self.retired).into_iter().partition(|old| Arc::strong_count(old) == 1);
+            std::mem::take(&mut self.retired).into_iter().partition(|old| is_alone(Arc::strong_count(old)));
         self.retired = used;
         let done: Vec<Arc<Deployment>> = done;
         for slot in done.iter().flat_map(|deployment| &deployment.arms) {

@@ -1,6 +1,5 @@
 //! Which models answer at one moment: what a swap swaps.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mlops_core::{Error, ModelVersion, Result};
@@ -10,6 +9,7 @@ use super::{Model, Shadow};
 use crate::Split;
 use crate::latency::AtomicLatencies;
 use crate::rollout::Traffic;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// An immutable set of arms. Requests hold on to it while they are answered.
 #[derive(Debug)]
@@ -158,5 +158,49 @@ impl Counters {
         let failures = self.failures.swap(0, Ordering::Acquire);
         let latencies = self.latencies.take();
         Traffic { requests: self.untimed.swap(0, Ordering::Relaxed) + latencies.count(), failures, latencies }
+    }
+}
+
+/// Model checking: every interleaving of requests and of who counts is tried.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::sync::is_alone;
+
+    #[test]
+    fn failures_are_never_more_than_requests_and_nothing_is_counted_twice() {
+        loom::model(|| {
+            let counters = Arc::new(Counters::default());
+            let shared = Arc::clone(&counters);
+            let request = thread::spawn(move || {
+                shared.answered(Some(1), true);
+                shared.answered(None, true);
+            });
+            let mut sum = Traffic::default();
+            for _ in 0..2 {
+                sum.merge(&counters.take());
+                assert!(sum.failures <= sum.requests, "{sum:?}");
+            }
+            request.join().expect("no panic");
+            sum.merge(&counters.take());
+            assert_eq!((sum.requests, sum.failures), (2, 2));
+        });
+    }
+
+    #[test]
+    fn who_is_alone_with_a_deployment_sees_all_that_its_requests_counted() {
+        loom::model(|| {
+            let counters = Arc::new(Counters::default());
+            let shared = Arc::clone(&counters);
+            let request = thread::spawn(move || shared.answered(None, true));
+            if is_alone(Arc::strong_count(&counters)) {
+                let taken = counters.take();
+                assert_eq!((taken.requests, taken.failures), (1, 1));
+            }
+            request.join().expect("no panic");
+        });
     }
 }

@@ -1,8 +1,8 @@
 //! When a model that fails again and again is left alone.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use serde::{Deserialize, Serialize};
+
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// When a model that fails is taken out of service (circuit breaker), and when for good (quarantine).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,5 +211,84 @@ mod tests {
             assert!(!health.succeeded(&settings, Permit::Yes));
         }
         assert_eq!(health.allows(&settings, false, || 0), Permit::Yes);
+    }
+}
+
+/// Model checking: every interleaving of the callers is tried.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::thread;
+
+    use super::*;
+    use crate::sync::Arc;
+
+    fn settings() -> HealthSettings {
+        HealthSettings::default().failures_in_row_max(2).cool_down_us(1).tries_max(2)
+    }
+
+    fn out_of_service() -> Health {
+        let health = Health::default();
+        let turns = [0; 2].map(|now_ns| health.failed(&settings(), Permit::Yes, now_ns));
+        assert_eq!(turns, [Turn::None, Turn::Opened]);
+        health
+    }
+
+    /// Runs two callers at once and gives what they gave.
+    fn at_once<T: Send + 'static>(
+        health: &Arc<Health>,
+        call: fn(&Health) -> T,
+        own: fn(&Health) -> T,
+    ) -> [T; 2] {
+        let shared = Arc::clone(health);
+        let other = thread::spawn(move || call(&shared));
+        [own(health), other.join().expect("no panic")]
+    }
+
+    #[test]
+    fn of_failures_at_once_one_takes_the_model_out_of_service() {
+        loom::model(|| {
+            let health = Arc::new(Health::default());
+            let fail = |health: &Health| health.failed(&settings(), Permit::Yes, 0);
+            let turns = at_once(&health, fail, fail);
+            assert_eq!(turns.iter().filter(|turn| **turn == Turn::Opened).count(), 1, "{turns:?}");
+            assert_eq!(health.allows(&settings(), false, || 0), Permit::No);
+        });
+    }
+
+    #[test]
+    fn of_callers_at_once_one_tries() {
+        loom::model(|| {
+            let health = Arc::new(out_of_service());
+            let ask = |health: &Health| health.allows(&settings(), false, || 1000);
+            let permits = at_once(&health, ask, ask);
+            assert_eq!(permits.iter().filter(|permit| **permit == Permit::Try).count(), 1, "{permits:?}");
+        });
+    }
+
+    #[test]
+    fn a_try_that_succeeds_and_late_failures_leave_no_model_shut_out() {
+        loom::model(|| {
+            let health = Arc::new(out_of_service());
+            assert_eq!(health.allows(&settings(), false, || 1000), Permit::Try);
+            let late = |health: &Health| {
+                health.failed(&settings(), Permit::Yes, 1000);
+            };
+            let answered = |health: &Health| assert!(health.succeeded(&settings(), Permit::Try));
+            at_once(&health, late, answered);
+            // It may have begun to fail again; it is asked all the same, at once or after the time.
+            assert_eq!(health.allows(&settings(), false, || 0), Permit::Yes);
+            assert!(!health.is_quarantined(&settings()));
+        });
+    }
+
+    #[test]
+    fn failed_tries_add_up_to_one_quarantine() {
+        loom::model(|| {
+            let health = Arc::new(out_of_service());
+            let fail = |health: &Health| health.failed(&settings(), Permit::Try, 1000);
+            let turns = at_once(&health, fail, fail);
+            assert_eq!(turns.iter().filter(|turn| **turn == Turn::Quarantined).count(), 1, "{turns:?}");
+            assert!(health.is_quarantined(&settings()));
+        });
     }
 }

@@ -69,7 +69,8 @@ impl OwnedRequest {
 ///
 /// # fn main() {
 /// let mut service = EndpointService::new(Arc::new(Endpoint::new("shop", SystemClock::new())));
-/// let request = OwnedRequest::new(RequestId::from_key("visit-1"), vec![Cell::Float(1.0)]);
+/// let row: Vec<Cell> = vec![1.0.into(), "mobile".into(), None::<f64>.into()];
+/// let request = OwnedRequest::new(RequestId::from_key("visit-1"), row);
 /// let error = service.call(request).into_inner().unwrap_err();
 /// assert!(error.is_retryable());
 /// # }
@@ -98,6 +99,42 @@ impl Service<OwnedRequest> for EndpointService {
         let borrowed = Request::new(request.id);
         let borrowed = request.key.as_deref().map_or(borrowed, |key| borrowed.key(key));
         ready(self.0.score(borrowed, &row))
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<i64> for Cell {
+    fn from(value: i64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<bool> for Cell {
+    fn from(value: bool) -> Self {
+        Self::Boolean(value)
+    }
+}
+
+impl From<String> for Cell {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Missing, Into::into)
     }
 }
 

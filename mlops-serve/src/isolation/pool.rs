@@ -1,7 +1,7 @@
 //! Threads that compute, and are left behind when they hang.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mlops_core::{Error, Result};
@@ -9,6 +9,7 @@ use mlops_core::{Error, Result};
 use crate::Overloaded;
 use crate::endpoint::isolate;
 use crate::runtime::Runtime;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, spawn, wait_while};
 use crate::tensor::{TensorBuf, TensorView};
 
 /// The tensors of one call, on their way to a thread and back.
@@ -67,6 +68,11 @@ impl Pool {
 
     /// Computes on a thread of the pool.
     pub(super) fn call(self: &Arc<Self>, tensors: Tensors, limit: Duration) -> Result<Tensors> {
+        let task = self.enqueue(tensors)?;
+        self.wait(&task, limit)
+    }
+
+    fn enqueue(self: &Arc<Self>, tensors: Tensors) -> Result<Arc<Task>> {
         let task = Arc::new(Task::default());
         let mut state = self.state();
         if state.live == 0 && state.hung >= self.hung_max {
@@ -91,7 +97,7 @@ impl Pool {
         }
         drop(state);
         self.work.notify_one();
-        self.wait(&task, limit)
+        Ok(task)
     }
 
     /// The number of threads that were left behind and still hang.
@@ -112,18 +118,23 @@ impl Pool {
 
     fn wait(self: &Arc<Self>, task: &Task, limit: Duration) -> Result<Tensors> {
         let running = |state: &mut TaskState| matches!(state, TaskState::Queued | TaskState::Running);
-        let guard = task.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = task.done.wait_timeout_while(guard, limit, running);
-        let (mut guard, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *guard, TaskState::Left) {
-            TaskState::Done(tensors, result) => return result.map(|()| tensors),
+        let guard = wait_while(&task.done, task.state(), limit, running);
+        if let Some((tensors, result)) = self.leave(guard) {
+            return result.map(|()| tensors);
+        }
+        let (engine, limit) = (self.runtime.engine(), limit.as_micros() as f64 / 1e3);
+        Err(Error::unavailable(format!("{engine} gave no answer within {limit} ms")))
+    }
+
+    /// Ends a wait: gives what there is, or leaves the task behind.
+    fn leave(self: &Arc<Self>, mut task: MutexGuard<'_, TaskState>) -> Option<(Tensors, Result<()>)> {
+        match std::mem::replace(&mut *task, TaskState::Left) {
+            TaskState::Done(tensors, result) => return Some((tensors, result)),
             // Before the thread can see that it was left, or it would count itself back first.
             TaskState::Running => self.leave_behind(),
             TaskState::Queued | TaskState::Left => {}
         }
-        drop(guard);
-        let (engine, limit) = (self.runtime.engine(), limit.as_micros() as f64 / 1e3);
-        Err(Error::unavailable(format!("{engine} gave no answer within {limit} ms")))
+        None
     }
 
     /// A thread hangs: another takes its place, if so many may.
@@ -146,9 +157,8 @@ impl Pool {
         let name = format!("mlops-{}", self.runtime.engine());
         // A name with a zero byte is no name for a thread.
         let name = name.replace('\0', "");
-        let spawned = std::thread::Builder::new().name(name).spawn(move || pool.work());
-        match spawned {
-            Ok(_) => {
+        match spawn(name, move || pool.work()) {
+            Ok(()) => {
                 state.live += 1;
                 Ok(())
             }
@@ -214,11 +224,96 @@ impl Pool {
 impl Task {
     /// Goes to the next state, if it is in the one before.
     fn advance(&self, next: TaskState, from: impl FnOnce(&TaskState) -> bool) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let fits = from(&state);
         if fits {
             *state = next;
         }
         fits
+    }
+
+    fn state(&self) -> MutexGuard<'_, TaskState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Model checking: interleavings of callers and threads are tried.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use std::num::NonZeroUsize;
+
+    use loom::thread;
+    use mlops_core::{ElementType, ModelSignature, TensorSpec};
+
+    use super::*;
+    use crate::runtime::FnRuntime;
+
+    /// A pool of one thread that doubles, of which one may hang.
+    fn pool() -> Arc<Pool> {
+        let spec = |name: &str| vec![TensorSpec::batch(name, ElementType::F32, 1)];
+        let signature = ModelSignature { inputs: spec("x"), outputs: spec("y") };
+        let doubles = FnRuntime::new("doubles", signature, |inputs, outputs| {
+            let y = outputs[0].reset::<f32>([1, 1])?;
+            y[0] = 2.0 * inputs[0].values::<f32>()?[0];
+            Ok(())
+        });
+        let hung_max = NonZeroUsize::MIN.get() + 1;
+        Pool::new(Arc::new(doubles.expect("a signature")), 1, hung_max, 8)
+    }
+
+    fn tensors(x: f32) -> Tensors {
+        let mut input = TensorBuf::new(ElementType::F32);
+        input.assign(&TensorView::new(&[x], [1, 1]).expect("one number")).expect("of its kind");
+        Tensors { inputs: vec![input], outputs: vec![TensorBuf::new(ElementType::F32)] }
+    }
+
+    fn asked(pool: &Arc<Pool>, x: f32) {
+        let given = pool.call(tensors(x), Duration::ZERO).expect("an answer");
+        assert_eq!(given.outputs[0].view().values::<f32>().expect("numbers"), [2.0 * x]);
+    }
+
+    /// All threads end, and are counted where they are.
+    fn ends(pool: &Pool) {
+        pool.close();
+        loop {
+            let State { live, hung, idle, .. } = *pool.state();
+            if live + hung == 0 {
+                return assert_eq!(idle, 0);
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn check(model: impl Fn() + Send + Sync + 'static) {
+        // More have too many interleavings for all to be tried.
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
+    }
+
+    #[test]
+    fn every_caller_gets_its_own_answer() {
+        check(|| {
+            let pool = pool();
+            let shared = Arc::clone(&pool);
+            let other = thread::spawn(move || asked(&shared, 1.0));
+            asked(&pool, 3.0);
+            other.join().expect("no panic");
+            ends(&pool);
+        });
+    }
+
+    #[test]
+    fn a_caller_that_leaves_at_any_time_leaves_a_pool_that_works() {
+        check(|| {
+            let pool = pool();
+            let task = pool.enqueue(tensors(1.0)).expect("room");
+            thread::yield_now();
+            if let Some((_, result)) = pool.leave(task.state()) {
+                result.expect("an answer");
+            }
+            asked(&pool, 3.0);
+            ends(&pool);
+        });
     }
 }

@@ -150,7 +150,9 @@ impl Plan {
         self
     }
 
-    /// Sets what has to be shown before promotion, and for how many seconds to wait for it.
+    /// Sets what has to be shown before promotion, and for how many seconds to wait for it. Without a limit the
+    /// last step of a challenger that is as good as the champion, and no better, waits for
+    /// [`Better`](Proof::Better) for ever.
     #[must_use]
     pub fn proof(mut self, proof: Proof, patience_s: Option<u64>) -> Self {
         self.proof = proof;
@@ -172,9 +174,12 @@ impl Plan {
         }
         let mut last = 0.0;
         for Step { weight, .. } in &self.steps {
-            if !(*weight > last && *weight <= 1.0) {
+            if !(*weight > 0.0 && *weight <= 1.0) {
+                return Err(Error::invalid(format!("a step has weight {weight}: want above 0 and up to 1")));
+            }
+            if *weight <= last {
                 return Err(Error::invalid(format!(
-                    "step weight {weight} does not lie above {last} and up to 1"
+                    "the weights of steps rise: {weight} comes after {last}"
                 )));
             }
             last = *weight;
@@ -278,9 +283,10 @@ mod tests {
         let plan = || Plan::canary([0.1, 1.0], 0, 0);
         assert!(plan().check().is_ok());
         check(&Plan::default(), "at least one step");
-        check(&Plan::canary([0.5, 0.2], 0, 0), "0.2 does not lie above 0.5");
-        check(&Plan::canary([f64::NAN], 0, 0), "NaN does not lie above 0");
-        check(&Plan::canary([1.5], 0, 0), "up to 1");
+        check(&Plan::canary([0.5, 0.2], 0, 0), "steps rise: 0.2 comes after 0.5");
+        check(&Plan::canary([f64::NAN], 0, 0), "weight NaN: want above 0");
+        check(&Plan::canary([1.5], 0, 0), "a step has weight 1.5: want above 0 and up to 1");
+        check(&Plan::canary([0.5, 0.5], 0, 0), "0.5 comes after 0.5");
         check(&plan().alpha(0.0), "alpha is 0");
         check(&plan().guardrail(Guardrail::FailureRate { max: 1.0 }), "failure rate is 1");
         check(&plan().guardrail(Guardrail::SlowRatio { limit_us: -1.0, max: 2.0 }), "latency limit is -1");

@@ -27,3 +27,12 @@ fn the_service_answers_as_the_endpoint_does() {
     let text = OwnedRequest::new(RequestId::from_key("x"), vec![Cell::from(Value::Text("three"))]);
     assert!(service.call(text).into_inner().is_err());
 }
+
+#[test]
+fn cells_are_made_of_what_a_request_body_holds() {
+    let cells: Vec<Cell> =
+        vec![1.5.into(), 2_i64.into(), true.into(), "a".into(), String::from("b").into(), None::<i64>.into()];
+    let values: Vec<Value<'_>> = cells.iter().map(Value::from).collect();
+    let want = [1.5.into(), 2.into(), true.into(), "a".into(), "b".into(), Value::Missing];
+    assert_eq!(values, want);
+}
