@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(sink.files().unwrap().len(), 2);
         sink.flush().unwrap();
         assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..32));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing but finished files");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "finished files and the lock");
     }
 
     #[test]
@@ -413,6 +413,7 @@ mod tests {
         let bytes = fs::read(&stream).unwrap();
         sink.flush().unwrap();
         fs::write(&stream, bytes).unwrap();
+        drop(sink);
         let sink = open(folder.path(), ParquetSettings::default());
         assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..10));
     }
