@@ -84,7 +84,7 @@ fn wrong_inputs_are_named() {
     let unknown = TensorView::new(&unknown, [2]).unwrap();
     assert_eq!(
         wrong(&[unknown, context, ids]),
-        "index 100 into a table of 100 entries: ids must be known to the model"
+        "`user_id` holds 100, its table has 100 entries: ids must be known to the model"
     );
 }
 

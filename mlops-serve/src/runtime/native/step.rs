@@ -60,6 +60,8 @@ pub(super) enum Operation {
     /// Rows of a table by index.
     Lookup {
         index: Matrix,
+        /// What the graph calls the indices: an input's name as a rule.
+        name: Box<str>,
         table: Arc<[f32]>,
         row: usize,
     },
@@ -284,7 +286,7 @@ impl Step {
                     y.iter_mut().zip(columns).for_each(|(y, column)| *y = x[*column]);
                 }
             }
-            Operation::Lookup { index, table, row } => {
+            Operation::Lookup { index, name, table, row } => {
                 let indices = reader.integers(*index)?;
                 for (y, index) in y.chunks_exact_mut(*row).zip(indices) {
                     let entries = (table.len() / row) as i64;
@@ -292,7 +294,7 @@ impl Step {
                     let place = if *index < 0 { index.saturating_add(entries) } else { *index };
                     if !(0..entries).contains(&place) {
                         return Err(Error::invalid(format!(
-                            "index {index} into a table of {entries} entries: ids must be known to the model"
+                            "`{name}` holds {index}, its table has {entries} entries: ids must be known to the model"
                         )));
                     }
                     let from = place as usize * row;

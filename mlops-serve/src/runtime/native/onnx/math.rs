@@ -304,7 +304,12 @@ impl<'a> Compiler<'a> {
                 )));
             }
             let dims: Vec<usize> = dims.iter().chain(entry).copied().collect();
-            let operation = Operation::Lookup { index: at, table: self.table(table)?, row };
+            let operation = Operation::Lookup {
+                index: at,
+                name: node.input[1].as_str().into(),
+                table: self.table(table)?,
+                row,
+            };
             return self.give_floats(node, operation, &dims);
         }
         let (x, dims) = self.float_value(node, 0)?;
