@@ -214,8 +214,9 @@ impl Draft {
 
     /// Hides a model no alias of which points at a version: remove its aliases first, or in the same draft.
     ///
-    /// Nothing can be changed in it until it is restored, but for [purges](Self::purge). Its name stays taken, and its
-    /// versions are found by their numbers, as deleted ones are: what served stays true.
+    /// Nothing can be changed in it until it is restored. Its name stays taken, and its versions are found by their
+    /// numbers, as deleted ones are: what served stays true. Its files stay too, until its versions are
+    /// [purged](Self::purge).
     ///
     /// ```
     /// use mlops_registry::{At, Draft, Expect, NewVersion, blocking::Registry};
