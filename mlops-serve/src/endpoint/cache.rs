@@ -15,8 +15,9 @@ use crate::Overloaded;
 ///
 /// Concurrent callers of a version that is not there share one load. A version that is damaged or does not
 /// fit is not tried again until [`forget`](Self::forget); one that is not there yet, or a source that is out
-/// of reach, is. What somebody still uses is not unloaded. A model's size is what its runtime says, and that
-/// of its files while it is loaded.
+/// of reach, is. What somebody still uses is not unloaded: an endpoint uses its models, but for those of
+/// [`on_demand`](Self::on_demand). A model's size is what its runtime says, and that of its files while it is
+/// loaded.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -171,6 +172,11 @@ impl ModelCache {
     pub fn stats(&self) -> CacheStats {
         let state = self.state();
         CacheStats { loaded: state.models.len(), ..state.stats }
+    }
+
+    /// The memory of this version, 0 if it is not loaded. No use of it.
+    pub(super) fn loaded_bytes(&self, version: &ModelVersion) -> usize {
+        self.state().models.get(version).map_or(0, |entry| entry.bytes)
     }
 
     fn load(&self, version: &ModelVersion) -> Result<Arc<Model>> {

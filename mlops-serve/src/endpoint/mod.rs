@@ -47,10 +47,11 @@
 //!
 //! A model that panics, gives an error, or answers with NaN never reaches the caller while something else can
 //! answer: the champion, the champion before it ([`Endpoint::with_previous`]), what an equal row was answered
-//! before ([`Endpoint::with_remembered_answers`]), a default ([`Endpoint::with_default_score`]). The request counts as a failure of its arm, and the answer says
-//! [`fallback`](Origin::fallback). A model that fails again and again is left alone ([`HealthSettings`]). One
-//! that may hang belongs into an [`IsolatedRuntime`](crate::isolation::IsolatedRuntime). A [`Shadow`] is asked
-//! everything and heard by nobody.
+//! before ([`Endpoint::with_remembered_answers`]), a default ([`Endpoint::with_default_score`]). The request counts
+//! as a failure of its arm, and the answer says [`fallback`](Origin::fallback). A model that fails again and again
+//! is left alone ([`HealthSettings`]); the endpoint tells of it ([`Endpoint::with_events`]). One that may hang
+//! belongs into an [`IsolatedRuntime`](crate::isolation::IsolatedRuntime). A [`Shadow`] is asked everything and
+//! heard by nobody. Models that are seldom asked need not stay in memory ([`ModelCache::on_demand`]).
 
 mod admin;
 mod answer;
@@ -67,6 +68,7 @@ mod isolate;
 mod loader;
 mod model;
 mod notice;
+mod on_demand;
 mod precision;
 mod record;
 mod remembered;

@@ -133,6 +133,19 @@ impl Model {
         Self::from_bytes(version, &mlops_core::ModelFile::Path(path.into()).read()?)
     }
 
+    /// The same model, with another runtime that computes the same.
+    pub(super) fn computed_by(&self, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            version: self.version.clone(),
+            runtime,
+            encoder: self.encoder.clone(),
+            calibration: self.calibration.clone(),
+            inputs: self.inputs.clone(),
+            score: self.score.clone(),
+            health: Health::default(),
+        }
+    }
+
     /// Sets the encoder of the rows.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ pub struct ShadowStats {
     pub scored: u64,
     /// Requests on which it failed.
     pub failures: u64,
-    /// Requests that it did not see, because its buffers were full.
+    /// Requests that it did not see, because its buffers were full or in use.
     pub dropped: u64,
     /// Its score less the one that was answered.
     pub difference: Moments,
@@ -114,7 +114,8 @@ impl Shadow {
         self
     }
 
-    /// Sets the most memory that requests take while they wait, in bytes. Default 16 MiB.
+    /// Sets the most memory that requests take while they wait, in bytes. Default 16 MiB. It is cut into eight
+    /// buffers, so that threads do not wait for each other: one request takes an eighth at most, or is dropped.
     #[must_use]
     pub fn with_bytes_max(mut self, bytes: usize) -> Self {
         self.queue = Buffers::new(bytes);

@@ -131,6 +131,7 @@ impl Default for Plan {
 
 impl Plan {
     /// Steps of these weights, each held for `hold_s` seconds and `requests_min` answers of the challenger.
+    /// Without guardrails it is a weighted hand-over from the old version to the new, by time or by requests.
     pub fn canary(weights: impl IntoIterator<Item = f64>, hold_s: u64, requests_min: u64) -> Self {
         let steps = weights.into_iter().map(|weight| Step { weight, hold_s, requests_min }).collect();
         Self { steps, ..Self::default() }

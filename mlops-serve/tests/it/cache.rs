@@ -8,9 +8,9 @@ use mlops_core::{
     BoxFuture, Digest, Error, ErrorKind, ManualClock, ModelFile, ModelPackage, ModelRef, ModelSource,
     ModelVersion, SystemClock, Timestamp,
 };
-use mlops_serve::endpoint::{Golden, Loader, ModelCache};
+use mlops_serve::endpoint::{Endpoint, Golden, Loader, ModelCache};
 
-use crate::models::{function, row};
+use crate::models::{function, id, row};
 use crate::shelf::{Shelf, package};
 
 /// A loader of models of 100 bytes each.
@@ -154,4 +154,45 @@ fn a_model_above_the_budget_evicts_nobody_and_an_absent_one_is_asked_for_again()
         ModelCache::new(sized_loader(), Arc::new(Later(AtomicUsize::new(0))), 250, SystemClock::new());
     assert_eq!(cache.model(&version(4)).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(cache.model(&version(4)).is_ok(), "registered a second later");
+}
+
+#[test]
+fn endpoints_of_models_on_demand_scale_to_zero_and_come_back() {
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let shelf = Arc::new(Shelf::default());
+    (1..=3).for_each(|version| shelf.put(version, version as f32, None));
+    // Room for two of three.
+    let cache = Arc::new(ModelCache::new(sized_loader(), Arc::clone(&shelf) as _, 250, Arc::clone(&clock)));
+    let endpoints: Vec<Endpoint> = (1..=3)
+        .map(|version| {
+            let endpoint = Endpoint::new(format!("shop {version}"), SystemClock::new());
+            endpoint.deploy(cache.on_demand(&ModelVersion::new("shop", version)).unwrap()).unwrap();
+            endpoint
+        })
+        .collect();
+    for round in 0..3_u64 {
+        for (place, endpoint) in endpoints.iter().enumerate() {
+            let answer = endpoint.score(id(round as u32), &row()).unwrap();
+            assert_eq!((answer.score, answer.origin.fallback), (2.0 + place as f64, false));
+            assert!(cache.stats().loaded_bytes <= 250);
+        }
+    }
+    let bytes = |endpoint: &Endpoint| endpoint.arms()[0].model.memory_usage();
+    assert_eq!(endpoints.iter().map(bytes).collect::<Vec<_>>(), [0, 100, 100]);
+    clock.advance(Duration::from_secs(10));
+    // Who asks how much memory it takes does not keep it.
+    assert_eq!(endpoints.iter().map(bytes).sum::<usize>(), 200);
+    assert_eq!(cache.unload_idle(Duration::from_secs(10)), 2);
+    assert_eq!(cache.stats().loaded_bytes, 0, "scaled to zero");
+    assert_eq!(endpoints[1].score(id(9), &row()).unwrap().score, 3.0);
+    assert_eq!(cache.stats().loaded, 1);
+
+    // In use by others: turned away, and the model is not to blame.
+    let held = [1, 3].map(|version| cache.model(&ModelVersion::new("shop", version)).unwrap());
+    for number in 0..9 {
+        let error = endpoints[1].score(id(number), &row()).unwrap_err();
+        assert!(mlops_serve::Overloaded::is_cause_of(&error), "{error:#}");
+    }
+    drop(held);
+    assert_eq!(endpoints[1].score(id(10), &row()).unwrap().score, 3.0);
 }

@@ -33,6 +33,7 @@ mod precision;
 mod resilience;
 mod rollout;
 mod shelf;
+mod soak;
 mod swap;
 #[cfg(feature = "native")]
 #[cfg(feature = "telemetry")]
