@@ -16,7 +16,7 @@ pub struct CaptureCounts {
     /// Lost because the buffers were full: drain more often, or allow more memory.
     pub dropped: u64,
     /// Refused by the schema: a wrong number of cells at once, a wrong kind of cells when they are drained.
-    /// [`Capture::last_rejection`] says why.
+    /// [`Capture::last_rejection`](super::Capture::last_rejection) says why.
     pub rejected: u64,
 }
 

@@ -1,151 +1,16 @@
 //! Changing what answers, while it answers.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwapOption;
-use mlops_core::{Clock, Error, EventSink, ModelVersion, Result, Severity};
+use mlops_core::{Error, ModelVersion, Result, Severity};
 
-use super::deployment::{ArmSpec, Counters, Deployment, Origin};
-use super::remembered::Remembered;
-use super::traffic::{ArmStats, ArmTraffic, add_stats, add_traffic};
-use super::{HealthSettings, Model, Shadow};
-use crate::capture::Capture;
-use crate::sync::is_alone;
+use super::deployment::{ArmSpec, Deployment};
+use super::ledger::Admin;
+use super::traffic::{ArmStats, ArmTraffic};
+use super::{Endpoint, Model, Shadow};
 use crate::{CHALLENGER, CHAMPION};
 
-/// Answers requests with the models of the moment. See the [module](super).
-///
-/// Scoring takes `&self` from any number of threads and never waits for a change; changes take `&self` too
-/// and wait for each other. A version that was swapped out is dropped by the thread that changes, as soon as
-/// its last request is done: at that swap or the next, or by [`reap`](Self::reap). It is never dropped on the
-/// request path.
-#[derive(Debug)]
-pub struct Endpoint {
-    name: String,
-    salt: String,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) timed: bool,
-    pub(super) capture: Option<Arc<Capture>>,
-    pub(super) events: Option<Arc<dyn EventSink>>,
-    pub(super) health: HealthSettings,
-    pub(super) default_score: Option<f64>,
-    pub(super) remembered: Option<Remembered>,
-    keep_previous: bool,
-    pub(super) current: ArcSwapOption<Deployment>,
-    admin: Mutex<Admin>,
-}
-
-#[derive(Debug, Default)]
-struct Admin {
-    /// Swapped out, perhaps still in use.
-    retired: Vec<Arc<Deployment>>,
-    /// What the arms of this deployment and of retired ones count.
-    ledgers: Vec<(Arc<Origin>, Arc<Counters>)>,
-    /// What arms counted that nobody has taken yet.
-    settled: Vec<ArmTraffic>,
-    /// What versions counted since the endpoint began.
-    totals: Vec<ArmStats>,
-    /// Versions that are not deployed again.
-    quarantine: BTreeSet<ModelVersion>,
-    #[cfg(feature = "telemetry")]
-    published: crate::telemetry::Published,
-}
-
 impl Endpoint {
-    /// An endpoint that has no model yet.
-    ///
-    /// Its name salts the split, so that experiments at two endpoints are independent.
-    pub fn new(name: impl Into<String>, clock: impl Clock) -> Self {
-        let name = name.into();
-        Self {
-            salt: name.clone(),
-            name,
-            clock: Arc::new(clock),
-            timed: true,
-            capture: None,
-            events: None,
-            health: HealthSettings::default(),
-            default_score: None,
-            remembered: None,
-            keep_previous: false,
-            current: ArcSwapOption::empty(),
-            admin: Mutex::default(),
-        }
-    }
-
-    /// Sets the salt of the split. A new salt reshuffles all keys: use one for each experiment that must not
-    /// inherit the luck of the one before.
-    #[must_use]
-    pub fn with_salt(mut self, salt: impl Into<String>) -> Self {
-        self.salt = salt.into();
-        self
-    }
-
-    /// Captures what is asked and answered.
-    #[must_use]
-    pub fn with_capture(mut self, capture: Arc<Capture>) -> Self {
-        self.capture = Some(capture);
-        self
-    }
-
-    /// Sets when a model that fails again and again is left alone.
-    #[must_use]
-    pub fn with_health(mut self, health: HealthSettings) -> Self {
-        self.health = health;
-        self
-    }
-
-    /// Keeps the model that was the champion before, to answer when the champion fails. Costs its memory.
-    #[must_use]
-    pub fn with_previous(mut self) -> Self {
-        self.keep_previous = true;
-        self
-    }
-
-    /// Remembers the last answers, up to so many rows, and gives them when no model can answer: an equal row
-    /// gets the score that it got before. Costs a hash of the row for each answer, and about 100 bytes a row.
-    #[must_use]
-    pub fn with_remembered_answers(mut self, rows: usize) -> Self {
-        self.remembered = Some(Remembered::new(rows));
-        self
-    }
-
-    /// Answers with this score when no model can, and no answer is remembered. Without it, that is an error.
-    /// An endpoint that has no model at all is not ready: it answers with `Unavailable` all the same.
-    ///
-    /// # Errors
-    /// `Invalid` if the score is not finite.
-    pub fn with_default_score(mut self, score: f64) -> Result<Self> {
-        if !score.is_finite() {
-            return Err(Error::invalid(format!("the default score is {score}: want a finite number")));
-        }
-        self.default_score = Some(score);
-        Ok(self)
-    }
-
-    /// Reads no clock on the request path: answers carry no latency, and latency guardrails see nothing.
-    #[must_use]
-    pub fn without_timing(mut self) -> Self {
-        self.timed = false;
-        self
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether it can answer.
-    pub fn is_ready(&self) -> bool {
-        self.current.load().is_some()
-    }
-
-    /// The arms, the champion first.
-    pub fn arms(&self) -> Vec<ArmSpec> {
-        self.current.load().as_ref().map_or_else(Vec::new, |deployment| deployment.specs())
-    }
-
     /// Replaces all arms at once; as every change, one that changes nothing costs and tells nothing. The first one answers for those that fail. No arms: the endpoint answers
     /// nothing any more.
     ///
@@ -240,7 +105,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes out what each arm answered since the last call: feed it to [`Rollout::add_traffic`].
+    /// Takes out what each arm answered since the last call: feed it to
+    /// [`Rollout::add_traffic`](crate::rollout::Rollout::add_traffic).
     pub fn take_traffic(&self) -> Vec<ArmTraffic> {
         let mut admin = self.admin();
         admin.count();
@@ -282,7 +148,7 @@ impl Endpoint {
     }
 
     #[cfg(feature = "telemetry")]
-    pub(crate) fn capture(&self) -> Option<&Arc<Capture>> {
+    pub(crate) fn capture(&self) -> Option<&Arc<crate::capture::Capture>> {
         self.capture.as_ref()
     }
 
@@ -424,43 +290,5 @@ impl Endpoint {
 
     fn admin(&self) -> MutexGuard<'_, Admin> {
         self.admin.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Admin {
-    /// Takes out the deployments that nobody uses, and keeps what their arms counted.
-    fn settle(&mut self) -> Vec<Arc<Deployment>> {
-        let (done, used) =
-            std::mem::take(&mut self.retired).into_iter().partition(|old| is_alone(Arc::strong_count(old)));
-        self.retired = used;
-        let done: Vec<Arc<Deployment>> = done;
-        for slot in done.iter().flat_map(|deployment| &deployment.arms) {
-            self.add(&slot.origin, &slot.counters);
-            self.ledgers.retain(|(_, counters)| !Arc::ptr_eq(counters, &slot.counters));
-        }
-        done
-    }
-
-    /// Fetches what the arms counted.
-    fn count(&mut self) {
-        let ledgers = std::mem::take(&mut self.ledgers);
-        ledgers.iter().for_each(|(origin, counters)| self.add(origin, counters));
-        self.ledgers = ledgers;
-    }
-
-    fn add(&mut self, origin: &Origin, counters: &Counters) {
-        let traffic = counters.take();
-        if traffic.requests > 0 {
-            let stats = ArmStats {
-                arm: origin.arm.clone(),
-                version: origin.version.clone(),
-                traffic: traffic.clone(),
-                last_failure: counters.take_failure(),
-            };
-            #[cfg(feature = "telemetry")]
-            add_stats(&mut self.published.stats, stats.clone());
-            add_stats(&mut self.totals, stats);
-            add_traffic(&mut self.settled, origin, traffic);
-        }
     }
 }

@@ -58,6 +58,7 @@ mod answer;
 mod apply;
 #[cfg(feature = "native")]
 mod auto;
+mod builder;
 mod cache;
 mod deployment;
 mod follow;
@@ -65,6 +66,7 @@ mod golden;
 mod health;
 mod inputs;
 mod isolate;
+mod ledger;
 mod loader;
 mod model;
 mod notice;
@@ -79,7 +81,7 @@ mod shadow;
 mod tower;
 mod traffic;
 
-pub use admin::Endpoint;
+pub use builder::Endpoint;
 pub use cache::{CacheStats, ModelCache};
 pub use deployment::{ArmSpec, Origin};
 pub use follow::Follower;
