@@ -17,9 +17,10 @@ use crate::tensor::{TensorBuf, TensorData, TensorView};
 /// One version of a model, loaded: raw rows in, one score a row out.
 ///
 /// A row is encoded by the [`Encoder`] that was fitted with the model, into one matrix of floats, of 32 bits
-/// (ONNX, XGBoost) or of 64 (LightGBM's text). Without one, the inputs take the cells of the row one after the
-/// other, in the order of the signature, as many as each is wide: numbers (NaN where a cell is missing), whole
-/// numbers, truth values or texts, as each wants them. The score is one column of one output, see [`Head`].
+/// (ONNX, XGBoost), of 64 (LightGBM's text) or of 16 (ONNX in half precision). Without one, the inputs take the
+/// cells of the row one after the other, in the order of the signature, as many as each is wide: numbers (NaN
+/// where a cell is missing), whole numbers, truth values or texts, as each wants them. The score is one column of
+/// one output, see [`Head`].
 ///
 /// What does not fit into rows, a list of the best items for instance, goes through [`run`](Self::run).
 ///
@@ -102,7 +103,7 @@ impl Model {
         })
     }
 
-    /// The model in the bytes of an ONNX, LightGBM (text) or XGBoost (JSON) file, told by its content, on our
+    /// The model in the bytes of an ONNX, LightGBM (text) or XGBoost (JSON, UBJSON) file, told by its content, on our
     /// own kernels. [`Loader::auto`](super::Loader::auto) has other runtimes too.
     ///
     /// # Errors
