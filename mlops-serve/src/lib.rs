@@ -141,6 +141,7 @@
 //! | move traffic to a challenger in steps, with guardrails that may be looked at all the time | [`rollout`] |
 //! | try several variants at once (A/B/n) and promote the best | [`rollout::experiment`] |
 //! | keep what was asked and answered, for monitors and labels | [`capture`] |
+//! | hear of swaps, failing models and quarantines | [`Endpoint::with_events`](endpoint::Endpoint::with_events), [`Endpoint::stats`](endpoint::Endpoint::stats), feature `telemetry` |
 //! | compute | [`runtime`], on [`tensor`]s |
 //! | answer concurrent callers together | [`batch`] |
 //! | survive runtimes that hang | [`isolation`] |

@@ -66,3 +66,16 @@ fn ten_thousand_swaps_under_load_fail_no_request_and_leave_nothing_behind() {
     let requests: u64 = endpoint.take_traffic().iter().map(|arm| arm.traffic.requests).sum();
     assert_eq!(requests as usize, answered.load(Ordering::Relaxed), "every request is counted once");
 }
+
+#[test]
+fn calls_that_need_a_challenger_name_the_call_that_gives_one() {
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    endpoint.deploy(model(1, |x| x)).unwrap();
+    for error in [endpoint.set_challenger_share(0.5).unwrap_err(), endpoint.promote().unwrap_err()] {
+        assert_eq!(
+            error.to_string(),
+            "endpoint `shop` has no arm `challenger`: give one to `challenge` first"
+        );
+    }
+    assert_eq!(endpoint.arms().len(), 1);
+}

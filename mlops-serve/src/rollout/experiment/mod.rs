@@ -42,8 +42,8 @@
 //! |---|---|
 //! | a variant that is not better than the control is promoted | Holm's correction of the variants' always-valid p-values |
 //! | a variant that does no harm is stopped, or the split is called wrong | each guardrail gets an equal share of alpha, and of that each variant (Bonferroni) |
-//! | the promoted variant is worse than the best by the [`tolerance`](Plan::tolerance) or more, if there is one | the leader is held against each other variant at `alpha / (variants - 1)` |
-//! | a variant that is better by [`effect_min`](Plan::effect_min) or more is given up, if there is one | all variants must be shown to be less: an intersection, which needs no correction |
+//! | the promoted variant is worse than the best by the [`tolerance`](Plan::tolerance) or more, if there is one and time was not up | the leader is held against each other variant at `alpha / (variants - 1)` |
+//! | a variant that is better by [`effect_min`](Plan::effect_min) or more is given up before time is up | all variants must be shown to be less: an intersection, which needs no correction |
 //!
 //! **Why Holm may be looked at all the time.** The p-value of a variant that is not better falls to `a` or below
 //! at any look with probability `a` at most (Ville). So the smallest that it ever has is a p-value, too, and Holm's
