@@ -86,6 +86,11 @@ dispatch!(fn dots(weights: &[f32], bias: &[f32], x: &[f32], y: &mut [f32]) = dot
 
 #[inline(always)]
 fn dots_kernel<const FUSED: bool>(weights: &[f32], bias: &[f32], x: &[f32], y: &mut [f32]) {
+    // One row and one output, as for a score: without the divisions below.
+    if let ([bias], [y]) = (bias, &mut *y) {
+        *y = dot::<FUSED>(x, weights) + bias;
+        return;
+    }
     let outputs = bias.len();
     if outputs == 0 {
         return;

@@ -81,11 +81,12 @@ impl Plan {
         self.steps.iter().map(Step::memory_usage).sum::<usize>() + size_of_val(&self.steps[..])
     }
 
-    /// The axes of an output of so many rows.
+    /// The axes of an output of so many rows, and how many they are.
+    #[inline(always)]
     fn shape(rows: usize, dims: &[usize]) -> ([usize; crate::tensor::Shape::MAX_RANK], usize) {
         let mut axes = [0; crate::tensor::Shape::MAX_RANK];
         axes[0] = rows;
-        axes[1..=dims.len()].copy_from_slice(dims);
+        axes[1..].iter_mut().zip(dims).for_each(|(axis, length)| *axis = *length);
         (axes, dims.len() + 1)
     }
 
