@@ -7,7 +7,10 @@ use mlops_core::{RequestId, Timestamp};
 use super::room::Room;
 
 /// Records in the order in which they came. Memory is kept when it is cleared.
+///
+/// No two share a cache line, nor the pair of them that is fetched together.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Buffer {
     rows: Vec<Row>,
     /// The bits of the cells; of a text, its length.
@@ -60,6 +63,12 @@ impl Buffer {
     /// Takes in a record, if there is room for it.
     #[inline]
     pub(crate) fn push(&mut self, record: &InferenceRecord<'_>, in_sample: bool, room: &Room) -> bool {
+        let cell_bytes = record.features.len() * size_of::<u64>();
+        let names = record.candidates.iter().map(|name| name.len() + size_of::<usize>()).sum::<usize>();
+        let other_bytes = size_of::<Row>() + size_of_val(record.outputs) + names;
+        if !self.fits(cell_bytes + other_bytes, room) {
+            return false;
+        }
         let before = self.cells.len();
         let mut is_all_floats = true;
         // Without a branch: a request waits for this.
@@ -70,9 +79,7 @@ impl Buffer {
                 0
             }
         }));
-        let texts = if is_all_floats { 0 } else { text_bytes(record.features) };
-        let names = record.candidates.iter().map(|name| name.len()).sum::<usize>();
-        if !self.fits(record, is_all_floats, texts + names, room) {
+        if !is_all_floats && !self.fits(other_bytes + mixed_bytes(record.features), room) {
             self.cells.truncate(before);
             return false;
         }
@@ -108,6 +115,23 @@ impl Buffer {
     /// Gives back what it took of the room; for a buffer whose records wait no more.
     pub(crate) fn give_back(&mut self, room: &Room) {
         room.give(std::mem::take(&mut self.taken));
+    }
+
+    /// Bytes of memory that it holds, used or not.
+    pub(crate) fn memory_usage(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+            + self.cells.capacity() * size_of::<u64>()
+            + self.kinds.capacity() * size_of::<Kind>()
+            + self.candidates.capacity() * size_of::<usize>()
+            + self.outputs.capacity() * size_of::<f64>()
+            + self.text.capacity()
+    }
+
+    /// Lets go of its memory if that is more than so many bytes. It must be empty.
+    pub(crate) fn shrink(&mut self, bytes_max: usize) {
+        if self.memory_usage() > bytes_max {
+            *self = Self::default();
+        }
     }
 
     /// Calls `each` with every record and whether its request is in the sample, then forgets them.
@@ -150,22 +174,14 @@ impl Buffer {
         self.origins.clear();
     }
 
-    /// Whether the record fits into what was taken of the room, or more could be taken.
+    /// Whether so many bytes more fit into what was taken of the room, or more could be taken.
     #[inline]
-    fn fits(&mut self, record: &InferenceRecord<'_>, is_all_floats: bool, text: usize, room: &Room) -> bool {
-        let cells = record.features.len();
-        let more = size_of::<Row>()
-            + cells * (size_of::<u64>() + usize::from(!is_all_floats) * size_of::<Kind>())
-            + size_of_val(record.outputs)
-            + record.candidates.len() * size_of::<usize>()
-            + text;
-        // The cells are in place already.
-        let held = self.bytes() - cells * size_of::<u64>();
-        let missing = (held + more).saturating_sub(self.taken);
-        if missing > 0 {
-            self.taken += room.take(missing);
+    fn fits(&mut self, more: usize, room: &Room) -> bool {
+        let want = self.bytes() + more;
+        if want > self.taken {
+            self.taken += room.take(want - self.taken);
         }
-        held + more <= self.taken
+        want <= self.taken
     }
 
     /// Bytes that the records take, but for who answered them.
@@ -252,8 +268,9 @@ fn split_off<'a, T>(rest: &mut &'a [T], count: usize) -> &'a [T] {
     head
 }
 
+/// What cells take beside their bits, if not all are floats.
 #[cold]
-fn text_bytes(features: &[Value<'_>]) -> usize {
-    let length = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
-    features.iter().map(length).sum()
+fn mixed_bytes(features: &[Value<'_>]) -> usize {
+    let text = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
+    features.iter().map(|value| size_of::<Kind>() + text(value)).sum()
 }

@@ -24,8 +24,8 @@ impl Buffers {
         Self { buffers: Default::default(), room: Room::new(bytes_max) }
     }
 
-    /// Copies the record into the buffer of this thread, or into another if that one is in use or full. Never
-    /// waits; false if there was no room.
+    /// Copies the record into the buffer of this thread, or into another if that one is in use. Never waits; false
+    /// if there was no room.
     pub(crate) fn push(&self, record: &InferenceRecord<'_>, in_sample: bool) -> bool {
         let own = thread_index();
         for turn in 0..BUFFERS {
@@ -34,9 +34,7 @@ impl Buffers {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
-            if buffer.push(record, in_sample, &self.room) {
-                return true;
-            }
+            return buffer.push(record, in_sample, &self.room);
         }
         false
     }
@@ -48,6 +46,8 @@ impl Buffers {
             std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), spare);
             spare.give_back(&self.room);
             spare.drain(&mut each);
+            // It takes the place of the next buffer: what a burst left would end up in all of them.
+            spare.shrink(self.room.bytes() / BUFFERS);
         }
     }
 
@@ -65,4 +65,45 @@ fn thread_index() -> usize {
         static INDEX: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));
     }
     INDEX.with(Cell::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use mlops_core::data::Value;
+    use mlops_core::{RequestId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn bursts_leave_no_more_memory_than_the_room() {
+        let buffers = Buffers::new(1 << 20);
+        let mut spare = Buffer::default();
+        for _ in 0..20 {
+            let mut taken = 0;
+            while buffers.push(
+                &InferenceRecord {
+                    id: RequestId::from_u128(taken),
+                    time: Timestamp::EPOCH,
+                    model: "shop",
+                    version: 1,
+                    arm: "champion",
+                    propensity: 1.0,
+                    latency_us: 1.0,
+                    candidates: &["hat"],
+                    features: &[Value::Float(0.5), Value::Text("new"), Value::Missing],
+                    outputs: &[0.5],
+                },
+                true,
+            ) {
+                taken += 1;
+            }
+            assert!(taken > 5000, "{taken}");
+            let mut drained = 0;
+            buffers.drain(&mut spare, |_, _| drained += 1);
+            assert_eq!(drained, taken);
+            let held =
+                buffers.buffers.iter().map(|buffer| buffer.lock().unwrap().memory_usage()).sum::<usize>();
+            assert!(held + spare.memory_usage() <= 1 << 20, "{held}");
+        }
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes that buffers take in pieces, so that a record costs no atomic operation.
 #[derive(Debug)]
 pub(crate) struct Room {
+    bytes: usize,
     left: AtomicUsize,
-    piece: usize,
 }
 
 /// A piece is this share of the room: what some buffers took and do not use is little.
@@ -14,14 +14,20 @@ const PIECES: usize = 64;
 
 impl Room {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { left: AtomicUsize::new(bytes), piece: bytes / PIECES }
+        Self { bytes, left: AtomicUsize::new(bytes) }
+    }
+
+    /// All of it, taken or not.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes at least so many bytes, a piece if there are as many; none if there are too few.
     pub(crate) fn take(&self, bytes_min: usize) -> usize {
-        let taken = |left: usize| if left < bytes_min { 0 } else { left.min(self.piece.max(bytes_min)) };
-        let rest = |left: usize| Some(left - taken(left));
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).map_or(0, taken)
+        let piece = bytes_min.max(self.bytes / PIECES);
+        let rest = |left: usize| (left >= bytes_min).then(|| left.saturating_sub(piece));
+        let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+        before.map_or(0, |left| left.min(piece))
     }
 
     /// Gives bytes back.

@@ -17,7 +17,8 @@ pub struct CaptureSettings {
     pub sample: f64,
     /// The most that waiting records hold, in bytes. Default 64 MiB. What comes on top is dropped and counted.
     /// Threads take their room in pieces of a 64th, so that up to an eighth may stay unused. Buffers grow by
-    /// doubling, and one more is worked on while they drain: allow for twice as much memory.
+    /// doubling, one more is worked on while they drain, and up to this much is kept for the next records: allow for
+    /// three times as much memory.
     pub bytes_max: usize,
     /// Requests that are captured whether they are in the sample or not. Default none. They make the sample
     /// a biased one: weigh, or leave out what a rule brought in, where averages are estimated.

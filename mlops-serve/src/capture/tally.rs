@@ -32,6 +32,7 @@ pub(super) struct Tally {
 
 /// What one thread offered. It alone writes.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Offered {
     captured: AtomicU64,
     skipped: AtomicU64,
