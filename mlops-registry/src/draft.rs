@@ -139,7 +139,8 @@ impl Draft {
         self
     }
 
-    /// Points all aliases of all models where they pointed back then, past their gates.
+    /// Points all aliases of all models where they pointed back then, past their gates. Models that are deleted are
+    /// left out; one that this draft restores needs a [`roll_back`](Self::roll_back) of its own.
     #[must_use]
     pub fn roll_back_all(mut self, at: impl Into<At>) -> Self {
         self.steps.push(Step::RollBack { model: None, alias: None, at: at.into() });
@@ -252,7 +253,9 @@ impl Draft {
     /// The names before lead to it for ever, in questions as in drafts: `shop@champion` in the settings of a service
     /// and the nightly job that registers to `shop` go on. So no other model can take them; the model itself can take
     /// one back. A state names models as they are now, in versions, parents and lineage; the log keeps what was
-    /// written. A service that follows an alias meets `shop-eu/1` as another version than `shop/1`, and loads it anew.
+    /// written. A service that asks for `shop@champion` gets `shop/1` as before, and a trial of it goes on.
+    ///
+    /// It is a `Conflict` if the model has another name by now: of two who rename it, the second decides anew.
     ///
     /// ```
     /// use mlops_registry::{Draft, NewVersion, blocking::Registry};

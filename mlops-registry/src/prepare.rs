@@ -9,7 +9,7 @@ use crate::content::Content;
 use crate::draft::Step;
 use crate::measure::{Measured, measure};
 use crate::registry::Registry;
-use crate::{Change, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
+use crate::{Change, CopyOf, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
 
 /// A draft whose files were measured.
 pub(crate) struct Prepared {
@@ -20,6 +20,9 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepared> {
     let mut records = Vec::new();
     let mut digester = mlops_core::Digester::new();
+    let state = registry.state();
+    // A second try may name a model otherwise, if it was renamed since the first.
+    let first = |name: &str| state.first_name(name).to_owned();
     for step in &draft.steps {
         match step {
             Step::Change(Change::Register(_)) => {
@@ -30,11 +33,18 @@ pub(crate) async fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepar
             Step::Change(Change::Watermark { .. }) => {
                 return Err(Error::invalid("the watermark of uploads is moved by `Registry::sweep` alone"));
             }
-            Step::Change(change) => digester.field(json(&goal(change))?),
+            Step::Change(change) => {
+                let mut goal = goal(change);
+                if let Some(model) = goal.model_mut() {
+                    *model = first(model);
+                }
+                digester.field(json(&goal)?);
+            }
             Step::Watermark(upload) => digester.field(format!("sweep {upload}")),
             // What has to hold before is read anew by a second try.
             Step::Unchanged(_) => {}
             Step::RollBack { model, alias, at } => {
+                let model = model.as_deref().map(first);
                 let of = alias.as_ref().map_or(String::new(), |alias| format!(" {alias:?}"));
                 digester.field(format!("roll back {model:?} {at:?}{of}"));
             }
@@ -88,7 +98,13 @@ pub(crate) async fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepar
                     evaluation: version.evaluation.clone(),
                     copy_of,
                 };
-                digester.field(json(&record)?);
+                let mut goal = record.clone();
+                goal.id.name = first(&goal.id.name);
+                goal.parents.iter_mut().for_each(|parent| parent.name = first(&parent.name));
+                if let Some(CopyOf { registry: None, version }) = &mut goal.copy_of {
+                    version.name = first(&version.name);
+                }
+                digester.field(json(&goal)?);
                 records.push(record);
             }
         }

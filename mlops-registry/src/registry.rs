@@ -201,11 +201,11 @@ impl Registry {
     /// Publishes a state unless a later one is there; gives the later of the two.
     pub(crate) fn publish(&self, state: Snapshot) -> Arc<Snapshot> {
         let state = Arc::new(state);
-        telemetry::known(&self.inner, state.sequence());
         let seen = self
             .inner
             .snapshot
             .rcu(|seen| if seen.sequence() < state.sequence() { state.clone() } else { seen.clone() });
+        telemetry::known(&self.inner, || self.state().sequence());
         if seen.sequence() < state.sequence() { state } else { seen }
     }
 

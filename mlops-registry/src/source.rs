@@ -127,13 +127,17 @@ fn check_stored(version: Arc<Version>) -> Result<Arc<Version>> {
 
 impl ModelSource for Registry {
     fn resolve<'a>(&'a self, model: &'a ModelRef) -> BoxFuture<'a, Result<ModelVersion>> {
-        Box::pin(async move { Ok(self.refresh().await?.resolve(model)?.id().clone()) })
+        // By the name that was asked for: after a rename a service goes on with what it had.
+        Box::pin(async move {
+            let version = self.refresh().await?.resolve(model)?.id().version;
+            Ok(ModelVersion::new(model.name.clone(), version))
+        })
     }
 
     fn fetch<'a>(&'a self, version: &'a ModelVersion) -> BoxFuture<'a, Result<ModelPackage>> {
         let fetch = async {
             let found = self.stored(version).await?;
-            let package = self.package(&found).await;
+            let package = self.package(&found, version).await;
             let package = self.unless_purged(version, package).await?;
             telemetry::add(&self.inner, Amount::BytesFetched, size_bytes(&found));
             Ok(package)
@@ -143,7 +147,7 @@ impl ModelSource for Registry {
 }
 
 impl Registry {
-    async fn package(&self, version: &Version) -> Result<ModelPackage> {
+    async fn package(&self, version: &Version, id: &ModelVersion) -> Result<ModelPackage> {
         let record = &version.record;
         let mut files = BTreeMap::new();
         let mut held = Vec::new();
@@ -161,9 +165,9 @@ impl Registry {
             files.insert(name.clone(), (file.sha256, content));
         }
         if let Some(cache) = &self.inner.cache {
-            cache.hold(&version.id().name, held);
+            cache.hold(&id.name, held);
             cache.evict()?;
         }
-        Ok(ModelPackage::new(version.id().clone(), record.signature.clone(), files))
+        Ok(ModelPackage::new(id.clone(), record.signature.clone(), files))
     }
 }

@@ -115,6 +115,12 @@ fn cloud(scheme: &str, location: &str, options: &[(String, String)]) -> Result<A
             .with_source(error)
     };
     let url = url::Url::parse(location).map_err(|error| wrong(error.into()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        // The location is shown in errors and spans, and written into the logs of other registries.
+        return Err(Error::invalid(format!(
+            "the address of a bucket of `{scheme}:` holds a user or a key: give it by `Builder::option` or the environment"
+        )));
+    }
     let (store, prefix) =
         object_store::parse_url_opts(&url, options.iter().cloned()).map_err(|error| wrong(error.into()))?;
     Ok(Arc::new(PrefixStore::new(store, prefix)))

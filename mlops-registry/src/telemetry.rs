@@ -59,7 +59,7 @@ mod told {
 
     pub(crate) fn attempt(_: u32) {}
 
-    pub(crate) fn known(_: &Inner, _: u64) {}
+    pub(crate) fn known(_: &Inner, _: impl Fn() -> u64) {}
 }
 
 #[cfg(feature = "telemetry")]
@@ -147,8 +147,15 @@ mod told {
     }
 
     /// How long the log is as far as this process knows.
-    pub(crate) fn known(inner: &Inner, sequence: u64) {
-        gauge!("mlops_registry_sequence", "registry" => inner.location.clone()).set(sequence as f64);
+    pub(crate) fn known(inner: &Inner, sequence: impl Fn() -> u64) {
+        let gauge = gauge!("mlops_registry_sequence", "registry" => inner.location.clone());
+        let mut told = None;
+        // Of two threads that tell at once, the last one tells what is known by then.
+        while told != Some(sequence()) {
+            let known = sequence();
+            gauge.set(known as f64);
+            told = Some(known);
+        }
     }
 
     fn kind(kind: ErrorKind) -> &'static str {

@@ -333,7 +333,17 @@ pub(crate) fn place(address: &str) -> Result<String> {
         #[cfg(unix)]
         Host::Unix(folder) => folder.display().to_string(),
     };
-    let hosts: Vec<_> = config.get_hosts().iter().map(host).collect();
+    let mut hosts: Vec<_> = config.get_hosts().iter().map(host).collect();
+    if hosts.is_empty() {
+        hosts = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+    }
+    // One port stands for all hosts.
+    let ports = config.get_ports();
+    for (index, host) in hosts.iter_mut().enumerate() {
+        if let Some(port) = ports.get(index).or(ports.last()).filter(|port| **port != 5432) {
+            host.push_str(&format!(":{port}"));
+        }
+    }
     Ok(format!("database `{database}` on {}", hosts.join(", ")))
 }
 

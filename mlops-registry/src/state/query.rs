@@ -124,7 +124,7 @@ impl Snapshot {
         moves.version_at(at.into()).map(|version| self.numbered(model, version)).transpose()
     }
 
-    /// The moves that bring aliases back to where they pointed: of one model, or of all.
+    /// The moves that bring aliases back to where they pointed: of one model, or of all that are not deleted.
     ///
     /// Each expects that the alias still points at what this snapshot says.
     ///
@@ -134,7 +134,7 @@ impl Snapshot {
         let at = at.into();
         let of = match model {
             Some(name) => vec![self.model(name)?],
-            None => self.models().collect(),
+            None => self.models().filter(|model| model.deleted.is_none()).collect(),
         };
         let moves = of.into_iter().flat_map(|model| {
             model.aliases.iter().filter_map(move |(name, alias)| {
@@ -156,6 +156,14 @@ impl Snapshot {
         self.models.get(name).or_else(|| self.models.get(self.former.get(name)?))
     }
 
+    /// The name that a model had at first, which never changes; the name itself if there is no such model.
+    pub(crate) fn first_name<'a>(&'a self, name: &'a str) -> &'a str {
+        match self.known(name) {
+            None => name,
+            Some(model) => model.former.first().map_or(&model.name, |first| &first.name),
+        }
+    }
+
     /// A measure of its size that never shrinks.
     pub(crate) fn weight(&self) -> u64 {
         self.sequence + self.models.values().map(|model| model.versions.len() as u64).sum::<u64>()
@@ -175,6 +183,12 @@ impl Snapshot {
         match self.model(name) {
             Err(error) => error,
             Ok(model) => {
+                if let Some(by) = &model.deleted {
+                    let (actor, reason) = (&by.actor, &by.reason);
+                    return Error::not_found(format!(
+                        "model `{name}` was deleted by {actor} ({reason}): restore it, and roll its aliases back"
+                    ));
+                }
                 let alive = model.aliases.iter().filter(|(_, alias)| alias.version.is_some());
                 let names = listed(alive.map(|(name, _)| name));
                 Error::not_found(format!("model `{name}` has no alias `{}`: {names}", alias.escape_debug()))

@@ -83,7 +83,7 @@ impl Snapshot {
         for change in &request.changes {
             let change = next.check(change.clone(), &request.actor)?;
             if let Change::Review { model, version, .. } = &change
-                && !reviewed.insert((model.clone(), *version))
+                && !reviewed.insert((next.first_name(model).to_owned(), *version))
             {
                 return Err(Error::invalid(format!(
                     "{model}/{version} is reviewed twice in one commit: give one verdict"
@@ -118,6 +118,9 @@ impl Snapshot {
 
     /// Whether one change is allowed now, and as what it is recorded.
     fn check(&self, mut change: Change, actor: &str) -> Result<Change, Refusal> {
+        if let Change::RenameModel { model, .. } = &change {
+            self.check_present_name(model)?;
+        }
         if let Some(name) = change.model_mut()
             && let Some(model) = self.known(name)
         {
@@ -231,6 +234,20 @@ impl Snapshot {
         Ok(change)
     }
 
+    /// Whether whoever renames a model knows what it is called now.
+    fn check_present_name(&self, name: &str) -> Result<()> {
+        let Some(model) = self.known(name).filter(|model| model.name != name) else { return Ok(()) };
+        let renamed = model.former.iter().rev().find(|former| former.name == name);
+        let by = renamed.map_or(String::new(), |former| {
+            let by = &former.until;
+            format!(" by {} ({})", by.actor, by.reason)
+        });
+        Err(Error::conflict(format!(
+            "model `{name}` was renamed{by} and is `{}` now: rename that, if it is still wanted",
+            model.name
+        )))
+    }
+
     fn check_rename(&self, model: &str, to: &str) -> Result<()> {
         check_model(to)?;
         let of = self.model(model)?;
@@ -339,6 +356,12 @@ impl Snapshot {
     /// A version that is not deleted.
     fn live(&self, model: &str, version: u64) -> Result<&super::Version> {
         let found = self.version(&ModelVersion::new(model, version))?;
+        if let Some(by) = &found.purged {
+            return Err(Error::conflict(format!(
+                "{model}/{version} was purged by {} ({}): its files are gone; register them again, as another version",
+                by.actor, by.reason
+            )));
+        }
         match &found.deleted {
             None => Ok(found),
             Some(by) => Err(Error::conflict(format!(

@@ -76,7 +76,7 @@ fn a_deleted_model_is_left_alone_until_it_is_restored() {
     let purged = state.version(&first).unwrap();
     assert!(purged.deleted.is_some() && purged.purged.is_some());
     let error = registry.commit(draft().alias("champion", &first, Expect::Any)).unwrap_err();
-    assert!(error.to_string().contains("shop/1 was deleted"), "{error}");
+    assert!(error.to_string().contains("shop/1 was purged"), "{error}");
     assert_eq!(register(&registry, "shop", "3").unwrap(), id("shop", 3));
     let error = registry.commit(draft().restore_model("shop")).unwrap_err();
     assert!(error.to_string().contains("is not deleted"), "{error}");
@@ -132,7 +132,12 @@ fn a_renamed_model_is_found_by_all_its_names() {
     check(&registry.snapshot());
     check(&open(folder.path()).snapshot());
     assert_eq!(registry.read(&id("shop", 1), "model.bin").unwrap(), "1");
-    assert_eq!(registry.fetch(&id("shop", 2)).unwrap().id, id("store", 2));
+    // Who asked by the old name goes on with it.
+    assert_eq!(registry.fetch(&id("shop", 2)).unwrap().id, id("shop", 2));
+    let driver = mlops_core::driver::Driver::new().unwrap();
+    for known in ["shop@champion", "store@champion", "shop/1"] {
+        driver.wait(mlops_core::conformance::check_model_source(&registry, &known.parse().unwrap())).unwrap();
+    }
     // The log keeps what was written.
     let log = registry.history(1, 9).unwrap();
     assert_eq!(log[0].changes[0].model(), Some("shop"));
@@ -144,14 +149,19 @@ fn a_renamed_model_is_found_by_all_its_names() {
     for (from, to, why) in [
         ("tuned", "shop", "it leads to `store`, a model of that name"),
         ("tuned", "store", "there is a model of that name"),
-        ("shop", "tuned", "there is a model of that name"),
-        ("shop", "store", "there is a model of that name"),
+        ("store", "tuned", "there is a model of that name"),
+        ("store", "store", "there is a model of that name"),
+        // Of two who rename it, the second has to know.
+        ("shop", "market", "model `shop` was renamed by ann (why) and is `store` now"),
     ] {
         let error = registry.commit(draft().rename_model(from, to)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.to_string().contains(why), "{error}");
     }
-    assert_eq!(registry.commit(draft().rename_model("shop", "../x")).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        registry.commit(draft().rename_model("store", "../x")).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
     assert_eq!(
         registry.commit(draft().absent("shop").policy("shop", Policy::default())).unwrap_err().kind(),
         ErrorKind::Conflict
@@ -165,6 +175,55 @@ fn a_renamed_model_is_found_by_all_its_names() {
     let mut checkup = mlops_registry::doctor::Checkup::default();
     checkup.races = 0;
     assert!(registry.doctor(checkup).unwrap().is_healthy());
+}
+
+/// The answer to a commit is lost, others rename its model, and the job builds the same draft from what it reads now.
+#[test]
+fn a_second_try_after_a_rename_is_the_same_request() {
+    let registry = Registry::open("memory:").unwrap();
+    let base = register(&registry, "shop", "1").unwrap();
+    let tries = |base: &ModelVersion| {
+        [
+            draft()
+                .key("tune")
+                .register(NewVersion::new("tuned").file("model.bin", "t").parent(base.clone())),
+            draft().key("promote").alias("champion", base, Expect::Absent),
+            draft().key("more").register(NewVersion::new(&base.name).file("model.bin", "2")),
+        ]
+    };
+    for first in tries(&base) {
+        assert!(!registry.commit(first).unwrap().replayed);
+    }
+    registry.commit(draft().rename_model("shop", "store")).unwrap();
+    let now = registry.snapshot().alias("shop", "champion").unwrap().id().clone();
+    assert_eq!(now, id("store", 1));
+    for again in tries(&now) {
+        assert!(registry.commit(again).unwrap().replayed);
+    }
+    assert_eq!(registry.snapshot().search(&Query::new()).len(), 3);
+}
+
+#[test]
+fn deleted_models_stand_in_the_way_of_no_roll_back() {
+    let registry = Registry::open("memory:").unwrap();
+    let [old, _] = ["old", "shop"].map(|model| register(&registry, model, "1").unwrap());
+    let aliases =
+        draft().alias("champion", &old, Expect::Absent).alias("champion", &id("shop", 1), Expect::Absent);
+    registry.commit(aliases).unwrap();
+    let then = registry.snapshot().sequence();
+    let closing = draft().remove_alias("old", "champion", Expect::Any).delete_model("old");
+    registry.commit(closing).unwrap();
+    registry.commit(draft().purge(&old)).unwrap();
+    let error = registry.snapshot().resolve(&"old@champion".parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("model `old` was deleted by ann (why): restore it"), "{error}");
+    let bad = register(&registry, "shop", "2").unwrap();
+    registry.commit(draft().alias("champion", &bad, Expect::Version(1))).unwrap();
+    registry.commit(draft().roll_back_all(At::Sequence(then))).unwrap();
+    assert_eq!(registry.snapshot().alias("shop", "champion").unwrap().id(), &id("shop", 1));
+    // What was purged says so, and does not send around in circles.
+    registry.commit(draft().restore_model("old")).unwrap();
+    let error = registry.commit(draft().roll_back("old", At::Sequence(then))).unwrap_err();
+    assert!(error.to_string().contains("old/1 was purged by ann (why): its files are gone"), "{error}");
 }
 
 /// A model as a plain list keeps it.
@@ -224,7 +283,8 @@ fn random_lives_of_models_are_as_a_plain_list_says() {
                 }
                 _ => {
                     let taken = plain.iter().position(|model| model.names.contains(to));
-                    let holds = alive && next.name != to && (taken.is_none() || taken == place);
+                    let holds =
+                        alive && next.name == name && name != to && (taken.is_none() || taken == place);
                     to.clone_into(&mut next.name);
                     next.names.insert(to.to_owned());
                     (draft().rename_model(name, to), holds)
