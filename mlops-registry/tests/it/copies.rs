@@ -122,7 +122,8 @@ fn a_copy_knows_two_postgres_databases_apart() {
     assert_eq!(production.read(&there, "m").unwrap(), "weights");
     let state = production.snapshot();
     let origin = state.version(&there).unwrap().record.copy_of.clone().unwrap();
-    let place = format!("postgres registry `default` of database `{}` on 127.0.0.1", names[0]);
+    let host = server.rsplit_once('@').unwrap().1;
+    let place = format!("postgres registry `default` of database `{}` on {host}", names[0]);
     assert_eq!((origin.version, origin.registry), (id.clone(), Some(place)));
     assert!(state.lineage(&there).unwrap().ancestors.is_empty());
     // The same database, opened anew and written otherwise, is the same registry.
