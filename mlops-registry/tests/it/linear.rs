@@ -60,13 +60,14 @@ fn eight_writers(open: impl Fn() -> Registry + Sync) {
     for content in 0..4 {
         register(&setup, "shop", &content.to_string()).unwrap();
     }
-    let time = AtomicU64::new(0);
+    let (time, start) = (AtomicU64::new(0), std::sync::Barrier::new(8));
     let calls: Vec<Call> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..8)
             .map(|writer| {
-                let (time, open) = (&time, &open);
+                let (time, open, start) = (&time, &open, &start);
                 scope.spawn(move || {
                     let registry = open();
+                    start.wait();
                     let mut rng = Seed::new(writer).rng();
                     let mut calls = Vec::new();
                     for _ in 0..24 {
@@ -140,7 +141,7 @@ fn eight_writers(open: impl Fn() -> Registry + Sync) {
         }
     }
     assert_eq!(moved, moves.len(), "what was answered is what is recorded");
-    assert!(moved > 8 && refused > 8, "the writers raced: {moved} moved, {refused} refused");
+    assert!(moved > 8 && refused > 0, "the writers raced: {moved} moved, {refused} refused");
     // Real time: what had returned is seen by what is called later.
     for earlier in &calls {
         for later in calls.iter().filter(|later| later.called > earlier.returned) {
