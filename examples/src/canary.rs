@@ -11,7 +11,7 @@ use std::time::Duration;
 use mlops_core::data::Value;
 use mlops_core::onnx::{LinearModel, Link};
 use mlops_core::{
-    Clock as _, Error, ManualClock, ModelVersion, RequestId, Result, Seed, SystemClock, Timestamp,
+    Clock as _, Error, ErrorKind, ManualClock, ModelVersion, RequestId, Result, Seed, SystemClock, Timestamp,
 };
 use mlops_registry::{Draft, Expect, NewVersion, blocking::Registry};
 use mlops_serve::endpoint::{Endpoint, Follower, Loader};
@@ -32,16 +32,22 @@ fn plan() -> Plan {
 }
 
 /// What runs in the service's process and is gone when that is killed.
-struct Service {
-    endpoint: Endpoint,
+#[derive(Debug)]
+pub struct Service {
+    /// What answers.
+    pub endpoint: Endpoint,
     champion: Follower,
-    rollout: Rollout,
+    /// The trial, if a version is on trial.
+    pub rollout: Option<Rollout>,
 }
 
 impl Service {
-    /// What a service does when it starts, the first time and after a kill: load the champion, load the
-    /// challenger, go on with the stored rollout, set the split.
-    fn start(registry: &Arc<Registry>, stored: Option<&str>, now: Timestamp) -> Result<Self> {
+    /// What a service does when it starts, the first time and after a kill: load the champion, end the stored
+    /// rollout if it is over, load the challenger, go on with the rollout of these two or begin one, set the split.
+    ///
+    /// # Errors
+    /// If the registry is out of reach, a model does not load, or the stored rollout cannot be read.
+    pub fn start(registry: &Arc<Registry>, stored: Option<&str>, now: Timestamp) -> Result<Self> {
         let endpoint = Endpoint::new("shop", SystemClock::new());
         let follow = |alias: &str| {
             let source: Arc<Registry> = Arc::clone(registry);
@@ -49,45 +55,96 @@ impl Service {
         };
         let champion = follow(CHAMPION)?;
         champion.poll_blocking(&endpoint)?;
+        let mut service = Self { endpoint, champion, rollout: None };
+        let stored = stored.map(serde_json::from_str::<Rollout>).transpose();
+        let stored =
+            stored.map_err(|error| Error::data("the stored rollout cannot be read").with_source(error))?;
+        if let Some(over) = stored.as_ref().filter(|stored| stored.status() != Status::Running) {
+            service.end(registry, over)?;
+        }
         // Without traffic until the rollout says how much.
-        follow(CHALLENGER)?.as_challenger(0.0)?.poll_blocking(&endpoint)?;
-        let rollout = match stored {
-            Some(json) => serde_json::from_str(json)
-                .map_err(|error| Error::data("the stored rollout cannot be read").with_source(error))?,
-            None => {
-                let version = |alias: &str| registry.resolve(&format!("shop@{alias}").parse()?);
-                Rollout::new(plan(), version(CHAMPION)?, version(CHALLENGER)?, now)?
-            }
-        };
-        let service = Self { endpoint, champion, rollout };
-        service.settle(registry)?;
+        follow(CHALLENGER)?.as_challenger(0.0)?.poll_blocking(&service.endpoint)?;
+        if let [champion, challenger] = &service.endpoint.arms()[..] {
+            let [champion, challenger] = [champion, challenger].map(|arm| arm.model.version());
+            // Where an alias was moved by hand, the stored one is of versions that no longer answer.
+            let goes_on = |stored: &Rollout| {
+                let is_running = stored.status() == Status::Running;
+                is_running && (stored.champion(), stored.challenger()) == (champion, challenger)
+            };
+            let rollout = match stored.filter(goes_on) {
+                Some(stored) => stored,
+                None => Rollout::new(plan(), champion.clone(), challenger.clone(), now)?,
+            };
+            service.endpoint.apply(&rollout)?;
+            service.rollout = Some(rollout);
+        }
         Ok(service)
     }
 
-    /// Makes the registry and the endpoint what the stored rollout says; repeating it does no harm, so that a
-    /// kill between any two lines of it loses nothing.
-    fn settle(&self, registry: &Registry) -> Result<()> {
-        let [champion, challenger] = [self.rollout.champion(), self.rollout.challenger()];
-        let end = Draft::new("rollout", "the trial is over").key(format!("end of the trial of {challenger}"));
-        match self.rollout.status() {
-            Status::Running => {}
+    /// Tells the registry how the trial ended, and makes its champion the only arm. Repeating it does no harm, so
+    /// that a kill between any two lines of it loses nothing; nor does what was released meanwhile.
+    fn end(&self, registry: &Registry, rollout: &Rollout) -> Result<()> {
+        let [champion, challenger] = [rollout.champion(), rollout.challenger()];
+        let draft = Draft::new("rollout", format!("the trial of {challenger} is over"));
+        let draft = draft.remove_alias("shop", CHALLENGER, Expect::Version(challenger.version));
+        let draft = match rollout.status() {
             Status::Promoted => {
-                let expect = Expect::Version(champion.version);
-                registry.commit(end.approve(challenger).alias(CHAMPION, challenger, expect))?;
-                self.champion.poll_blocking(&self.endpoint)?;
+                draft.approve(challenger).alias(CHAMPION, challenger, Expect::Version(champion.version))
             }
-            Status::RolledBack => drop(registry.commit(end.reject(challenger))?),
+            _ => draft.reject(challenger),
+        };
+        match registry.commit(draft) {
+            // Done before, or somebody else moved an alias since: theirs holds.
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            committed => drop(committed?),
         }
-        self.endpoint.apply(&self.rollout)
+        self.champion.poll_blocking(&self.endpoint)?;
+        self.endpoint.roll_back()
+    }
+
+    /// Makes the endpoint, and at the end the registry, what the rollout says.
+    fn settle(&self, registry: &Registry) -> Result<()> {
+        match &self.rollout {
+            None => Ok(()),
+            Some(rollout) if rollout.status() == Status::Running => self.endpoint.apply(rollout),
+            Some(rollout) => self.end(registry, rollout),
+        }
     }
 
     /// Feeds what the endpoint counted, and decides: as often as one likes, here after each request.
-    fn look(&mut self, now: Timestamp) -> Decision {
+    fn look(&mut self, now: Timestamp) -> Option<Decision> {
+        let rollout = self.rollout.as_mut()?;
         for arm in self.endpoint.take_traffic() {
-            self.rollout.add_traffic(&arm.version, &arm.arm, arm.propensity, &arm.traffic);
+            rollout.add_traffic(&arm.version, &arm.arm, arm.propensity, &arm.traffic);
         }
-        self.rollout.advance(now)
+        Some(rollout.advance(now))
     }
+}
+
+/// A registry with a champion, and a challenger with these weights.
+///
+/// # Errors
+/// None, unless something is broken.
+pub fn registry(weights: [f64; 2]) -> Result<Arc<Registry>> {
+    let registry = Arc::new(Registry::open("memory:")?);
+    for (name, weights) in [("first", [0.1, -0.1]), ("new", weights)] {
+        register(&registry, name, weights)?;
+    }
+    let [first, new] = [1, 2].map(|version| ModelVersion::new("shop", version));
+    let draft = Draft::new("ann", "the first serves, the new one is on trial").approve(&first);
+    let draft = draft.alias(CHAMPION, &first, Expect::Absent).alias(CHALLENGER, &new, Expect::Absent);
+    registry.commit(draft)?;
+    Ok(registry)
+}
+
+/// Adds a version with these weights.
+///
+/// # Errors
+/// None, unless something is broken.
+pub fn register(registry: &Registry, name: &str, weights: [f64; 2]) -> Result<()> {
+    let onnx = LinearModel::new(weights.to_vec(), -0.5).link(Link::Logistic).to_bytes()?;
+    let version = NewVersion::new("shop").file("model.onnx", onnx);
+    registry.commit(Draft::new("ann", name).register(version)).map(drop)
 }
 
 /// Puts a challenger with these weights on trial, kills the service at each step, and gives the champion at the end.
@@ -95,17 +152,7 @@ impl Service {
 /// # Errors
 /// None, unless something is broken.
 pub fn run(weights: [f64; 2], say: &mut impl FnMut(String)) -> Result<ModelVersion> {
-    let registry = Arc::new(Registry::open("memory:")?);
-    for (name, weights) in [("first", [0.1, -0.1]), ("new", weights)] {
-        let onnx = LinearModel::new(weights.to_vec(), -0.5).link(Link::Logistic).to_bytes()?;
-        registry
-            .commit(Draft::new("ann", name).register(NewVersion::new("shop").file("model.onnx", onnx)))?;
-    }
-    let [first, new] = [1, 2].map(|version| ModelVersion::new("shop", version));
-    let draft = Draft::new("ann", "the first serves, the new one is on trial").approve(&first);
-    let draft = draft.alias(CHAMPION, &first, Expect::Absent).alias(CHALLENGER, &new, Expect::Absent);
-    registry.commit(draft)?;
-
+    let registry = registry(weights)?;
     let clock = ManualClock::new(Timestamp::EPOCH);
     let mut service = Service::start(&registry, None, clock.now())?;
     let mut shop = Seed::new(6).rng();
@@ -122,20 +169,22 @@ pub fn run(weights: [f64; 2], say: &mut impl FnMut(String)) -> Result<ModelVersi
             && let Some((origin, error)) = unlabelled.pop_front()
         {
             let (version, arm, propensity) = (&origin.version, &origin.arm, origin.propensity);
-            service.rollout.add_outcome("squared_error", version, arm, propensity, error)?;
+            if let Some(rollout) = &mut service.rollout {
+                rollout.add_outcome("squared_error", version, arm, propensity, error)?;
+            }
         }
 
-        let decision = service.look(clock.now());
-        if decision.action == Action::Hold {
+        let Some(decision) = service.look(clock.now()).filter(|decision| decision.action != Action::Hold)
+        else {
             continue;
-        }
+        };
         let stored = serde_json::to_string(&service.rollout)
             .map_err(|error| Error::internal("a rollout cannot be stored").with_source(error))?;
         service.settle(&registry)?;
         say(format!("visit {visit}: {decision}"));
         // Killed and started again; a kill before `settle` would end in the same state.
         service = Service::start(&registry, Some(&stored), clock.now())?;
-        if service.rollout.status() != Status::Running {
+        if service.rollout.is_none() {
             break;
         }
     }

@@ -14,13 +14,16 @@ impl Endpoint {
     /// # Errors
     /// `Invalid` if the versions in the arms are not those of the rollout, and the arms are as before. A
     /// champion that is neither of the two came by another way, as a hotfix does: drop the rollout, which
-    /// compared with what no longer answers, and start another.
+    /// compared with what no longer answers, and start another. So it is with another challenger, which is not
+    /// removed by the end of a trial that was not its own.
     pub fn apply(&self, rollout: &Rollout) -> Result<()> {
         self.change(|arms| {
             let held = Held { endpoint: self.name(), arms: &arms };
             let champion = held.find(CHAMPION, rollout.champion());
             let challenger = held.find(CHALLENGER, rollout.challenger());
+            let is_of_another = challenger.is_err() && arms.iter().any(|arm| arm.name == CHALLENGER);
             match rollout.status() {
+                _ if is_of_another => challenger.map(lone),
                 Status::Running => {
                     champion?;
                     self.two_arms(&arms, challenger?.model, rollout.challenger_weight())

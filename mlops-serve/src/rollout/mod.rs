@@ -41,11 +41,15 @@
 //! A process that starts, for the first time or after a crash:
 //!
 //! 1. loads the champion ([`Endpoint::deploy`](crate::endpoint::Endpoint::deploy) or a follower's poll);
-//! 2. loads the challenger, at no traffic
+//! 2. reads the stored rollout. If that is over, commits how it ended, polls, makes the champion the only arm
+//!    ([`roll_back`](crate::endpoint::Endpoint::roll_back)) and drops it. The commit expects the aliases as they were
+//!    in the trial: a conflict says that it was made before, or that somebody moved them since, whose word holds;
+//! 3. loads the challenger, if there is one, at no traffic
 //!    ([`challenge`](crate::endpoint::Endpoint::challenge) or a poll of
 //!    [`as_challenger`](crate::endpoint::Follower::as_challenger));
-//! 3. reads the stored rollout; if it is over, moves the alias (once more does no harm, with a key) and polls;
-//! 4. calls [`Endpoint::apply`](crate::endpoint::Endpoint::apply), which sets the split.
+//! 4. drops a stored rollout of other versions than these two, for which it begins a new one: after a hotfix, what
+//!    it compared with no longer answers;
+//! 5. calls [`Endpoint::apply`](crate::endpoint::Endpoint::apply), which sets the split.
 //!
 //! `cargo run --example canary` is that program (`examples/src/canary.rs` in the repository): two followers, late
 //! labels that join by the origin of their answers, and a restart after every step. What an endpoint counted since

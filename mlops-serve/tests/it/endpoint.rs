@@ -207,6 +207,15 @@ fn a_promotion_takes_no_arms_but_those_of_its_rollout() {
         endpoint.apply(&rollout).unwrap();
         assert_eq!((endpoint.arms().len(), endpoint.arms()[0].model.version()), (1, &version(2)));
     }
+    // Nor does it end the trial of the next one, nor does a roll-back.
+    endpoint.challenge(model(4, |x| x), 0.5).unwrap();
+    assert!(
+        message(&rollout).contains("arm `challenger` of `shop` holds shop/4, not shop/2: drop the rollout")
+    );
+    let mut rolled_back = Rollout::new(Plan::canary([0.5], 0, 0), version(2), version(3), now).unwrap();
+    rolled_back.apply(mlops_serve::rollout::Action::RollBack, now);
+    assert!(message(&rolled_back).contains("holds shop/4, not shop/3"));
+    assert_eq!(endpoint.arms().len(), 2);
 }
 
 #[test]
