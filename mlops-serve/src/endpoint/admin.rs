@@ -11,8 +11,8 @@ use super::{Endpoint, Model, Shadow};
 use crate::{CHALLENGER, CHAMPION};
 
 impl Endpoint {
-    /// Replaces all arms at once; as every change, one that changes nothing costs and tells nothing. The first one answers for those that fail. No arms: the endpoint answers
-    /// nothing any more.
+    /// Replaces all arms at once. The first one answers for those that fail. No arms: the endpoint answers nothing
+    /// any more. As every change, one that changes nothing swaps and tells nothing.
     ///
     /// # Errors
     /// `Invalid` if names are not unique or weights are no weights. The arms are as before then.
@@ -49,6 +49,20 @@ impl Endpoint {
             self.check_width(&arms, &model)?;
             self.two_arms(&arms, model, share)
         })
+    }
+
+    /// As [`challenge`](Self::challenge), if nothing is on trial. Gives whether that was so.
+    pub(super) fn offer(&self, model: Arc<Model>, share: f64) -> Result<bool> {
+        let mut is_free = true;
+        self.change(|arms| {
+            is_free = arms.len() < 2;
+            if !is_free {
+                return Ok(arms);
+            }
+            self.check_width(&arms, &model)?;
+            self.two_arms(&arms, model, share)
+        })?;
+        Ok(is_free)
     }
 
     /// Sets the challenger's share of the traffic, in [0, 1].
@@ -153,7 +167,7 @@ impl Endpoint {
     }
 
     /// Drops the versions that were swapped out and that no request uses any more. Gives how many swapped
-    /// sets of arms are still in use. Every swap does this too.
+    /// sets of arms are still in use. Every change does this too, also one that changes nothing.
     pub fn reap(&self) -> usize {
         let mut admin = self.admin();
         let done = self.settle(&mut admin);
@@ -201,6 +215,9 @@ impl Endpoint {
             false => Some(Arc::new(Deployment::new(&self.salt, arms, previous, shadows)?)),
         };
         if !has_shadows && old.as_deref().zip(next.as_deref()).is_some_and(|(old, next)| old.is_like(next)) {
+            let done = self.settle(&mut admin);
+            drop(admin);
+            self.drop_drained(done);
             return Ok(());
         }
         for slot in next.iter().flat_map(|deployment| &deployment.arms) {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use mlops_core::{Error, ErrorKind, ModelRef, ModelSource, ModelVersion, Result, Selector, Severity};
 
 use super::{ArmSpec, Endpoint, Loader, Model, isolate};
-use crate::CHALLENGER;
 
 impl Loader {
     /// Fetches and loads what the reference points at now.
@@ -69,13 +68,13 @@ impl Follower {
 
     /// Makes a new version the challenger with this share of the traffic, in [0, 1], for a
     /// [`Rollout`](crate::rollout::Rollout) to decide on. Each version is offered once: one that was rolled back
-    /// is not offered again before [`retry`](Self::retry). One that comes while another is on trial waits until the
-    /// endpoint has no challenger. A reference that points at nothing is no error: there is no challenger then. An
+    /// is not offered again before [`retry`](Self::retry). One that comes while others are on trial, in a rollout or
+    /// in an [`experiment`](crate::rollout::experiment), waits until the endpoint has one arm. A reference that points at nothing is no error: there is no challenger then. An
     /// endpoint without a model gets its champion.
     ///
     /// What was offered is forgotten with the follower. After a restart the first poll offers the version again, as
-    /// it should in the middle of a rollout: then [`Endpoint::apply`] the stored rollout, which sets the split, or
-    /// ends the trial if it was over.
+    /// it should in the middle of a rollout: then [`Endpoint::apply`] the stored rollout, which sets the split. One
+    /// that is over ends before that poll, with the removal of its alias: see [`rollout`](crate::rollout).
     ///
     /// # Errors
     /// `Invalid` if the share is not within [0, 1].
@@ -101,17 +100,18 @@ impl Follower {
         let arms = endpoint.arms();
         let share = self.share.filter(|_| !arms.is_empty());
         let is_there = |arm: &ArmSpec| *arm.model.version() == version;
-        let on_trial = arms.iter().find(|arm| share.is_some() && arm.name == CHALLENGER);
-        if arms.first().is_some_and(is_there) || on_trial.is_some() || self.refused().contains(&version) {
+        let is_on_trial = share.is_some() && arms.len() > 1;
+        if arms.first().is_some_and(is_there) || is_on_trial || self.refused().contains(&version) {
             return Ok(None);
         }
         let package = self.source.fetch(&version).await?;
         let offer = |model| match share {
-            Some(share) => endpoint.challenge(model, share),
-            None => endpoint.deploy(model),
+            Some(share) => endpoint.offer(model, share),
+            None => endpoint.deploy(model).map(|()| true),
         };
         match self.loader.load(&package).and_then(offer) {
-            Ok(()) => {
+            Ok(false) => Ok(None),
+            Ok(true) => {
                 let mut refused = self.refused();
                 match share {
                     Some(_) => {

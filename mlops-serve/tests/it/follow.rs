@@ -7,9 +7,9 @@ use std::time::Duration;
 use mlops_core::{
     BoxFuture, Error, ErrorKind, ModelPackage, ModelRef, ModelSource, ModelVersion, SystemClock,
 };
-use mlops_serve::endpoint::{Endpoint, Follower, Golden};
+use mlops_serve::endpoint::{ArmSpec, Endpoint, Follower, Golden, Loader};
 
-use crate::models::{id, model, row};
+use crate::models::{function, id, model, row};
 use crate::shelf::{Shelf, loader};
 
 #[test]
@@ -98,6 +98,37 @@ fn a_challenger_waits_until_the_trial_of_another_is_over() {
     endpoint.roll_back().unwrap();
     assert_eq!(poll(3).unwrap(), Some(ModelVersion::new("shop", 3)));
     assert_eq!(challenger(), Some(3));
+}
+
+#[test]
+fn a_challenger_waits_until_an_experiment_is_over() {
+    let shelf = Arc::new(Shelf::default());
+    shelf.put(9, 9.0, None);
+    shelf.champion.store(9, Ordering::SeqCst);
+    let source: Arc<dyn ModelSource> = Arc::clone(&shelf) as _;
+    let endpoint = Arc::new(Endpoint::new("shop", SystemClock::new()));
+    let arms = || {
+        let arm = |(name, version)| ArmSpec::new(name, model(version, |x| x), 1.0);
+        [("champion", 1), ("b", 2), ("c", 3)].map(arm).to_vec()
+    };
+    let answering =
+        || -> Vec<u64> { endpoint.arms().iter().map(|arm| arm.model.version().version).collect() };
+    let alias = || "shop@challenger".parse().unwrap();
+    endpoint.set_arms(arms()).unwrap();
+    let follower = Follower::new(loader(), Arc::clone(&source), alias()).unwrap();
+    assert_eq!(follower.as_challenger(0.5).unwrap().poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!((answering(), shelf.fetched.load(Ordering::SeqCst)), (vec![1, 2, 3], 0));
+
+    // The experiment begins while the follower loads.
+    endpoint.roll_back().unwrap();
+    let begins = Arc::clone(&endpoint);
+    let slow = Loader::new(move |package| {
+        begins.set_arms(arms())?;
+        Ok(Box::new(function(package.id.version, |x| x)))
+    });
+    let follower = Follower::new(slow, source, alias()).unwrap().as_challenger(0.5).unwrap();
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    assert_eq!(answering(), [1, 2, 3]);
 }
 
 #[test]

@@ -1,25 +1,38 @@
 //! Versions that come and go under load.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use mlops_core::SystemClock;
 use mlops_serve::endpoint::{Endpoint, Model};
 
 use crate::models::{id, model, row};
 
+/// One of those that are alive.
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn new(alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(alive))
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A model that counts how many of its kind are alive.
 fn counted(version: u64, alive: &Arc<AtomicUsize>) -> Arc<Model> {
-    struct Alive(Arc<AtomicUsize>);
-    impl Drop for Alive {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-    alive.fetch_add(1, Ordering::SeqCst);
-    let alive = Alive(Arc::clone(alive));
+    let alive = Alive::new(alive);
     model(version, move |x| {
-        assert!(alive.0.load(Ordering::SeqCst) > 0);
+        assert!(alive.count() > 0);
         x + version as f32
     })
 }
@@ -65,6 +78,32 @@ fn ten_thousand_swaps_under_load_fail_no_request_and_leave_nothing_behind() {
     assert_eq!(alive.load(Ordering::SeqCst), endpoint.arms().len());
     let requests: u64 = endpoint.take_traffic().iter().map(|arm| arm.traffic.requests).sum();
     assert_eq!(requests as usize, answered.load(Ordering::Relaxed), "every request is counted once");
+}
+
+#[test]
+fn a_change_that_changes_nothing_drops_what_is_drained() {
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let alive = Arc::new(AtomicUsize::new(0));
+    let (asked, release) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (ask, wait) = (Arc::clone(&asked), Arc::clone(&release));
+    let token = Alive::new(&alive);
+    let slow = model(1, move |x| {
+        ask.wait();
+        wait.wait();
+        x + token.count() as f32
+    });
+    endpoint.deploy(slow).unwrap();
+    std::thread::scope(|scope| {
+        let request = scope.spawn(|| endpoint.score(id(1), &row()).unwrap().score);
+        asked.wait();
+        endpoint.deploy(model(2, |x| x)).unwrap();
+        endpoint.set_arms(endpoint.arms()).unwrap();
+        assert_eq!(alive.load(Ordering::SeqCst), 1, "a request is in it");
+        release.wait();
+        assert_eq!(request.join().unwrap(), 2.0);
+    });
+    endpoint.set_arms(endpoint.arms()).unwrap();
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
 
 #[test]
