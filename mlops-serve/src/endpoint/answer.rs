@@ -142,7 +142,8 @@ impl Endpoint {
         for (arm, slot) in deployment.arms.iter().enumerate() {
             let mine: Vec<usize> = (0..rows.len()).filter(|index| arms[*index] == arm).collect();
             let picked: Vec<&[Value<'_>]> = mine.iter().map(|index| rows[*index]).collect();
-            if picked.is_empty() {
+            // Of requests whose rows would change each other's answers, each is scored for itself below.
+            if picked.is_empty() || !slot.model.runtime().capabilities().rows_independent {
                 continue;
             }
             let mut scores = Vec::with_capacity(mine.len());

@@ -79,7 +79,9 @@ fn choose(
     engines: &dyn Fn(&Bytes) -> Engines,
     clock: &dyn Clock,
 ) -> Result<Box<dyn Runtime>> {
-    let files = model_files(package, precisions)?;
+    let mut files = model_files(package, precisions)?;
+    // The first one says what is right: the model as it was trained, in whichever order they are asked for.
+    files.sort_by_key(|(precision, _)| *precision != Precision::Full);
     let golden = Golden::of(package)?;
     if let [(_, name)] = files[..] {
         return one_file(package, engines(&package.read(name)?), golden.as_ref(), clock);
@@ -93,8 +95,9 @@ fn choose(
     };
     let mut candidates = Vec::new();
     for (precision, name) in files {
-        // Whether a reduced precision is near enough is for the golden rows to say.
-        let tolerance = if precision == Precision::Full { AutoRuntime::TOLERANCE } else { f64::INFINITY };
+        // Whether a reduced precision is near enough is for the golden rows to say; texts, whole numbers and gaps
+        // have to agree, being infinitely far apart else.
+        let tolerance = if precision == Precision::Full { AutoRuntime::TOLERANCE } else { f64::MAX };
         for (engine, runtime) in engines(&package.read(name)?) {
             let checked = runtime.and_then(|runtime| {
                 let runtime: Arc<dyn Runtime> = runtime.into();

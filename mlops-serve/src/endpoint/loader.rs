@@ -82,7 +82,8 @@ impl Loader {
     ///
     /// With one precision, the package must have that file, and the golden rows check it as they check any. With
     /// several, the files that the package has are tried in all engines. Those that give the golden rows' scores
-    /// within their tolerance are measured, and the fastest is taken for each batch size. A package without
+    /// within their tolerance are measured, and the fastest is taken for each batch size, the full one unless another is
+    /// faster by a tenth. A package without
     /// golden rows is refused. Files with 16-bit inputs (without `keep_io_types=True`) work alone: engines to be
     /// chosen from take the same tensors. [`Model::runtime`] says by `{:?}` what was chosen, what was left
     /// out, and why.

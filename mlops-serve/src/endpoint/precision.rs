@@ -19,7 +19,8 @@ pub enum Precision {
     /// 16-bit floats: `model.fp16.onnx`.
     Half,
     /// Quantised to 8 bits: `model.int8.onnx`. With fixed scales (`quantize_static`) rows stay independent; scaled
-    /// dynamically (`quantize_dynamic`), an answer depends on the whole batch, and requests are not batched.
+    /// dynamically (`quantize_dynamic`), an answer depends on the whole batch: requests are not batched, and golden
+    /// rows have to hold alone and all at once.
     Int8,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mlops_core::{Clock, ModelSignature};
+use mlops_core::{Clock, Dimension, ModelSignature, TensorSpec};
 
 use super::{Capabilities, Runtime, RuntimeExt};
 use crate::tensor::{TensorBuf, TensorData, TensorView};
@@ -124,7 +124,8 @@ impl AutoRuntime {
                 reasons.join("; ")
             )));
         }
-        let sizes = if kept.iter().all(|(_, runtime)| runtime.capabilities().rows_independent) {
+        // All sizes, also where rows are no function of their own: what they answer is not looked at here.
+        let sizes = if kept.iter().all(|(_, runtime)| takes_any_rows(runtime.signature())) {
             ROWS.to_vec()
         } else {
             vec![sample.first().map_or(1, TensorView::rows)]
@@ -239,6 +240,11 @@ impl Runtime for AutoRuntime {
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
         self.winner(inputs.first().map_or(1, TensorView::rows)).run(inputs, outputs)
     }
+}
+
+fn takes_any_rows(signature: &ModelSignature) -> bool {
+    let is_open = |spec: &TensorSpec| matches!(spec.shape.first(), Some(Dimension::Symbol(_)));
+    signature.inputs.iter().all(is_open)
 }
 
 /// Whether callers cannot tell two signatures apart.

@@ -6,12 +6,13 @@ use arrow_array::{ArrayRef, Float64Array, RecordBatch};
 use mlops_core::data::{Column, ColumnKind, Dataset, TableSchema, Value};
 use mlops_core::features::{Encoder, EncoderSpec, Transform};
 use mlops_core::{
-    Digest, ElementType, ModelFile, ModelPackage, ModelSignature, ModelVersion, SystemClock, TensorSpec,
+    Digest, ElementType, ModelFile, ModelPackage, ModelSignature, ModelVersion, RequestId, SystemClock,
+    TensorSpec,
 };
 use mlops_serve::ErrorKind;
-use mlops_serve::endpoint::{Golden, Loader, Model, Precision};
-use mlops_serve::runtime::{FnRuntime, NativeRuntime};
-use mlops_serve::tensor::{TensorView, f16};
+use mlops_serve::endpoint::{Endpoint, Golden, Loader, Model, Precision, Request};
+use mlops_serve::runtime::{Capabilities, FnRuntime, NativeRuntime, Runtime};
+use mlops_serve::tensor::{TensorBuf, TensorView, f16};
 
 use crate::golden::{bytes, golden, number};
 
@@ -184,9 +185,71 @@ fn golden_rows_say_which_precisions_will_do() {
         "{left_out}"
     );
     assert!(left_out.contains("half precision"), "{left_out}");
-    let (choice, left_out) = parts(&several.load(&loose).unwrap());
-    assert!(choice.contains("tract model.int8.onnx"), "measured beside the others: {choice}");
-    assert!(left_out.contains("native model.int8.onnx"), "{left_out}");
+    let other_way = [Precision::Int8, Precision::Half, Precision::Full];
+    for several in [several.clone(), several.precisions(other_way)] {
+        let (choice, left_out) = parts(&several.load(&loose).unwrap());
+        assert!(choice.contains("tract model.int8.onnx"), "measured beside the others: {choice}");
+        assert!(choice.contains("native model.onnx"), "the full one says what is right: {left_out}");
+        assert!(left_out.contains("native model.int8.onnx"), "{left_out}");
+    }
+    // Quantised by the batch, it is measured in all sizes too.
+    let dynamic = package(&[FILES[0], ("model.int8.onnx", "mlp_int8.onnx")], Some(0.1));
+    let loader = Loader::auto(SystemClock::new()).precisions([Precision::Full, Precision::Int8]);
+    let (choice, _) = parts(&loader.load(&dynamic).unwrap());
+    assert_eq!(choice.matches("Choice {").count(), 4, "{choice}");
+}
+
+/// Answers each row with the sum of all.
+#[derive(Debug)]
+struct Sums(ModelSignature);
+
+impl Runtime for Sums {
+    fn engine(&self) -> &str {
+        "sums"
+    }
+
+    fn signature(&self) -> &ModelSignature {
+        &self.0
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::row_function().whole_batches()
+    }
+
+    fn memory_usage(&self) -> usize {
+        0
+    }
+
+    fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> mlops_serve::Result<()> {
+        let sum: f32 = inputs[0].values::<f32>()?.iter().sum();
+        outputs[0].reset::<f32>([inputs[0].rows(), 1])?.fill(sum);
+        Ok(())
+    }
+}
+
+#[test]
+fn requests_change_no_answers_of_others_where_rows_would() {
+    let signature = ModelSignature {
+        inputs: vec![TensorSpec::batch("x", ElementType::F32, 1)],
+        outputs: vec![TensorSpec::batch("y", ElementType::F32, 1)],
+    };
+    let model = Model::new(ModelVersion::new("shop", 1), Sums(signature)).unwrap();
+    // All golden rows at once have to hold too.
+    let mut golden = Golden::new(1e-6);
+    golden.push(&[Value::Float(1.0)], 1.0);
+    golden.check(&model).unwrap();
+    golden.push(&[Value::Float(2.0)], 2.0);
+    let error = golden.check(&model).unwrap_err().to_string();
+    assert!(error.contains("golden row 0 among all others with 3, training gave 1"), "{error}");
+
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    endpoint.deploy(std::sync::Arc::new(model)).unwrap();
+    let requests: Vec<Request<'_>> = (0..3).map(|id| RequestId::from_u128(id).into()).collect();
+    let rows = [[Value::Float(1.0)], [Value::Float(2.0)], [Value::Float(4.0)]];
+    let rows: Vec<&[Value<'_>]> = rows.iter().map(|row| &row[..]).collect();
+    let answers = endpoint.score_batch(&requests, &rows).unwrap();
+    let scores: Vec<f64> = answers.into_iter().map(|answer| answer.unwrap().score).collect();
+    assert_eq!(scores, [1.0, 2.0, 4.0]);
 }
 
 /// What was measured, and what was left out.

@@ -2,7 +2,10 @@
 //!
 //! Features, thresholds, leaves and sums are 32-bit, as in XGBoost.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
 use super::boosted::{Boosted, Convert};
 use super::forest::{Comparison, Forest, ForestSpec, NodeSpec, Split};
@@ -68,16 +71,34 @@ struct Tree {
 }
 
 /// Up to version 1.5 a truth value, then a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Flag {
-    Truth(bool),
-    Number(u8),
+struct Flag(bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(FlagVisitor)
+    }
 }
 
-impl Flag {
-    fn is_set(&self) -> bool {
-        matches!(self, Self::Truth(true) | Self::Number(1..))
+/// Takes nothing but a truth value or a number: whatever else a file has there is not even held for a moment.
+struct FlagVisitor;
+
+impl Visitor<'_> for FlagVisitor {
+    type Value = Flag;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a truth value, 0 or 1")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> std::result::Result<Flag, E> {
+        Ok(Flag(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> std::result::Result<Flag, E> {
+        Ok(Flag(value != 0))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> std::result::Result<Flag, E> {
+        Ok(Flag(value != 0))
     }
 }
 
@@ -156,7 +177,7 @@ impl Tree {
                 threshold: value,
                 yes: child(self.left_children[place])?,
                 no: child(self.right_children[place])?,
-                missing_yes: self.default_left[place].is_set(),
+                missing_yes: self.default_left[place].0,
             };
             if self.split_type.get(place).is_none_or(|kind| *kind == 0) {
                 ForestSpec::split(&mut tree, place, Comparison::Less, split)?;
@@ -214,7 +235,7 @@ fn edges(set: &[i64]) -> Result<Vec<f32>> {
     set.sort_unstable();
     set.dedup();
     if let Some(category) = set.iter().find(|category| !(0..CATEGORIES).contains(*category)) {
-        return Err(Error::data(format!("the category {category}: want 0 to {CATEGORIES}")));
+        return Err(Error::data(format!("the category {category}: want 0 to {}", CATEGORIES - 1)));
     }
     let mut edges: Vec<f32> = Vec::new();
     for category in set {

@@ -182,13 +182,20 @@ fn sets(modes: &[u8], values: Vec<f32>) -> Result<Vec<Vec<f32>>> {
             if set.is_empty() {
                 return Err(Error::data("a tree tests membership of an empty set"));
             }
+            if let Some(infinite) = set.iter().find(|member| member.is_infinite()) {
+                return Err(Error::unsupported(format!("a tree tests membership of {infinite}")));
+            }
             set.sort_by(f32::total_cmp);
             set.dedup_by(|a, b| a == b);
             Ok(set)
         }
         _ => Ok(Vec::new()),
     });
-    sets.collect()
+    let sets = sets.collect::<Result<_>>()?;
+    match values.next() {
+        None => Ok(sets),
+        Some(value) => Err(Error::data(format!("the member {value} of sets of a tree belongs to no node"))),
+    }
 }
 
 fn tensor<'a>(node: &'a NodeProto, name: &str) -> Option<&'a TensorProto> {
