@@ -64,11 +64,19 @@ fn onnx_trees_of_version_5() {
             values.raw_data.clear();
         });
     });
+    const MEMBER: i32 = 6;
+    unsupported("membership_values", "membership of inf", &|values| {
+        tensor(values, &|values| values.float_data[0] = f32::INFINITY);
+    });
+    data("membership_values", "the member 7 of sets of a tree belongs to no node", &|values| {
+        tensor(values, &|values| {
+            values.dims[0] += 2;
+            values.float_data.extend([7.0, f32::NAN]);
+        });
+    });
     unsupported("nodes_modes", "the comparison 9", &|modes| {
         tensor(modes, &|modes| {
-            let count = modes.dims[0] as usize;
-            modes.int32_data = vec![9; count];
-            modes.raw_data.clear();
+            modes.int32_data.iter_mut().filter(|mode| **mode != MEMBER).for_each(|mode| *mode = 9);
         });
     });
     data("nodes_modes", "no tensor of bytes", &|modes| modes.t = None);
