@@ -206,7 +206,8 @@ impl NewVersion {
     }
 
     /// How it did on rows that it had not seen, with slices and standard errors: what
-    /// [`Gate::Evaluation`](crate::Gate::Evaluation) judges.
+    /// [`Gate::Evaluation`](crate::Gate::Evaluation) judges. Search and [`Gate::Metric`](crate::Gate::Metric) look at
+    /// what is given by [`metric`](Self::metric) alone.
     #[must_use]
     pub fn evaluation(mut self, evaluation: Evaluation) -> Self {
         self.evaluation = Some(Arc::new(evaluation));

@@ -6,7 +6,7 @@
 //!
 //! | published by | name | labels | what |
 //! |---|---|---|---|
-//! | [`Endpoint`] | `mlops_serve_requests_total` | `endpoint`, `arm`, `version` | requests that fell into the arm |
+//! | [`Endpoint`] | `mlops_serve_requests_total` | `endpoint`, `arm`, `version` | requests that fell into the arm; not those that are `Invalid`, which are their callers' mistakes |
 //! | | `mlops_serve_failures_total` | same | those that its model failed, whoever answered |
 //! | | `mlops_serve_request_seconds` | same | how long they took: a histogram, each in the bin of [`Latencies`] above it |
 //! | | `mlops_serve_arm_share_ratio` | same | the arm's share of the traffic now, 0 when it is gone: a gauge |

@@ -92,7 +92,9 @@ impl Snapshot {
         model.versions.get(usize::try_from(version).ok()?.checked_sub(1)?)
     }
 
-    /// The version that a reference points at. A deleted version is found by its number, never by an alias.
+    /// The version that a reference points at, by the name that its model has now; the registry as a
+    /// [`ModelSource`](mlops_core::ModelSource) answers by the name that was asked for. A deleted version is found by its
+    /// number, never by an alias.
     ///
     /// # Errors
     /// `NotFound` if there is no such model, alias or version, with those that exist.
@@ -187,6 +189,13 @@ impl Snapshot {
                     let (actor, reason) = (&by.actor, &by.reason);
                     return Error::not_found(format!(
                         "model `{name}` was deleted by {actor} ({reason}): restore it, and roll its aliases back"
+                    ));
+                }
+                if !model.aliases.is_empty() && model.aliases.values().all(|alias| alias.version.is_none()) {
+                    let (alias, were) = (alias.escape_debug(), listed(model.aliases.keys()));
+                    let were = were.replacen("there are", "there were", 1);
+                    return Error::not_found(format!(
+                        "model `{name}` has no alias `{alias}`: none now, {were}"
                     ));
                 }
                 let alive = model.aliases.iter().filter(|(_, alias)| alias.version.is_some());

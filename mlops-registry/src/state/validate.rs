@@ -110,6 +110,13 @@ impl Snapshot {
         if same {
             return Ok(());
         }
+        if let (None, Some(found)) = (&terms.read, found) {
+            let (name, found) = (terms.model.escape_debug(), &found.name);
+            let leads = if terms.model == *found { String::new() } else { format!(", called `{found}` now") };
+            return Err(Error::conflict(format!(
+                "there is a model `{name}` already{leads}: read it, or choose another name"
+            )));
+        }
         Err(Error::conflict(format!(
             "the policy or the description of model `{}` changed since it was read: read it again and decide again",
             terms.model.escape_debug()

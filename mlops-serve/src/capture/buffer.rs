@@ -60,12 +60,17 @@ enum Kind {
 }
 
 impl Buffer {
+    /// What a record of so many features and outputs takes: more with texts or candidates.
+    pub(crate) fn record_bytes(features: usize, outputs: usize) -> usize {
+        size_of::<Row>() + (features + outputs) * size_of::<u64>()
+    }
+
     /// Takes in a record, if there is room for it.
     #[inline]
     pub(crate) fn push(&mut self, record: &InferenceRecord<'_>, in_sample: bool, room: &Room) -> bool {
         let cell_bytes = record.features.len() * size_of::<u64>();
         let names = record.candidates.iter().map(|name| name.len() + size_of::<usize>()).sum::<usize>();
-        let other_bytes = size_of::<Row>() + size_of_val(record.outputs) + names;
+        let other_bytes = Self::record_bytes(0, record.outputs.len()) + names;
         if !self.fits(cell_bytes + other_bytes, room) {
             return false;
         }

@@ -41,13 +41,21 @@ impl Capture {
     /// An empty buffer for records of this schema.
     ///
     /// # Errors
-    /// `Invalid` if the sample is not within [0, 1], or a redaction names no feature or does not fit its kind.
+    /// `Invalid` if the sample is not within [0, 1], no record fits into the most bytes, or a redaction names no feature
+    /// or does not fit its kind.
     pub fn new(schema: RecordSchema, settings: CaptureSettings) -> Result<Self> {
         let CaptureSettings { sample, bytes_max, always, privacy, candidates } = settings;
         if !(0.0..=1.0).contains(&sample) {
             return Err(Error::invalid(format!("the captured share is {sample}: want 0 to 1")));
         }
         let widths = (schema.features().len(), schema.outputs().len());
+        let record_bytes = Buffer::record_bytes(widths.0, widths.1);
+        if bytes_max < record_bytes {
+            return Err(Error::invalid(format!(
+                "bytes_max is {bytes_max}: one record of {} features and {} outputs takes {record_bytes} bytes at least",
+                widths.0, widths.1
+            )));
+        }
         let (privacy, schema) = Privacy::new(schema, privacy, candidates)?;
         Ok(Self {
             privacy,

@@ -124,8 +124,8 @@ impl Loader {
         let _span = tracing::info_span!("model_load", version = %package.id).entered();
         let load = || self.load_unguarded(package);
         let loaded = super::isolate(&package.id, load).map(Arc::new).map_err(|error| {
-            let id = &package.id;
-            error.context(format!("{id} cannot be loaded"))
+            // The cause in the message itself: a service that logs no more than that is told what to do.
+            Error::new(error.kind(), format!("{} cannot be loaded: {error:#}", package.id))
         });
         #[cfg(feature = "telemetry")]
         crate::telemetry::count_load(&package.id.name, loaded.is_ok());

@@ -6,7 +6,7 @@ use mlops_core::{Clock, Dimension, ModelSignature, TensorSpec};
 
 use super::{Capabilities, Runtime, RuntimeExt};
 use crate::tensor::{TensorBuf, TensorData, TensorView};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// One model in several runtimes: each batch goes to the one that was fastest at its size.
 ///
@@ -78,7 +78,7 @@ impl AutoRuntime {
     /// Takes a few milliseconds for small models; a call that takes longer than 0.2 s is not repeated.
     ///
     /// # Errors
-    /// `Unsupported` if no candidate is left, with the reasons; `Invalid` if the sample has no rows.
+    /// `Unsupported` if no candidate is left, or `Data` if one of them finds the model wrong, with the reasons; `Invalid` if the sample has no rows.
     pub fn measure<'n>(
         candidates: impl IntoIterator<Item = (&'n str, Result<Box<dyn Runtime>>)>,
         sample: &[TensorView<'_>],
@@ -98,6 +98,8 @@ impl AutoRuntime {
         let mut kept: Vec<(String, Box<dyn Runtime>)> = Vec::new();
         let mut left_out = Vec::new();
         let mut answer: Option<Vec<TensorBuf>> = None;
+        // A model that is wrong is none that this build cannot compute.
+        let mut kind = ErrorKind::Unsupported;
         for (name, runtime, tolerance) in candidates {
             let tried = runtime.and_then(|runtime| {
                 if let Some((_, first)) = kept.first() {
@@ -114,15 +116,18 @@ impl AutoRuntime {
                     answer.get_or_insert(got);
                     kept.push((name, runtime));
                 }
-                Err(error) => left_out.push(LeftOut { name, reason: format!("{error:#}") }),
+                Err(error) => {
+                    if error.kind() == ErrorKind::Data {
+                        kind = ErrorKind::Data;
+                    }
+                    left_out.push(LeftOut { name, reason: format!("{error:#}") });
+                }
             }
         }
         if kept.is_empty() {
             let reasons: Vec<String> = left_out.iter().map(ToString::to_string).collect();
-            return Err(Error::unsupported(format!(
-                "no runtime can answer with this model: {}",
-                reasons.join("; ")
-            )));
+            let reasons = reasons.join("; ");
+            return Err(Error::new(kind, format!("no runtime can answer with this model: {reasons}")));
         }
         // All sizes, also where rows are no function of their own: what they answer is not looked at here.
         let sizes = if kept.iter().all(|(_, runtime)| takes_any_rows(runtime.signature())) {
