@@ -139,7 +139,11 @@ fn of_two_who_change_a_policy_one_is_told() {
     let registry = Registry::open("memory:").unwrap();
     let rules = || Draft::new("lead", "rules");
     registry.commit(rules().absent("shop").policy("shop", Policy::default())).unwrap();
-    refused(&registry, rules().absent("shop").policy("shop", Policy::default()), "there is a model `shop` already");
+    refused(
+        &registry,
+        rules().absent("shop").policy("shop", Policy::default()),
+        "there is a model `shop` already",
+    );
     let state = registry.snapshot();
     let read = state.model("shop").unwrap();
     let with = |gate: Gate| {
