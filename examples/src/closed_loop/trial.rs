@@ -13,12 +13,13 @@ use super::training::MODEL;
 /// compared session by session, chance has little room.
 pub(super) const EXCESS_ERROR: &str = "excess_squared_error";
 
-/// A quarter, then half of the sessions, a day each at least; promoted once it is shown to be no worse than the
-/// champion by a margin, given up after two months. The margin is as wide as a month of a few hundred sessions
-/// can show: a narrower one would leave an old champion in place for lack of traffic.
+/// Half of the sessions, for a day at least; promoted once it is shown to be no worse than the champion by a margin,
+/// given up after two months. A smaller first step would wait for the guardrail's outcomes, and a margin narrower
+/// than what a month of a few hundred sessions can show for its proof: an old champion would stay for lack of
+/// traffic.
 fn plan() -> Plan {
     const DAY_S: u64 = 24 * 3600;
-    Plan::canary([0.25, 0.5], DAY_S, 20)
+    Plan::canary([0.5], DAY_S, 20)
         .guardrail(Guardrail::FailureRatio { max: 2.0 })
         .guardrail(Guardrail::ShareMismatch)
         .guardrail(Metric::new(EXCESS_ERROR).lower_is_better().margin(0.03).outcomes_min(30))

@@ -37,7 +37,8 @@ impl Endpoint {
     /// Makes the split what the experiment says: the shares of the variants that run, or all to the one that it
     /// ended with, as the champion. Idempotent, so that it may be repeated after a restart.
     ///
-    /// Its arms must be there: begin with [`set_arms`](Self::set_arms), the control first, at any weights.
+    /// Its arms must be there: begin with [`set_arms`](Self::set_arms), the control first at weight 1 and the others
+    /// at 0, so that those that were stopped before a restart get nothing meanwhile.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).

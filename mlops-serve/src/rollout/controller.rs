@@ -12,8 +12,9 @@ use super::stored::Stored;
 use super::{Action, Decision, Reason, Traffic, names_of};
 use crate::{CHALLENGER, CHAMPION};
 
-/// What messages call it.
-const THE_CHALLENGER: &str = "the challenger";
+/// What messages call them.
+pub(super) const THE_CHALLENGER: &str = "the challenger";
+pub(super) const THE_CHAMPION: &str = "the champion";
 
 /// A rollout of one challenger: plan, place in it, and what was seen. See the [module](super).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,6 +172,10 @@ impl Rollout {
             return Decision::new(Action::Hold, waits);
         }
         if let Some(next) = plan.steps.get(step + 1) {
+            let unjudged = self.unjudged();
+            if !unjudged.is_empty() {
+                return self.wait_for(unjudged, held_s);
+            }
             let message =
                 format!("no guardrail objects: step {} gives {} of the traffic", step + 2, next.weight);
             return Decision::new(Action::Advance, vec![Reason::new(message)]);
@@ -247,7 +252,7 @@ impl Rollout {
             arm: &seen.challenger,
             against: &seen.champion,
         });
-        Pair { arm: THE_CHALLENGER, against: "the champion", alpha, steps: steps.collect() }.alarm(guardrail)
+        Pair { arm: THE_CHALLENGER, against: THE_CHAMPION, alpha, steps: steps.collect() }.alarm(guardrail)
     }
 
     /// The outcomes of a metric, step by step.

@@ -2,7 +2,7 @@
 
 use mlops_core::experiment::{Moments, TwoArm};
 
-use super::metric::{Difference, difference};
+use super::metric::{Blind, Difference, difference};
 use super::odds::{Batch, log_e_above, log_e_either};
 use super::plan::{Guardrail, Metric};
 use super::{Reason, Traffic};
@@ -122,7 +122,7 @@ pub(super) fn worse(
     alpha: f64,
     arm: &str,
 ) -> Option<Reason> {
-    let Difference { estimate, radius } = worsening(metric, steps, alpha)?;
+    let Difference { estimate, radius } = worsening(metric, steps, alpha).ok()?;
     (estimate - radius > metric.margin).then(|| {
         let Metric { name, margin, .. } = metric;
         let message = format!(
@@ -138,10 +138,27 @@ pub(super) fn worsening(
     metric: &Metric,
     steps: impl Iterator<Item = TwoArm<Moments>> + Clone,
     alpha: f64,
-) -> Option<Difference> {
+) -> Result<Difference, Blind> {
     let found = difference(steps, alpha, metric.outcomes_min)?;
     let estimate = if metric.higher_is_better { -found.estimate } else { found.estimate };
-    Some(Difference { estimate, ..found })
+    Ok(Difference { estimate, ..found })
+}
+
+impl Blind {
+    /// Why the metric guards nothing yet, and what to do.
+    pub(super) fn reason(&self, metric: &Metric, arm: &str, against: &str) -> Reason {
+        let Self { rows: [control, treatment], rows_min, skewness } = *self;
+        let (rows, of) = if control < treatment { (control, against) } else { (treatment, arm) };
+        let Metric { name, outcomes_min, .. } = metric;
+        let mut message =
+            format!("{name} has {rows} of the {rows_min} outcomes of {of} that a verdict needs");
+        if rows_min > *outcomes_min as f64 {
+            message.push_str(&format!(
+                " at a skewness of {skewness:.1}: wait for more, or report outcomes clipped at a fixed limit"
+            ));
+        }
+        Reason::new(message).measured("outcomes", rows as f64, rows_min)
+    }
 }
 
 /// Latency guardrails that have seen nothing guard nothing.

@@ -10,6 +10,16 @@ pub(super) struct Difference {
     pub(super) radius: f64,
 }
 
+/// Too few outcomes for a verdict.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Blind {
+    /// Those of the champion and of the challenger.
+    pub(super) rows: [u64; 2],
+    /// How many of each it takes, for this skewness.
+    pub(super) rows_min: f64,
+    pub(super) skewness: f64,
+}
+
 /// Where the bound is tightest: at 1000 outcomes of the challenger beside many of the champion.
 const INFORMATION_EXPECTED: f64 = 1000.0;
 
@@ -27,8 +37,8 @@ const ROWS_A_SQUARED_SKEWNESS: f64 = 5.0;
 /// with `g` the larger skewness of the two arms, each arm needs `5 g^2` outcomes, and its standard error counts
 /// `1 + g / sqrt(rows)` times. Without that, rare large values in a small arm cry wolf.
 ///
-/// `None` while an arm has fewer than `outcomes_min` outcomes or those for its skewness, or no step has two of
-/// each.
+/// [`Blind`] while an arm has fewer than `outcomes_min` outcomes or those for its skewness, counted where a step has
+/// two of each.
 ///
 /// Sources: Robbins, *Statistical methods related to the law of the iterated logarithm*, 1970;
 /// Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central limit theory and asymptotic
@@ -37,37 +47,36 @@ pub(super) fn difference(
     steps: impl Iterator<Item = TwoArm<Moments>> + Clone,
     alpha: f64,
     outcomes_min: u64,
-) -> Option<Difference> {
+) -> Result<Difference, Blind> {
+    let steps = steps.filter(|step| step.control.rows().min(step.treatment.rows()) >= 2);
     let mut arms = TwoArm::<Moments>::default();
-    steps.clone().try_for_each(|step| arms.merge(&step)).ok()?;
+    for step in steps.clone() {
+        // More rows than can be counted are left out.
+        let _: mlops_core::Result<()> = arms.merge(&step);
+    }
     let arms = [arms.control, arms.treatment];
     let skewness = arms.iter().filter_map(Moments::skewness).fold(0.0, |most: f64, own| most.max(own.abs()));
-    let rows_min = (ROWS_A_SQUARED_SKEWNESS * skewness * skewness).max(outcomes_min as f64);
-    if arms.iter().any(|arm| (arm.rows() as f64) < rows_min) {
-        return None;
+    let rows_min = (ROWS_A_SQUARED_SKEWNESS * skewness * skewness).ceil().max(outcomes_min.max(2) as f64);
+    let blind = Blind { rows: arms.map(|arm| arm.rows()), rows_min, skewness };
+    if blind.rows.iter().any(|rows| (*rows as f64) < rows_min) {
+        return Err(blind);
     }
     let wider = arms.map(|arm| (1.0 + skewness / (arm.rows() as f64).sqrt()).powi(2));
     let (mut information, mut sum, mut variance) = (0.0, 0.0, 0.0);
     for TwoArm { control, treatment, .. } in steps {
-        let (Some(control_variance), Some(treatment_variance)) =
-            (control.sample_variance(), treatment.sample_variance())
-        else {
-            continue;
-        };
+        let [control_variance, treatment_variance] =
+            [control, treatment].map(|arm| arm.sample_variance().unwrap_or(0.0));
         let (n, m) = (control.rows() as f64, treatment.rows() as f64);
         let weight = n * m / (n + m);
         information += weight;
-        sum += weight * (treatment.mean()? - control.mean()?);
+        sum += weight * (treatment.mean().ok_or(blind)? - control.mean().ok_or(blind)?);
         variance += weight * weight * (wider[0] * control_variance / n + wider[1] * treatment_variance / m);
-    }
-    if information == 0.0 {
-        return None;
     }
     // In units of the typical variance of one outcome, the sum is a walk of `information` unit steps.
     let unit = variance / information;
-    let mixture = NormalMixture::narrowest_at(INFORMATION_EXPECTED, alpha, Sides::One).ok()?;
-    let bound = mixture.bound(information, alpha).ok()?;
-    Some(Difference { estimate: sum / information, radius: unit.sqrt() * bound / information })
+    let mixture = NormalMixture::narrowest_at(INFORMATION_EXPECTED, alpha, Sides::One).map_err(|_| blind)?;
+    let bound = mixture.bound(information, alpha).map_err(|_| blind)?;
+    Ok(Difference { estimate: sum / information, radius: unit.sqrt() * bound / information })
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@
 //! Every check is always valid: the probability that an equally good challenger is *ever* rolled back by a
 //! guardrail is at most [`Plan::alpha`], however often one looks. The failure, latency and share checks are
 //! exact; metrics are asymptotic, which is why they wait for [`Metric::outcomes_min`], and longer the more
-//! skewed the outcomes are.
+//! skewed the outcomes are. A step is not left while a metric waits.
 //!
 //! All of them take requests as independent of each other. Where one key sends many requests, feed one
 //! outcome a key.

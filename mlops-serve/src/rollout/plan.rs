@@ -28,8 +28,8 @@ pub struct Plan {
     pub alpha: f64,
     /// What has to be shown before the challenger is promoted. Default: nothing beyond the guardrails.
     pub proof: Proof,
-    /// How many seconds the last step waits for the proof before it gives up and rolls back.
-    /// Default: for ever.
+    /// How many seconds a step waits for metrics that cannot be judged yet, and the last step for the proof, before
+    /// the rollout gives up and rolls back. Default: for ever.
     pub patience_s: Option<u64>,
 }
 
@@ -103,7 +103,9 @@ pub struct Metric {
     pub margin: f64,
     /// The least number of outcomes in each arm before the metric is looked at, since the confidence
     /// sequence is asymptotic. Default 100. Skewed outcomes wait for more: five times the square of their
-    /// skewness, which are 160 for a click in thirty and 500 for one in a hundred.
+    /// skewness, which are 160 for a click in thirty and 500 for one in a hundred. No step is left before that, so
+    /// that a metric which cannot see harm yet lets no more traffic into it. Amounts with a heavy tail wait long, and
+    /// behind a single huge one for ever: report them clipped at a limit that is fixed before the rollout.
     #[serde(default = "hundred")]
     pub outcomes_min: u64,
 }
@@ -113,8 +115,8 @@ pub struct Metric {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proof {
-    /// Nothing beyond the guardrails: promote unless it was found worse. Metrics must have been looked at,
-    /// with [`Metric::outcomes_min`] outcomes in each arm.
+    /// Nothing beyond the guardrails: promote unless it was found worse. Metrics must have been looked at: see
+    /// [`Metric::outcomes_min`].
     #[default]
     None,
     /// That it is worse by less than the margin (non-inferiority).

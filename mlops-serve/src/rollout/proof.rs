@@ -1,6 +1,6 @@
 //! Whether the challenger is shown to be as good as the plan asks.
 
-use super::controller::Rollout;
+use super::controller::{Rollout, THE_CHALLENGER, THE_CHAMPION};
 use super::decision::span;
 use super::guard::worsening;
 use super::metric::Difference;
@@ -20,7 +20,12 @@ impl Rollout {
             };
             return Decision::new(Action::Promote, vec![Reason::new(message)]);
         }
-        match plan.patience_s {
+        self.wait_for(missing, held_s)
+    }
+
+    /// Holds for what is missing, or gives up.
+    pub(super) fn wait_for(&self, missing: Vec<Reason>, held_s: u64) -> Decision {
+        match self.state.plan.patience_s {
             Some(patience_s) if held_s >= patience_s => {
                 let message = format!("nothing was shown within {}", span(patience_s));
                 let tired = Reason::new(message).measured("held_s", held_s as f64, patience_s as f64);
@@ -30,6 +35,15 @@ impl Rollout {
         }
     }
 
+    /// Metrics that have not seen enough to object.
+    pub(super) fn unjudged(&self) -> Vec<Reason> {
+        let blind = |metric: &Metric| {
+            let found = worsening(metric, self.outcomes(metric), self.alpha_each());
+            found.err().map(|blind| blind.reason(metric, THE_CHALLENGER, THE_CHAMPION))
+        };
+        self.metrics().filter_map(blind).collect()
+    }
+
     fn unproved(&self, metric: &Metric) -> Option<Reason> {
         let limit = match self.state.plan.proof {
             // The guardrail must at least have looked.
@@ -37,15 +51,15 @@ impl Rollout {
             Proof::NotWorse => metric.margin,
             Proof::Better => 0.0,
         };
-        let Metric { name, outcomes_min, .. } = metric;
+        let name = &metric.name;
         match worsening(metric, self.outcomes(metric), self.alpha_each()) {
-            None => Some(Reason::new(format!("{name} has fewer than {outcomes_min} outcomes in an arm"))),
-            Some(Difference { estimate, radius }) if estimate + radius >= limit => {
+            Err(blind) => Some(blind.reason(metric, THE_CHALLENGER, THE_CHAMPION)),
+            Ok(Difference { estimate, radius }) if estimate + radius >= limit => {
                 let message =
                     format!("{name} of the challenger may still be worse by {:.4}", estimate + radius);
                 Some(Reason::new(message).measured(name, estimate + radius, limit))
             }
-            Some(_) => None,
+            Ok(_) => None,
         }
     }
 }

@@ -97,8 +97,45 @@ fn guardrails_that_saw_nothing_hold() {
         assert_eq!(rollout.advance(after_s(0)).action, Action::Advance);
     }
     let mut unlabelled = rollout(plan().guardrail(Metric::new("loss").outcomes_min(7)));
-    assert_eq!(unlabelled.advance(after_s(0)).action, Action::Advance);
-    assert_eq!(unlabelled.advance(after_s(0)).to_string(), "hold: loss has fewer than 7 outcomes in an arm");
+    assert_eq!(
+        unlabelled.advance(after_s(0)).to_string(),
+        "hold: loss has 0 of the 7 outcomes of the challenger that a verdict needs"
+    );
+}
+
+#[test]
+fn a_metric_that_cannot_be_judged_holds_the_step_and_names_the_way_out() {
+    let plan = Plan::canary([0.1, 0.5], 0, 0).guardrail(Metric::new("spent")).proof(Proof::None, Some(100));
+    let fed = |limit: f64| {
+        let mut rollout = rollout(plan.clone());
+        for row in 0..2000_u32 {
+            // One who buys for all the others.
+            let spent = if row == 7 { 1e6 } else { f64::from(row % 3) };
+            assert!(
+                rollout.add_outcome("spent", &of("champion"), "champion", 0.9, spent.min(limit)).unwrap()
+            );
+            assert!(
+                rollout
+                    .add_outcome("spent", &of("challenger"), "challenger", 0.1, f64::from(row % 3))
+                    .unwrap()
+            );
+        }
+        rollout
+    };
+    let blind = fed(f64::INFINITY).decide(after_s(99));
+    assert_eq!(
+        blind.to_string(),
+        "hold: spent has 2000 of the 9986 outcomes of the challenger that a verdict needs at a skewness of 44.7: \
+         wait for more, or report outcomes clipped at a fixed limit"
+    );
+    let measured = blind.reasons[0].measurement.as_ref().unwrap();
+    assert_eq!((measured.value, measured.limit), (2000.0, 9986.0));
+    let tired = fed(f64::INFINITY).decide(after_s(100));
+    assert!(
+        tired.to_string().starts_with("roll_back: nothing was shown within 100 s; spent has 2000"),
+        "{tired}"
+    );
+    assert_eq!(fed(3.0).decide(after_s(0)).action, Action::Advance);
 }
 
 #[test]
@@ -200,7 +237,10 @@ fn promotion_asks_for_the_proof_that_the_plan_names() {
     let tired = compared(plan(Proof::Better, 0.1), 0.0).decide(after_s(100));
     assert!(tired.to_string().starts_with("roll_back: nothing was shown within 100 s; rate of"), "{tired}");
     let unlabelled = rollout(plan(Proof::Better, 0.1)).decide(after_s(0));
-    assert_eq!(unlabelled.to_string(), "hold: rate has fewer than 100 outcomes in an arm");
+    assert_eq!(
+        unlabelled.to_string(),
+        "hold: rate has 0 of the 100 outcomes of the challenger that a verdict needs"
+    );
 }
 
 #[test]

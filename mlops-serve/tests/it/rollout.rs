@@ -5,10 +5,10 @@ use mlops_serve::rollout::{Action, Guardrail, Metric, Plan, Rollout, Traffic};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Optimised builds run the full number of simulations, ten million looks in two minutes of one core:
+/// Optimised builds run the full number of simulations, twenty million looks in some minutes of one core:
 /// `cargo test --release -p mlops-serve --test it rollout`.
 const SIMULATIONS: u64 = if cfg!(debug_assertions) { 100 } else { 10_000 };
-const REQUESTS: usize = 1000;
+const REQUESTS: usize = 2000;
 const ALPHA: f64 = 0.05;
 
 fn plan() -> Plan {
@@ -64,26 +64,46 @@ fn equal_models_are_rolled_back_no_more_often_than_alpha() {
     assert!(rolled_back <= expected, "{rolled_back} of {SIMULATIONS}");
 }
 
-/// A tenth of the visits, of which three in a hundred buy, a few of them much: means are far from normal.
-#[test]
-fn rare_large_purchases_in_a_small_arm_raise_no_false_alarm() {
-    let mut rng = Seed::new(13).rng();
-    let mut rolls_back = || {
-        let plan = Plan::canary([0.1], u64::MAX, 0).alpha(ALPHA).guardrail(Metric::new("spent"));
-        let mut rollout = Rollout::new(plan, version(1), version(2), Timestamp::EPOCH).unwrap();
-        (0..6000).any(|request| {
-            let challenged = rng.random_bool(0.1);
-            let (asked, arm, propensity) =
-                if challenged { (2, "challenger", 0.1) } else { (1, "champion", 0.9) };
+/// How a rollout ends in which a tenth of the visits go to a challenger whose buyers spend so many times as much:
+/// three visitors in a hundred buy, a few of them much, so that means are far from normal.
+fn shop(rng: &mut ChaCha8Rng, factor: f64) -> Action {
+    let plan = Plan::canary([0.1, 0.5], 0, 0).alpha(ALPHA).guardrail(Metric::new("spent"));
+    let mut rollout = Rollout::new(plan, version(1), version(2), Timestamp::EPOCH).unwrap();
+    let mut last = Action::Hold;
+    for request in 1..=60_000 {
+        let challenged = rng.random_bool(0.1);
+        let (asked, arm, propensity) = if challenged { (2, "challenger", 0.1) } else { (1, "champion", 0.9) };
+        let spent = if rng.random_bool(0.03) {
             // A normal number, near enough.
             let size = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
-            let spent = if rng.random_bool(0.03) { size.exp() } else { 0.0 };
-            assert!(rollout.add_outcome("spent", &version(asked), arm, propensity, spent).unwrap());
-            request % 10 == 0 && rollout.decide(Timestamp::EPOCH).action == Action::RollBack
-        })
-    };
-    let alarms = (0..SIMULATIONS).filter(|_| rolls_back()).count() as f64;
-    assert!(alarms <= ALPHA * SIMULATIONS as f64, "{alarms} of {SIMULATIONS}");
+            size.exp() * if challenged { factor } else { 1.0 }
+        } else {
+            0.0
+        };
+        assert!(rollout.add_outcome("spent", &version(asked), arm, propensity, spent).unwrap());
+        if request % 200 == 0 {
+            last = rollout.decide(Timestamp::EPOCH).action;
+            if last == Action::RollBack {
+                break;
+            }
+        }
+    }
+    last
+}
+
+#[test]
+fn rare_large_purchases_in_a_small_arm_raise_no_false_alarm_and_hide_no_loss() {
+    let mut rng = Seed::new(13).rng();
+    let runs = SIMULATIONS / 5;
+    let ends: Vec<Action> = (0..runs).map(|_| shop(&mut rng, 1.0)).collect();
+    let count = |ends: &[Action], wanted| ends.iter().filter(|end| **end == wanted).count() as f64;
+    let (alarms, judged) = (count(&ends, Action::RollBack), count(&ends, Action::Advance));
+    assert!(alarms <= ALPHA * runs as f64, "{alarms} of {runs}");
+    assert!(judged >= 0.8 * runs as f64, "{judged} of {runs} were judged at all");
+    let runs = runs / 2;
+    let ends: Vec<Action> = (0..runs).map(|_| shop(&mut rng, 0.3)).collect();
+    let found = count(&ends, Action::RollBack);
+    assert!(found >= 0.9 * runs as f64, "{found} of {runs}");
 }
 
 #[test]
@@ -93,7 +113,7 @@ fn bad_models_are_found() {
     let mut asked: Vec<usize> = (0..runs).filter_map(|_| simulate(&mut rng, 3.0)).collect();
     assert!(asked.len() >= 49, "{} of {runs}", asked.len());
     asked.sort_unstable();
-    assert!(asked[asked.len() / 2] <= 400, "{asked:?}");
+    assert!(asked[asked.len() / 2] <= 700, "{asked:?}");
 }
 
 #[derive(serde::Deserialize)]

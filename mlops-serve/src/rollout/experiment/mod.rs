@@ -2,7 +2,7 @@
 //!
 //! An [`Experiment`] has the shape of a [`Rollout`](super::Rollout): a value that takes evidence in and gives a
 //! [`Decision`](super::Decision) out, without thread or clock, which serialises and goes on after a restart. The
-//! host drives it the same way: [`add_traffic`](Experiment::add_traffic), [`add_outcome`](Experiment::add_outcome),
+//! host drives it alike: [`add_traffic`](Experiment::add_traffic), [`add_outcome`](Experiment::add_outcome),
 //! [`advance`](Experiment::advance), store, [`Endpoint::apply_experiment`](crate::endpoint::Endpoint::apply_experiment).
 //! A rollout asks "is this one safe to take over?" and ramps it up; an experiment asks "which of these is best?" and
 //! leaves the shares as they are, but for variants that do harm: those get nothing any more.
@@ -33,6 +33,21 @@
 //! # Ok::<(), mlops_serve::Error>(())
 //! ```
 //!
+//! # At an endpoint, with a registry, and through a restart
+//!
+//! As with a [rollout](super#with-a-registry-and-through-a-restart), promotion is the alias: a champion
+//! [`Follower`](crate::endpoint::Follower) undoes at its next poll what
+//! [`apply_experiment`](crate::endpoint::Endpoint::apply_experiment) promoted alone. On [`Action::Promote`] commit the
+//! alias's move to the winner, poll, then apply; an experiment that is over ends so at a restart, and is dropped.
+//!
+//! Begin, and begin again after a restart, with [`set_arms`](crate::endpoint::Endpoint::set_arms) that gives the
+//! control weight 1 and each variant weight 0: until `apply_experiment` has set the shares, an arm that was stopped
+//! for its harm gets nothing.
+//!
+//! An endpoint puts a key into the same arm as long as its salt, the names of its arms and their weights stay. The next
+//! experiment would find in each arm the users that the last one left there, and what it did to them (carry-over). Give
+//! it an endpoint with a salt of its own ([`with_salt`](crate::endpoint::Endpoint::with_salt)), or leave a while between.
+//!
 //! # What is promised
 //!
 //! Look after every request if you like. Each of these errors ever happens with probability [`Plan::alpha`] at most,
@@ -43,7 +58,7 @@
 //! | a variant that is not better than the control is promoted | Holm's correction of the variants' always-valid p-values |
 //! | a variant that does no harm is stopped, or the split is called wrong | each guardrail gets an equal share of alpha, and of that each variant (Bonferroni) |
 //! | the promoted variant is worse than the best by the [`tolerance`](Plan::tolerance) or more, if there is one and time was not up | the leader is held against each other variant at `alpha / (variants - 1)` |
-//! | a variant that is better by [`effect_min`](Plan::effect_min) or more is given up before time is up | all variants must be shown to be less: an intersection, which needs no correction |
+//! | a variant that is better by [`effect_min`](Plan::effect_min) or more is given up for bringing too little, before time is up | all variants must be shown to be less: an intersection, which needs no correction |
 //!
 //! **Why Holm may be looked at all the time.** The p-value of a variant that is not better falls to `a` or below
 //! at any look with probability `a` at most (Ville). So the smallest that it ever has is a p-value, too, and Holm's

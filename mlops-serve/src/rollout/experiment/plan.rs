@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use mlops_core::{Error, ModelVersion, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::CHAMPION;
 use crate::rollout::plan::{Guardrail, Metric};
+use crate::{CHAMPION, SHADOW};
 
 /// What has to be shown, what must not happen, and how long it may take.
 ///
@@ -38,12 +38,14 @@ pub struct Plan {
     /// For so many seconds nothing is promoted or given up; a whole week sees all its days. Default 0.
     #[serde(default)]
     pub hold_s: u64,
-    /// After so many seconds the experiment ends: with the best of the variants that are shown to be better than
-    /// the control, or with the control. Default: never.
+    /// After so many seconds the experiment ends: with the best so far of the variants that are shown to be better
+    /// than the control, whatever [`tolerance`](Self::tolerance) asks, or with the control, though a variant may be
+    /// better by [`effect_min`](Self::effect_min). Default: never.
     #[serde(default)]
     pub patience_s: Option<u64>,
     /// The least improvement that is worth a change, in the goal's unit, above 0: the experiment ends with the
-    /// control as soon as every variant is shown to bring less. Default: that is not looked at.
+    /// control as soon as every variant is shown to bring less, also where one is shown to be better by less than
+    /// this. Default: that is not looked at.
     #[serde(default)]
     pub effect_min: Option<f64>,
     /// By how much another variant may be better than the promoted one, in the goal's unit, at least 0. Default:
@@ -176,6 +178,11 @@ pub(super) fn check_variants(variants: &[Variant]) -> Result<()> {
         [_, _, ..] => {
             // Names and weights obey the rules of a split; and an arm without traffic shows nothing.
             crate::Split::new("", variants.iter().map(|variant| (variant.name.as_str(), variant.weight)))?;
+            if variants.iter().any(|variant| variant.name == SHADOW) {
+                return Err(Error::invalid(format!(
+                    "an arm is called `{SHADOW}`, whose records count for no experiment: choose another name"
+                )));
+            }
             match variants.iter().find(|variant| variant.weight == 0.0) {
                 Some(Variant { name, .. }) => {
                     Err(Error::invalid(format!("arm `{name}` has weight 0: want a number above 0")))

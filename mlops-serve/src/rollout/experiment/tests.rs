@@ -131,13 +131,29 @@ fn arms_that_do_not_get_their_share_end_it() {
 }
 
 #[test]
+fn what_is_better_by_less_than_is_worth_a_change_is_not_promoted() {
+    let ends = |plan: Plan| {
+        let mut experiment = experiment(plan);
+        feed(&mut experiment, [0.0, 0.1, 0.0, 0.0], 20_000);
+        experiment.decide(after_s(0))
+    };
+    assert_eq!(ends(plan()).action, Action::Promote { arm: "b".into() });
+    assert_eq!(ends(plan().effect_min(0.05)).action, Action::Promote { arm: "b".into() });
+    let kept = ends(plan().effect_min(0.2));
+    assert_eq!(kept.action, Action::KeepControl);
+    assert!(kept.to_string().contains("every variant is shown to bring less than 0.2 of gain"), "{kept}");
+}
+
+#[test]
 fn nothing_is_promoted_that_a_guardrail_has_not_looked_at() {
     let plan = plan().guardrail(Metric::new("returns").lower_is_better().outcomes_min(7));
     let mut experiment = experiment(plan.guardrail(Guardrail::SlowRate { limit_us: 9.0, max: 0.1 }));
     feed(&mut experiment, [0.0, 0.5, 0.0, 0.0], 1000);
     let decision = experiment.decide(after_s(0));
     assert_eq!(decision.action, Action::Hold);
-    for words in ["returns has fewer than 7 outcomes of `b`", "no request of `b` was timed"] {
+    for words in
+        ["returns has 0 of the 7 outcomes of `b` that a verdict needs", "no request of `b` was timed"]
+    {
         assert!(decision.to_string().contains(words), "{decision}");
     }
 }
@@ -195,6 +211,7 @@ fn plans_and_arms_that_make_no_sense_are_refused() {
     refused(plan(), &arms[..1], "1 arms compares nothing");
     refused(plan(), &[("a", 1.0), ("b", 1.0)], "the first arm is `a`");
     refused(plan(), &[("champion", 1.0), ("champion", 1.0)], "declared twice");
+    refused(plan(), &[("champion", 1.0), ("shadow", 1.0)], "an arm is called `shadow`");
     refused(plan(), &[("champion", 1.0), ("b", 0.0)], "`b` has weight 0");
     refused(plan(), &[("champion", 1.0), ("b", f64::NAN)], "`b` has weight NaN");
     refused(plan().alpha(0.5), &arms, "alpha is 0.5");

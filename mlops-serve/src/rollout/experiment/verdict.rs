@@ -73,6 +73,14 @@ impl Experiment {
             )
         });
         let mut open: Vec<Reason> = standings.iter().map(|standing| self.tell(standing)).collect();
+        // First of all: what is better by less is not worth a change.
+        if let Some(effect) = plan.effect_min
+            && self.running().all(|arm| self.brings_less(arm, effect))
+        {
+            let message = format!("every variant is shown to bring less than {effect} of {}", plan.goal.name);
+            open.insert(0, Reason::new(message));
+            return Decision::new(Action::KeepControl, open);
+        }
         let is_better = |standing: &&Standing| standing.p_value <= plan.alpha;
         let leader = standings.iter().filter(is_better).max_by(|a, b| {
             let gain = |standing: &Standing| standing.gain.unwrap_or(f64::NEG_INFINITY);
@@ -88,13 +96,6 @@ impl Experiment {
             }
             open.extend(unguarded);
             open.extend(rivals);
-        }
-        if let Some(effect) = plan.effect_min
-            && self.running().all(|arm| self.brings_less(arm, effect))
-        {
-            let message = format!("every variant is shown to bring less than {effect} of {}", plan.goal.name);
-            open.insert(0, Reason::new(message));
-            return Decision::new(Action::KeepControl, open);
         }
         match out_of_time {
             Some(tired) => {
@@ -223,14 +224,9 @@ impl Experiment {
     fn unguarded(&self, arm: usize) -> Vec<Reason> {
         let (plan, alpha) = (&self.state.plan, self.alpha_of_guard());
         let name = format!("`{}`", self.state.variants[arm].name);
-        let blind = self
-            .metrics()
-            .filter(|metric| worsening(metric, self.outcomes(&metric.name, 0, arm), alpha).is_none());
-        let blind = blind.map(|metric| {
-            let Metric { name: metric, outcomes_min, .. } = metric;
-            let message =
-                format!("{metric} has fewer than {outcomes_min} outcomes of {name} or of the control, or too few for their skewness");
-            Reason::new(message)
+        let blind = self.metrics().filter_map(|metric| {
+            let found = worsening(metric, self.outcomes(&metric.name, 0, arm), alpha);
+            found.err().map(|blind| blind.reason(metric, &name, "the control"))
         });
         let timed = self.state.phases.iter().map(|phase| &phase.arms[arm].traffic);
         blind.chain(untimed(&plan.guardrails, timed, &name)).collect()
