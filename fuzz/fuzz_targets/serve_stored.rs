@@ -6,6 +6,7 @@ use mlops_core::data::Value;
 use mlops_core::{ElementType, ModelSignature, ModelVersion, TensorSpec, Timestamp};
 use mlops_serve::endpoint::{Golden, Head, Model};
 use mlops_serve::post::Calibration;
+use mlops_serve::rollout::experiment::{self, Experiment};
 use mlops_serve::rollout::{Plan, Rollout, Traffic};
 use mlops_serve::runtime::FnRuntime;
 use mlops_serve::{Latencies, Split};
@@ -54,6 +55,25 @@ fuzz_target!(|bytes: &[u8]| {
         for _ in 0..8 {
             rollout.advance(Timestamp::EPOCH);
         }
+    }
+    if let Ok(plan) = serde_json::from_slice::<experiment::Plan>(bytes) {
+        let _ = plan.check();
+    }
+    if let Ok(mut experiment) = serde_json::from_slice::<Experiment>(bytes) {
+        let arms: Vec<_> = experiment.shares().map(|(variant, share)| (variant.clone(), share)).collect();
+        let goal = experiment.plan().goal.name.clone();
+        let traffic = Traffic { requests: 3, failures: 1, ..Traffic::default() };
+        for (variant, share) in &arms {
+            experiment.add_traffic(&variant.version, &variant.name, *share, &traffic);
+            let _ = experiment.add_outcome(&goal, &variant.version, &variant.name, *share, 0.5);
+        }
+        let twin = experiment.clone();
+        let _ = experiment.merge(&twin);
+        for _ in 0..8 {
+            experiment.advance(Timestamp::EPOCH);
+        }
+        let shares: f64 = experiment.shares().map(|(_, share)| share).sum();
+        assert!((shares - 1.0).abs() < 1e-9, "shares sum to {shares}");
     }
     if let Ok(split) = serde_json::from_slice::<Split>(bytes) {
         let _ = split.assign(b"visitor");

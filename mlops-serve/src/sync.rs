@@ -3,8 +3,11 @@
 //! Each of these is tried in all interleavings: who computes for whom (`batch::combiner`), what arms count
 //! (`endpoint::deployment`), when a model is left alone (`endpoint::health`), threads that hang and come back
 //! (`isolation::pool`). The rest needs none: the arms are swapped by `arc-swap`, whose readers own what they read;
-//! captures, shadows, remembered answers, the cache and the sessions of ONNX Runtime keep all they have under a
-//! mutex, a place each, and never hold two.
+//! shadows, remembered answers, the cache and the sessions of ONNX Runtime keep all they have under a mutex, a place
+//! each, and never hold two.
+//!
+//! Loom does not try captures: their room and their counts (`capture::room`, `capture::tally`) are atomics of their
+//! own, and a drain holds the lock of its log while it takes that of one buffer after another.
 
 use std::time::Duration;
 
