@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
 use mlops_core::{Clock, Error, Result, Timestamp};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -219,13 +219,14 @@ impl ParquetSink {
         let wrong = |error| unavailable("write", &tmp, error);
         let file = File::open(&stream).map_err(|error| unavailable("open", &stream, error))?;
         // A stream that broke off within its schema holds no batch.
-        if let Ok(batches) = StreamReader::try_new(BufReader::new(file), None) {
+        if let Some(batches) = unless_cut_off(StreamReader::try_new(BufReader::new(file), None), &stream)? {
             let output = File::create(&tmp).map_err(wrong)?;
             let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
             let mut writer =
                 ArrowWriter::try_new(output, batches.schema(), Some(properties)).map_err(bad_parquet)?;
             // A batch that broke off was never acknowledged: the stream ends before it.
-            for batch in batches.map_while(Result::ok) {
+            for batch in batches {
+                let Some(batch) = unless_cut_off(batch, &stream)? else { break };
                 writer.write(&batch).map_err(bad_parquet)?;
             }
             let output = writer.into_inner().map_err(bad_parquet)?;
@@ -243,6 +244,18 @@ impl ParquetSink {
             synced.map_err(|error| unavailable("sync folder", &self.folder, error))?;
         }
         Ok(())
+    }
+}
+
+/// What was read, or nothing if the file ends here. An error of the disk leaves the stream as it is: what comes after
+/// was acknowledged.
+fn unless_cut_off<T>(read: Result<T, ArrowError>, stream: &Path) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(ArrowError::IoError(_, error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(unavailable("read", stream, error))
+        }
+        Err(_) => Ok(None),
     }
 }
 
@@ -311,12 +324,12 @@ fn lock(folder: &Path, prefix: &str) -> Result<File> {
             "another sink writes `{prefix}` in `{}`: give each process its own prefix",
             folder.display()
         ))),
-        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(unavailable("lock", &path, error)),
     }
 }
 
-fn unavailable(what: &str, path: &Path, error: std::io::Error) -> Error {
+fn unavailable(what: &str, path: &Path, error: io::Error) -> Error {
     Error::unavailable(format!("cannot {what} `{}`", path.display())).with_source(error)
 }
 
@@ -433,6 +446,17 @@ mod tests {
         sink.write(&batch(15..20)).unwrap();
         sink.flush().unwrap();
         assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..20));
+    }
+
+    #[test]
+    fn a_disk_that_fails_ends_no_stream() {
+        let read = |kind| {
+            let error = io::Error::new(kind, "read");
+            unless_cut_off::<()>(Err(ArrowError::IoError("read".into(), error)), Path::new("x.arrows"))
+        };
+        assert!(read(io::ErrorKind::UnexpectedEof).unwrap().is_none());
+        let error = read(io::ErrorKind::Other).unwrap_err();
+        assert_eq!((error.is_retryable(), error.to_string().as_str()), (true, "cannot read `x.arrows`"));
     }
 
     #[test]
