@@ -16,6 +16,9 @@
 //! | 1 ms tick | 912 | 1045 | 53 000 | 161 000 |
 //! | no batches | 11 | 194 | unstable | unstable |
 //!
+//! A [`Call`] has a deadline, a caller and a way to be called off. Through an endpoint it goes by
+//! [`Request::call`](crate::endpoint::Request::call):
+//!
 //! ```
 //! use mlops_core::{Clock, ElementType, ModelSignature, SystemClock, TensorSpec};
 //! use mlops_serve::batch::{BatchRuntime, BatchSettings, Call};

@@ -124,32 +124,6 @@ impl BatchRuntime {
         })
     }
 
-    /// Computes as [`Runtime::run`] does, as the call asks.
-    ///
-    /// # Errors
-    /// As [`Runtime::run`]; `Unavailable` if too many wait, the deadline cannot be met, or the call was
-    /// called off.
-    pub fn run_call(
-        &self,
-        inputs: &[TensorView<'_>],
-        outputs: &mut [TensorBuf],
-        call: Call<'_>,
-    ) -> Result<()> {
-        if let Some(leadership) = self.combiner.try_lead() {
-            if call.deadline_ns.is_some() {
-                self.in_time(self.check.inputs(inputs)?, call.deadline_ns)?;
-            }
-            return self.run_direct(&leadership, inputs, outputs);
-        }
-        let rows = self.check.inputs(inputs)?;
-        self.check.buffers(outputs)?;
-        if rows >= self.settings.rows_max.get() {
-            self.in_time(rows, call.deadline_ns)?;
-            return self.runtime.run(inputs, outputs);
-        }
-        self.run_queued(inputs, outputs, rows, call)
-    }
-
     /// What it did so far.
     pub fn stats(&self) -> BatchStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -210,7 +184,7 @@ impl BatchRuntime {
         for (buffer, input) in buffers.inputs.iter_mut().zip(inputs) {
             buffer.assign(input)?;
         }
-        let Call { deadline_ns, caller, cancel } = call;
+        let Call { deadline_ns, caller, cancel, within: _ } = call;
         let job = Job { buffers, rows, deadline_ns, caller, queued_ns: now_ns };
         let entry = self.combiner.enqueue(job, |ahead| self.admit(ahead, rows, deadline_ns, now_ns));
         let ticket = match entry {
@@ -446,6 +420,24 @@ impl Runtime for BatchRuntime {
     #[inline]
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
         self.run_call(inputs, outputs, Call::default())
+    }
+
+    /// As the call asks; `Unavailable` too if too many wait, the deadline cannot be met, or the call was called off.
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
+        let call = Call { deadline_ns: call.deadline_ns_at(|| self.clock.monotonic_ns()), ..call };
+        if let Some(leadership) = self.combiner.try_lead() {
+            if call.deadline_ns.is_some() {
+                self.in_time(self.check.inputs(inputs)?, call.deadline_ns)?;
+            }
+            return self.run_direct(&leadership, inputs, outputs);
+        }
+        let rows = self.check.inputs(inputs)?;
+        self.check.buffers(outputs)?;
+        if rows >= self.settings.rows_max.get() {
+            self.in_time(rows, call.deadline_ns)?;
+            return self.runtime.run(inputs, outputs);
+        }
+        self.run_queued(inputs, outputs, rows, call)
     }
 }
 

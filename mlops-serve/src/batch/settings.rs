@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,10 +53,12 @@ impl BatchSettings {
     }
 }
 
-/// What one call asks of a [`BatchRuntime`](super::BatchRuntime).
+/// What one call asks of a [`BatchRuntime`](super::BatchRuntime): by [`run_call`](crate::runtime::Runtime::run_call), or
+/// through an endpoint by [`Request::call`](crate::endpoint::Request::call).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Call<'a> {
     pub(super) deadline_ns: Option<u64>,
+    pub(super) within: Option<Duration>,
     pub(super) caller: u64,
     pub(super) cancel: Option<&'a Cancel>,
 }
@@ -73,6 +76,14 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// As [`deadline_ns`](Self::deadline_ns), this long from when the runtime is asked: without a clock that caller and
+    /// runtime share. Of both, the earlier one holds.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
+        self
+    }
+
     /// Who calls. When not all that wait fit into a batch, callers take turns, so that one who sends a
     /// thousand rows does not push the others back.
     #[must_use]
@@ -86,6 +97,18 @@ impl<'a> Call<'a> {
     pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
         self.cancel = Some(cancel);
         self
+    }
+
+    /// Whether it was called off.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_some_and(Cancel::is_cancelled)
+    }
+
+    /// When it has to be answered, by a clock that shows this.
+    pub(super) fn deadline_ns_at(&self, now_ns: impl FnOnce() -> u64) -> Option<u64> {
+        let Some(within) = self.within else { return self.deadline_ns };
+        let end_ns = now_ns().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
+        Some(self.deadline_ns.map_or(end_ns, |deadline_ns| deadline_ns.min(end_ns)))
     }
 }
 
@@ -107,6 +130,10 @@ impl Cancel {
         if let Cancelling::Waiting(waiting) = self.set(Cancelling::Cancelled) {
             waiting.cancel();
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Cancelling::Cancelled)
     }
 
     pub(super) fn set(&self, to: Cancelling) -> Cancelling {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mlops_core::{Dimension, Error, ModelSignature, Result, TensorSpec};
 
 use super::common;
+use crate::batch::Call;
 use crate::runtime::{Capabilities, Runtime, RuntimeExt};
 use crate::tensor::{TensorBuf, TensorView};
 
@@ -82,6 +83,7 @@ impl Chain {
         between: &mut Vec<Vec<TensorBuf>>,
         inputs: &[TensorView<'_>],
         outputs: &mut [TensorBuf],
+        call: Call<'_>,
     ) -> Result<()> {
         if between.len() + 1 != self.links.len() {
             let inner = &self.links[..self.links.len() - 1];
@@ -99,8 +101,8 @@ impl Chain {
                 &views
             };
             match rest.first_mut() {
-                Some(outputs) => link.runtime.run(inputs, outputs)?,
-                None => link.runtime.run(inputs, outputs)?,
+                Some(outputs) => link.runtime.run_call(inputs, outputs, call)?,
+                None => link.runtime.run_call(inputs, outputs, call)?,
             }
         }
         Ok(())
@@ -139,8 +141,12 @@ impl Runtime for Chain {
     }
 
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
+        self.run_call(inputs, outputs, Call::default())
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
         let mut between = self.spare().pop().unwrap_or_default();
-        let result = self.run_with(&mut between, inputs, outputs);
+        let result = self.run_with(&mut between, inputs, outputs, call);
         let mut spare = self.spare();
         if spare.len() < SPARE_MAX {
             spare.push(between);

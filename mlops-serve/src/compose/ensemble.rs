@@ -6,6 +6,7 @@ use half::f16;
 use mlops_core::{ElementType, Error, ModelSignature, Result};
 
 use super::common;
+use crate::batch::Call;
 use crate::runtime::{Capabilities, Runtime, RuntimeExt};
 use crate::tensor::{TensorBuf, TensorData, TensorView};
 
@@ -75,7 +76,13 @@ impl Ensemble {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run_with(&self, work: &mut Work, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
+    fn run_with(
+        &self,
+        work: &mut Work,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [TensorBuf],
+        call: Call<'_>,
+    ) -> Result<()> {
         let Work { outputs: theirs, sums } = work;
         if theirs.len() != outputs.len() {
             *theirs = self.outputs();
@@ -83,7 +90,7 @@ impl Ensemble {
         sums.resize_with(outputs.len(), Vec::new);
         sums.iter_mut().for_each(Vec::clear);
         for (index, (member, weight)) in self.members.iter().enumerate() {
-            member.run(inputs, theirs)?;
+            member.run_call(inputs, theirs, call)?;
             for ((sum, theirs), output) in sums.iter_mut().zip(theirs.iter()).zip(&mut *outputs) {
                 let view = theirs.view();
                 if index == 0 || index == self.leading {
@@ -151,6 +158,10 @@ impl Runtime for Ensemble {
     }
 
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
+        self.run_call(inputs, outputs, Call::default())
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
         let want = self.signature().outputs.len();
         if outputs.len() != want {
             return Err(Error::invalid(format!(
@@ -159,7 +170,7 @@ impl Runtime for Ensemble {
             )));
         }
         let mut work = self.spare().pop().unwrap_or_default();
-        let result = self.run_with(&mut work, inputs, outputs);
+        let result = self.run_with(&mut work, inputs, outputs, call);
         let mut spare = self.spare();
         if spare.len() < SPARE_MAX {
             spare.push(work);

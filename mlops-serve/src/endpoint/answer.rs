@@ -12,6 +12,7 @@ use super::remembered::Remembered;
 use super::request::{Answer, Request};
 use super::{Endpoint, Model, isolate};
 use crate::Overloaded;
+use crate::batch::Call;
 use crate::tensor::{TensorBuf, TensorView};
 
 impl Endpoint {
@@ -28,11 +29,12 @@ impl Endpoint {
         let current = self.current.load();
         let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
         let slot = deployment.slot(&request);
-        let (score, origin, latency_ns) = self.answer(deployment, slot, start_ns, |source| match source {
-            Source::Model(model) => model.score(row),
-            Source::Remembered(answers) => answers.score(row),
-            Source::Default(score) => Ok(score),
-        })?;
+        let (score, origin, latency_ns) =
+            self.answer(deployment, slot, request.call, start_ns, |source| match source {
+                Source::Model(model) => model.score_call(row, request.call),
+                Source::Remembered(answers) => answers.score(row),
+                Source::Default(score) => Ok(score),
+            })?;
         if let Some(remembered) = self.remembered.as_ref().filter(|_| !origin.fallback) {
             remembered.put(row, score, &origin);
         }
@@ -62,18 +64,19 @@ impl Endpoint {
         let request = request.into();
         let slot = deployment.slot(&request);
         let before = scores.len();
-        let ((), origin, latency_ns) = self.answer(deployment, slot, start_ns, |source| match source {
-            Source::Model(model) => model.score_rows(rows, scores),
-            Source::Remembered(answers) => {
-                let found = rows.iter().map(|row| answers.score(row)).collect::<Result<Vec<_>>>()?;
-                scores.extend(found);
-                Ok(())
-            }
-            Source::Default(score) => {
-                scores.extend(rows.iter().map(|_| score));
-                Ok(())
-            }
-        })?;
+        let ((), origin, latency_ns) =
+            self.answer(deployment, slot, request.call, start_ns, |source| match source {
+                Source::Model(model) => model.score_rows_call(rows, scores, request.call),
+                Source::Remembered(answers) => {
+                    let found = rows.iter().map(|row| answers.score(row)).collect::<Result<Vec<_>>>()?;
+                    scores.extend(found);
+                    Ok(())
+                }
+                Source::Default(score) => {
+                    scores.extend(rows.iter().map(|_| score));
+                    Ok(())
+                }
+            })?;
         let scores = &scores[before..];
         if let Some(remembered) = self.remembered.as_ref().filter(|_| !origin.fallback) {
             rows.iter().zip(scores).for_each(|(row, score)| remembered.put(row, *score, &origin));
@@ -105,12 +108,13 @@ impl Endpoint {
         let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
         let request = request.into();
         let slot = deployment.slot(&request);
-        let ((), origin, latency_ns) = self.answer(deployment, slot, start_ns, |source| match source {
-            Source::Model(model) => model.run(inputs, outputs),
-            Source::Remembered(_) | Source::Default(_) => {
-                Err(Error::unavailable("no tensors stand in for those of a model"))
-            }
-        })?;
+        let ((), origin, latency_ns) =
+            self.answer(deployment, slot, request.call, start_ns, |source| match source {
+                Source::Model(model) => model.run_call(inputs, outputs, request.call),
+                Source::Remembered(_) | Source::Default(_) => {
+                    Err(Error::unavailable("no tensors stand in for those of a model"))
+                }
+            })?;
         self.record_tensors(deployment, &request, inputs, outputs, &origin, latency_ns);
         Ok(origin)
     }
@@ -177,6 +181,7 @@ impl Endpoint {
         &self,
         deployment: &Deployment,
         slot: &Slot,
+        call: Option<&Call<'_>>,
         start_ns: Option<u64>,
         mut score: impl FnMut(Source<'_>) -> Result<T>,
     ) -> Result<(T, Arc<Origin>, Option<u64>)> {
@@ -188,7 +193,13 @@ impl Endpoint {
                 self.succeeded(slot, permit);
                 Ok((value, Arc::clone(&slot.origin), latency_ns))
             }
-            (permit, Err(error)) => self.rescue(deployment, slot, start_ns, score, permit, error),
+            (permit, Err(error)) => {
+                // Nobody waits for an answer, and nobody is to blame.
+                if call.is_some_and(Call::is_cancelled) {
+                    return Err(error);
+                }
+                self.rescue(deployment, slot, start_ns, score, permit, error)
+            }
         }
     }
 

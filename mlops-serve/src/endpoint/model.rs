@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::health::Health;
 use super::inputs::Inputs;
 use super::scratch::{Scratch, with_scratch};
+use crate::batch::Call;
 use crate::post::Calibration;
 use crate::runtime::Runtime;
 use crate::tensor::{TensorBuf, TensorData, TensorView};
@@ -230,8 +231,14 @@ impl Model {
     /// no finite answer for; `Data` if the model answers with NaN or an infinity otherwise; `Unsupported` if it
     /// does not take rows or has no clear score; and what the runtime gives.
     pub fn score(&self, row: &[Value<'_>]) -> Result<f64> {
+        self.score_call(row, None)
+    }
+
+    /// As [`score`](Self::score), as the call asks.
+    #[inline]
+    pub(super) fn score_call(&self, row: &[Value<'_>], call: Option<&Call<'_>>) -> Result<f64> {
         let mut score = 0.0;
-        self.score_each(std::iter::once(row), |_, value| score = value)?;
+        self.score_each(std::iter::once(row), call, |_, value| score = value)?;
         Ok(score)
     }
 
@@ -240,11 +247,21 @@ impl Model {
     /// # Errors
     /// As [`score`](Self::score).
     pub fn score_rows(&self, rows: &[&[Value<'_>]], scores: &mut Vec<f64>) -> Result<()> {
+        self.score_rows_call(rows, scores, None)
+    }
+
+    /// As [`score_rows`](Self::score_rows), as the call asks.
+    pub(super) fn score_rows_call(
+        &self,
+        rows: &[&[Value<'_>]],
+        scores: &mut Vec<f64>,
+        call: Option<&Call<'_>>,
+    ) -> Result<()> {
         if rows.is_empty() {
             return Err(Error::invalid("no rows to score: want at least one"));
         }
         let before = scores.len();
-        let result = self.score_each(rows.iter().copied(), |_, score| scores.push(score));
+        let result = self.score_each(rows.iter().copied(), call, |_, score| scores.push(score));
         if result.is_err() {
             scores.truncate(before);
         }
@@ -255,6 +272,7 @@ impl Model {
     pub(super) fn score_each<'r, 'v: 'r>(
         &self,
         rows: impl ExactSizeIterator<Item = &'r [Value<'v>]> + Clone,
+        call: Option<&Call<'_>>,
         mut each: impl FnMut(usize, f64),
     ) -> Result<()> {
         let (layout, score) = (self.inputs()?, self.score_place()?);
@@ -267,7 +285,7 @@ impl Model {
             }
             self.prepare(outputs);
             Inputs::with_views(inputs, |inputs| {
-                self.runtime.run(inputs, outputs)?;
+                self.compute(inputs, outputs, call)?;
                 let gap = |row| Inputs::gap(inputs, row, count);
                 self.read(&outputs[score.output].view(), score, count, gap, &mut each)
             })
@@ -279,8 +297,19 @@ impl Model {
     /// # Errors
     /// What the runtime gives, and `Data` if an output holds NaN although no input does; `Invalid` if one does.
     pub fn run(&self, inputs: &[TensorView<'_>], outputs: &mut Vec<TensorBuf>) -> Result<()> {
+        self.run_call(inputs, outputs, None)
+    }
+
+    /// As [`run`](Self::run), as the call asks.
+    #[inline]
+    pub(super) fn run_call(
+        &self,
+        inputs: &[TensorView<'_>],
+        outputs: &mut Vec<TensorBuf>,
+        call: Option<&Call<'_>>,
+    ) -> Result<()> {
         self.prepare(outputs);
-        self.runtime.run(inputs, outputs)?;
+        self.compute(inputs, outputs, call)?;
         let specs = &self.runtime.signature().outputs;
         let Some(spec) = specs.iter().zip(&*outputs).find(|(_, output)| has_nan(&output.view())) else {
             return Ok(());
@@ -293,6 +322,19 @@ impl Model {
             )),
             None => Error::data(format!("{version} answered NaN in output `{name}`: want numbers")),
         })
+    }
+
+    #[inline]
+    fn compute(
+        &self,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [TensorBuf],
+        call: Option<&Call<'_>>,
+    ) -> Result<()> {
+        match call {
+            None => self.runtime.run(inputs, outputs),
+            Some(call) => self.runtime.run_call(inputs, outputs, *call),
+        }
     }
 
     /// Makes the buffers that are missing, and drops those too many.

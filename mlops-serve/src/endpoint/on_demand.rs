@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mlops_core::{ModelSignature, ModelVersion, Result};
 
 use super::{Model, ModelCache};
+use crate::batch::Call;
 use crate::runtime::{Capabilities, Runtime};
 use crate::tensor::{TensorBuf, TensorView};
 
@@ -100,5 +101,9 @@ impl Runtime for OnDemand {
 
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
         self.cache.model(&self.version)?.runtime().run(inputs, outputs)
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
+        self.cache.model(&self.version)?.runtime().run_call(inputs, outputs, call)
     }
 }

@@ -6,6 +6,7 @@ use mlops_core::RequestId;
 use twox_hash::XxHash3_64;
 
 use super::Origin;
+use crate::batch::Call;
 
 /// Who asks, and what for.
 ///
@@ -21,12 +22,13 @@ pub struct Request<'a> {
     pub(super) id: RequestId,
     pub(super) key: Option<&'a [u8]>,
     pub(super) candidates: &'a [&'a str],
+    pub(super) call: Option<&'a Call<'a>>,
 }
 
 impl<'a> Request<'a> {
     /// A request that falls into an arm by its id.
     pub fn new(id: RequestId) -> Self {
-        Self { id, key: None, candidates: &[] }
+        Self { id, key: None, candidates: &[], call: None }
     }
 
     /// Chooses the arm by this key: requests with equal keys fall into the same arm.
@@ -40,6 +42,18 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn candidates(mut self, candidates: &'a [&'a str]) -> Self {
         self.candidates = candidates;
+        self
+    }
+
+    /// Says until when, in whose name and unless it is called off a model that batches is to answer: one computed by a
+    /// [`BatchRuntime`](crate::batch::BatchRuntime). Others answer at once and do not look at it.
+    ///
+    /// An arm that turns the request away is rescued as one that fails, by a default score for instance: each model that
+    /// is asked then has the whole time of [`within`](Call::within). A request that was called off asks nobody else, and
+    /// is counted nowhere. [`Endpoint::score_batch`](super::Endpoint::score_batch), a batch already, looks at none.
+    #[must_use]
+    pub fn call(mut self, call: &'a Call<'a>) -> Self {
+        self.call = Some(call);
         self
     }
 

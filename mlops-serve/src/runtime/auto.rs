@@ -5,6 +5,7 @@ use std::fmt;
 use mlops_core::{Clock, Dimension, ModelSignature, TensorSpec};
 
 use super::{Capabilities, Runtime, RuntimeExt};
+use crate::batch::Call;
 use crate::tensor::{TensorBuf, TensorData, TensorView};
 use crate::{Error, ErrorKind, Result};
 
@@ -244,6 +245,10 @@ impl Runtime for AutoRuntime {
     #[inline]
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
         self.winner(inputs.first().map_or(1, TensorView::rows)).run(inputs, outputs)
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
+        self.winner(inputs.first().map_or(1, TensorView::rows)).run_call(inputs, outputs, call)
     }
 }
 

@@ -5,6 +5,7 @@ use half::f16;
 use mlops_core::{Dimension, ElementType, ModelSignature};
 
 use super::{Runtime, RuntimeExt, SignatureCheck};
+use crate::batch::Call;
 use crate::endpoint::zeros;
 use crate::tensor::{TensorBuf, TensorView};
 use crate::{Error, ErrorKind, Result};
@@ -16,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 /// - names of inputs and outputs are unique, and outputs fit the signature;
 /// - the same call gives the same bits, into buffers that held anything, from several threads at once, while
 ///   other threads send other numbers of rows;
-/// - buffers do not grow from call to call;
+/// - buffers do not grow from call to call; `run_call` answers as `run` does;
 /// - wrong numbers, types, ranks and lengths of inputs, no rows, and wrong numbers of buffers are errors of kind
 ///   `Invalid` that spoil nothing;
 /// - missing numbers (NaN) are answered or refused, always alike, and spoil nothing;
@@ -84,6 +85,9 @@ fn repeats(runtime: &dyn Runtime, sample: &[TensorView<'_>], want: &[TensorBuf])
         call(&mut buffers)?;
     }
     require(held(&buffers) == before, "output buffers grow from call to call")?;
+    let caller = Call::default().caller(7);
+    runtime.run_call(sample, &mut buffers, caller)?;
+    same(&buffers, want, 0.0, "`run_call` gives another answer than `run`")?;
     // Arrow texts are not cut: those threads send the sample, too.
     let one: Option<Vec<_>> = sample.iter().map(|view| view.slice_rows(0..1).ok()).collect();
     let one = one.filter(|_| runtime.capabilities().rows_independent);

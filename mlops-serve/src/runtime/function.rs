@@ -6,6 +6,7 @@ use mlops_core::ModelSignature;
 
 use super::{Capabilities, Runtime, SignatureCheck};
 use crate::Result;
+use crate::batch::Call;
 use crate::tensor::{TensorBuf, TensorView};
 
 type Function = dyn Fn(&[TensorView<'_>], &mut [TensorBuf]) -> Result<()> + Send + Sync;
@@ -82,6 +83,10 @@ impl Runtime for FnRuntime {
         outputs.iter_mut().for_each(TensorBuf::clear);
         (self.function)(inputs, outputs)?;
         self.check.outputs(inputs, outputs)
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], _: Call<'_>) -> Result<()> {
+        self.run(inputs, outputs)
     }
 }
 

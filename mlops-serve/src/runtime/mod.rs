@@ -69,6 +69,7 @@ pub use ort::{OrtLibrary, OrtOptions, OrtRuntime};
 pub use tract::TractRuntime;
 
 use crate::Result;
+use crate::batch::Call;
 use crate::tensor::{TensorBuf, TensorView};
 
 /// A loaded model that answers.
@@ -107,6 +108,18 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// See the trait.
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()>;
+
+    /// Computes as [`run`](Self::run) does, as the call asks: until when, in whose name, unless it is called off.
+    ///
+    /// What computes at once has no queue to order and does not look at the call, which is the default. What wraps
+    /// another runtime passes it on.
+    ///
+    /// # Errors
+    /// See the trait; `Unavailable` too if the call cannot be answered in time.
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
+        let _ = call;
+        self.run(inputs, outputs)
+    }
 }
 
 /// What a caller may do with a runtime.
@@ -173,6 +186,15 @@ macro_rules! forward {
             #[inline]
             fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
                 (**self).run(inputs, outputs)
+            }
+
+            fn run_call(
+                &self,
+                inputs: &[TensorView<'_>],
+                outputs: &mut [TensorBuf],
+                call: Call<'_>,
+            ) -> Result<()> {
+                (**self).run_call(inputs, outputs, call)
             }
         }
     )*};

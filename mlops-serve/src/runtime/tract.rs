@@ -14,6 +14,7 @@ use tract_onnx::prelude::{
 };
 
 use super::{Capabilities, Runtime, SignatureCheck};
+use crate::batch::Call;
 use crate::endpoint::isolate;
 use crate::tensor::{Element, TensorBuf, TensorData, TensorView};
 use crate::{Error, Result};
@@ -159,6 +160,10 @@ impl Runtime for TractRuntime {
         self.check.inputs(inputs)?;
         self.check.buffers(outputs)?;
         isolate("tract", || self.compute(inputs, outputs))
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], _: Call<'_>) -> Result<()> {
+        self.run(inputs, outputs)
     }
 }
 

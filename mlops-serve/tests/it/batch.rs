@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use mlops_core::data::Value;
 use mlops_core::{
-    Clock, ElementType, ErrorKind, ManualClock, ModelSignature, SystemClock, TensorSpec, Timestamp,
+    Clock, ElementType, ErrorKind, ManualClock, ModelSignature, ModelVersion, RequestId, SystemClock,
+    TensorSpec, Timestamp,
 };
 use mlops_serve::batch::{BatchRuntime, BatchSettings, Call, Cancel};
+use mlops_serve::endpoint::{Endpoint, Model, Request};
 use mlops_serve::runtime::{Capabilities, FnRuntime, Runtime, RuntimeExt};
 use mlops_serve::tensor::TensorView;
 
@@ -249,6 +252,55 @@ fn a_call_can_be_called_off_while_it_waits() {
         assert!(call(runtime, 1.0, Call::default().cancel(&cancel)).is_err(), "it stays called off");
         assert_eq!((runtime.stats().cancelled, runtime.waiting()), (2, 0));
     });
+}
+
+/// What a request asks of the batcher behind its endpoint.
+#[test]
+fn requests_have_deadlines_and_can_be_called_off() {
+    let gate = Arc::new(Gate::default());
+    let inner = Arc::clone(&gate);
+    let runtime = function(1, move |x| {
+        if x < 0.0 {
+            inner.pass();
+        }
+        x + 1.0
+    });
+    let runtime = Arc::new(BatchRuntime::new(runtime, settings(), SystemClock::new()).unwrap());
+    let shared: Arc<dyn Runtime> = runtime.clone();
+    let model = Arc::new(Model::from_arc(ModelVersion::new("shop", 1), shared).unwrap());
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    endpoint.deploy(Arc::clone(&model)).unwrap();
+    let safe = Endpoint::new("safe", SystemClock::new()).with_default_score(0.25).unwrap();
+    safe.deploy(model).unwrap();
+    let request = |id| Request::new(RequestId::from_u128(id));
+    let row = [Value::Float(1.0)];
+    let soon = Call::default().within(Duration::from_millis(5));
+    let cancel = Cancel::default();
+    let call = Call::default().cancel(&cancel);
+    assert_eq!(endpoint.score(request(0).call(&soon), &row).unwrap().score, 2.0);
+    std::thread::scope(|scope| {
+        let blocked = scope.spawn(|| endpoint.score(request(1), &[Value::Float(-1.0)]));
+        gate.wait_for_arrival();
+        let error = endpoint.score(request(2).call(&soon), &row).unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        assert!(endpoint.score_rows(request(3).call(&soon), &[&row], &mut Vec::new()).is_err());
+        let input = [TensorView::new(&[1.0_f32], [1, 1]).unwrap()];
+        assert!(endpoint.run(request(4).call(&soon), &input, &mut Vec::new()).is_err());
+        let answer = safe.score(request(5).call(&soon), &row).unwrap();
+        assert!(answer.origin.fallback && answer.score == 0.25, "shed to the default score");
+
+        let waits = scope.spawn(|| safe.score(request(6).call(&call), &row));
+        wait_until(|| runtime.waiting() == 1);
+        cancel.cancel();
+        let error = waits.join().unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "the call was called off while it waited");
+        gate.open();
+        assert_eq!(blocked.join().unwrap().unwrap().score, 0.0);
+    });
+    let traffic = safe.take_traffic().remove(0).traffic;
+    assert_eq!((traffic.requests, traffic.failures), (1, 1), "who called off is counted nowhere");
+    let traffic = endpoint.take_traffic().remove(0).traffic;
+    assert_eq!((traffic.requests, traffic.failures), (5, 3));
 }
 
 #[test]

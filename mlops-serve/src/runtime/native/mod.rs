@@ -20,6 +20,7 @@ use bytes::Bytes;
 use mlops_core::ModelSignature;
 
 use super::{Capabilities, Runtime, SignatureCheck};
+use crate::batch::Call;
 use crate::tensor::{TensorBuf, TensorView};
 use crate::{Error, Result};
 use boosted::{Boosted, Convert};
@@ -191,5 +192,9 @@ impl Runtime for NativeRuntime {
             Model::Floats(boosted) => boosted.run(rows, inputs, outputs),
             Model::Doubles(boosted) => boosted.run(rows, inputs, outputs),
         }
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], _: Call<'_>) -> Result<()> {
+        self.run(inputs, outputs)
     }
 }

@@ -18,6 +18,7 @@ pub use library::OrtLibrary;
 use session::Worker;
 
 use super::{Capabilities, Runtime, SignatureCheck};
+use crate::batch::Call;
 use crate::tensor::{TensorBuf, TensorView};
 use crate::{Error, ErrorKind, Result};
 
@@ -241,6 +242,10 @@ impl Runtime for OrtRuntime {
             Some(worker) => worker.run(inputs, outputs),
             None => Err(Error::internal("a loan without a worker")),
         }
+    }
+
+    fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], _: Call<'_>) -> Result<()> {
+        self.run(inputs, outputs)
     }
 }
 
