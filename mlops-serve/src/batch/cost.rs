@@ -7,7 +7,7 @@
 /// coefficients are at least 0. Without observations the cost is unknown; with a single batch size so far,
 /// all of it is put down to the rows. Constant time and memory.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CostCurve {
+pub(crate) struct CostCurve {
     weight: f64,
     rows: f64,
     ns: f64,
@@ -19,7 +19,7 @@ const FORGET: f64 = 0.99;
 const OUTLIER: f64 = 8.0;
 
 impl CostCurve {
-    pub(super) fn observe(&mut self, rows: usize, ns: u64) {
+    pub(crate) fn observe(&mut self, rows: usize, ns: u64) {
         let (rows, mut ns) = (rows as f64, ns as f64);
         // A few observations first, or the first outlier would be the measure of all.
         if self.weight > 8.0 {
@@ -37,13 +37,13 @@ impl CostCurve {
     }
 
     /// Nanoseconds that a call of this many rows will take; 0 while nothing is known.
-    pub(super) fn predict_ns(&self, rows: f64) -> f64 {
+    pub(crate) fn predict_ns(&self, rows: f64) -> f64 {
         let (a, c) = self.coefficients();
         a + c * rows
     }
 
     /// `a` in nanoseconds and `c` in nanoseconds a row.
-    pub(super) fn coefficients(&self) -> (f64, f64) {
+    pub(crate) fn coefficients(&self) -> (f64, f64) {
         if self.weight == 0.0 {
             return (0.0, 0.0);
         }

@@ -49,5 +49,6 @@ mod pick;
 mod runtime;
 mod settings;
 
+pub(crate) use cost::CostCurve;
 pub use runtime::BatchRuntime;
 pub use settings::{BatchSettings, BatchStats, Call, Cancel};

@@ -424,7 +424,7 @@ impl Runtime for BatchRuntime {
 
     /// As the call asks; `Unavailable` too if too many wait, the deadline cannot be met, or the call was called off.
     fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
-        let call = Call { deadline_ns: call.deadline_ns_at(|| self.clock.monotonic_ns()), ..call };
+        let call = Call { deadline_ns: call.end_ns(|| self.clock.monotonic_ns()), ..call };
         if let Some(leadership) = self.combiner.try_lead() {
             if call.deadline_ns.is_some() {
                 self.in_time(self.check.inputs(inputs)?, call.deadline_ns)?;

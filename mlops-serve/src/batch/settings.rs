@@ -59,12 +59,13 @@ impl BatchSettings {
 pub struct Call<'a> {
     pub(super) deadline_ns: Option<u64>,
     pub(super) within: Option<Duration>,
-    pub(super) caller: u64,
-    pub(super) cancel: Option<&'a Cancel>,
+    pub(crate) caller: u64,
+    pub(crate) cancel: Option<&'a Cancel>,
 }
 
 impl<'a> Call<'a> {
-    /// Must be answered before the clock's [`monotonic_ns`](mlops_core::Clock::monotonic_ns) shows this.
+    /// Must be answered before the clock's [`monotonic_ns`](mlops_core::Clock::monotonic_ns) shows this: the clock of
+    /// the batcher, and of the endpoint if there is one. Give them the same, not two of a kind, whose zeros differ.
     ///
     /// A call that cannot make it is turned away at once, as far as the learned cost tells; one that did not
     /// make it in the queue gives up in time; and a batch takes no more rows than its deadlines allow. A model
@@ -104,8 +105,18 @@ impl<'a> Call<'a> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
+    /// As it is when so much of its time is spent.
+    pub(crate) fn after(self, spent: Duration) -> Self {
+        Self { within: self.within.map(|within| within.saturating_sub(spent)), ..self }
+    }
+
+    /// Whether it has a deadline.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.deadline_ns.is_some() || self.within.is_some()
+    }
+
     /// When it has to be answered, by a clock that shows this.
-    pub(super) fn deadline_ns_at(&self, now_ns: impl FnOnce() -> u64) -> Option<u64> {
+    pub(crate) fn end_ns(&self, now_ns: impl FnOnce() -> u64) -> Option<u64> {
         let Some(within) = self.within else { return self.deadline_ns };
         let end_ns = now_ns().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
         Some(self.deadline_ns.map_or(end_ns, |deadline_ns| deadline_ns.min(end_ns)))

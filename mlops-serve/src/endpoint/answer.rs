@@ -119,62 +119,6 @@ impl Endpoint {
         Ok(origin)
     }
 
-    /// Scores one row for each of many requests, arm by arm. A row that does not fit, or whose model fails
-    /// on it, costs its own request alone.
-    ///
-    /// The time of a batch depends on its size, which differs from arm to arm: it is in the answers, but not
-    /// in the latencies that [`take_traffic`](Self::take_traffic) gives and that guardrails look at.
-    ///
-    /// # Errors
-    /// `Invalid` if there are not as many rows as requests. What concerns one request is in its own answer,
-    /// as in [`score`](Self::score).
-    pub fn score_batch(
-        &self,
-        requests: &[Request<'_>],
-        rows: &[&[Value<'_>]],
-    ) -> Result<Vec<Result<Answer>>> {
-        if requests.len() != rows.len() {
-            let (requests, rows) = (requests.len(), rows.len());
-            return Err(Error::invalid(format!(
-                "{requests} requests with {rows} rows: want one row a request"
-            )));
-        }
-        let current = self.current.load();
-        let Some(deployment) = current.as_ref() else { return Err(self.not_ready()) };
-        let arms: Vec<usize> = requests.iter().map(|request| deployment.arm(request)).collect();
-        let mut answers: Vec<Option<Answer>> = vec![None; rows.len()];
-        for (arm, slot) in deployment.arms.iter().enumerate() {
-            let mine: Vec<usize> = (0..rows.len()).filter(|index| arms[*index] == arm).collect();
-            let picked: Vec<&[Value<'_>]> = mine.iter().map(|index| rows[*index]).collect();
-            // Of requests whose rows would change each other's answers, each is scored for itself below.
-            if picked.is_empty() || !slot.model.runtime().capabilities().rows_independent {
-                continue;
-            }
-            let mut scores = Vec::with_capacity(mine.len());
-            let score = |model: &Model| model.score_rows(&picked, &mut scores);
-            let start_ns = self.start_ns();
-            // If the batch fails, the rows are scored one by one below.
-            let (permit, Ok(())) = self.attempt(slot, arm == 0, score) else { continue };
-            self.succeeded(slot, permit);
-            let latency_ns = self.latency_ns(start_ns);
-            for (index, score) in mine.into_iter().zip(scores) {
-                slot.counters.answered(None, false);
-                if let Some(remembered) = &self.remembered {
-                    remembered.put(rows[index], score, &slot.origin);
-                }
-                let answer =
-                    Answer { score, origin: Arc::clone(&slot.origin), latency_us: to_us(latency_ns) };
-                self.record(deployment, &requests[index], rows[index], &answer);
-                answers[index] = Some(answer);
-            }
-        }
-        let one_by_one = |(index, answer): (usize, Option<Answer>)| match answer {
-            Some(answer) => Ok(answer),
-            None => self.score(requests[index], rows[index]),
-        };
-        Ok(answers.into_iter().enumerate().map(one_by_one).collect())
-    }
-
     /// Lets the arm's model answer, or what can in its place if it fails, and counts.
     #[inline]
     fn answer<T>(
@@ -185,6 +129,9 @@ impl Endpoint {
         start_ns: Option<u64>,
         mut score: impl FnMut(Source<'_>) -> Result<T>,
     ) -> Result<(T, Arc<Origin>, Option<u64>)> {
+        if let Some(error) = call.and_then(|call| self.is_late(call)) {
+            return self.turn_away(slot, call, start_ns, score, error);
+        }
         let champion = std::ptr::eq(slot, &deployment.arms[0]);
         match self.attempt(slot, champion, |model| score(Source::Model(model))) {
             (permit, Ok(value)) => {
@@ -205,7 +152,7 @@ impl Endpoint {
 
     /// Asks the arm's own model, if it may be asked.
     #[inline]
-    fn attempt<T>(
+    pub(super) fn attempt<T>(
         &self,
         slot: &Slot,
         champion: bool,
@@ -261,16 +208,62 @@ impl Endpoint {
         if is_ill {
             self.failed(slot, permit, cause.as_ref().unwrap_or(&error));
         }
-        let nobody = || ModelVersion::new(slot.model.version().name.clone(), 0);
-        if let (None, Some(remembered)) = (&rescued, &self.remembered) {
-            let answers = Answers { remembered, version: RefCell::new(nobody()) };
-            rescued =
-                score(Source::Remembered(&answers)).ok().map(|value| (value, answers.version.into_inner()));
-        }
-        let default = || Some((score(Source::Default(self.default_score?)).ok()?, nobody()));
-        let Some((value, version)) = rescued.or_else(default) else { return Err(error) };
+        let Some((value, version)) = rescued.or_else(|| self.stand_in(slot, score)) else {
+            return Err(error);
+        };
         let origin = Origin { version, fallback: true, ..(*slot.origin).clone() };
         Ok((value, Arc::new(origin), latency_ns))
+    }
+
+    /// Why no model needs to answer any more.
+    fn is_late(&self, call: &Call<'_>) -> Option<Error> {
+        if call.is_cancelled() {
+            return Some(Overloaded::error("the request was called off before a model was asked"));
+        }
+        let now_ns = call.is_urgent().then(|| self.clock.monotonic_ns())?;
+        let late_us = now_ns.checked_sub(call.end_ns(|| now_ns)?)? as f64 / 1e3;
+        Some(Overloaded::error(format!(
+            "the deadline passed {late_us:.0} us before a model was asked, by the clock of endpoint `{}`: ask earlier, \
+             or allow more time",
+            self.name
+        )))
+    }
+
+    /// Answers without a model.
+    #[cold]
+    fn turn_away<T>(
+        &self,
+        slot: &Slot,
+        call: Option<&Call<'_>>,
+        start_ns: Option<u64>,
+        score: impl FnMut(Source<'_>) -> Result<T>,
+        error: Error,
+    ) -> Result<(T, Arc<Origin>, Option<u64>)> {
+        if call.is_some_and(Call::is_cancelled) {
+            return Err(error);
+        }
+        let latency_ns = self.latency_ns(start_ns);
+        slot.counters.answered(latency_ns, true);
+        slot.counters.failed_by(&error);
+        let Some((value, version)) = self.stand_in(slot, score) else { return Err(error) };
+        let origin = Origin { version, fallback: true, ..(*slot.origin).clone() };
+        Ok((value, Arc::new(origin), latency_ns))
+    }
+
+    /// What answers when no model does, and the version that gave the answer at first.
+    fn stand_in<T>(
+        &self,
+        slot: &Slot,
+        mut score: impl FnMut(Source<'_>) -> Result<T>,
+    ) -> Option<(T, ModelVersion)> {
+        let nobody = || ModelVersion::new(slot.model.version().name.clone(), 0);
+        if let Some(remembered) = &self.remembered {
+            let answers = Answers { remembered, version: RefCell::new(nobody()) };
+            if let Ok(value) = score(Source::Remembered(&answers)) {
+                return Some((value, answers.version.into_inner()));
+            }
+        }
+        Some((score(Source::Default(self.default_score?)).ok()?, nobody()))
     }
 
     #[inline]
@@ -279,19 +272,19 @@ impl Endpoint {
     }
 
     #[inline]
-    fn latency_ns(&self, start_ns: Option<u64>) -> Option<u64> {
+    pub(super) fn latency_ns(&self, start_ns: Option<u64>) -> Option<u64> {
         start_ns.map(|start_ns| self.clock.monotonic_ns().saturating_sub(start_ns))
     }
 
     #[cold]
-    fn not_ready(&self) -> Error {
+    pub(super) fn not_ready(&self) -> Error {
         Error::unavailable(format!("endpoint `{}` has no model yet: deploy one", self.name()))
     }
 }
 
 impl Deployment {
     #[inline]
-    fn arm(&self, request: &Request<'_>) -> usize {
+    pub(super) fn arm(&self, request: &Request<'_>) -> usize {
         match request.key {
             Some(key) => self.split.assign(key),
             None => self.split.assign(&request.id.as_u128().to_le_bytes()),

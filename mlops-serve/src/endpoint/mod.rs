@@ -58,6 +58,7 @@ mod answer;
 mod apply;
 #[cfg(feature = "native")]
 mod auto;
+mod batch;
 mod builder;
 mod cache;
 mod deployment;

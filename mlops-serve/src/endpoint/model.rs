@@ -1,6 +1,6 @@
 //! One loaded version: encoder, runtime, and which of its outputs is the score.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use mlops_core::data::Value;
 use mlops_core::features::Encoder;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::health::Health;
 use super::inputs::Inputs;
 use super::scratch::{Scratch, with_scratch};
-use crate::batch::Call;
+use crate::batch::{Call, CostCurve};
 use crate::post::Calibration;
 use crate::runtime::Runtime;
 use crate::tensor::{TensorBuf, TensorData, TensorView};
@@ -54,6 +54,8 @@ pub struct Model {
     inputs: Result<Inputs, String>,
     score: Result<Score, String>,
     pub(super) health: Health,
+    /// What batches of rows take that an endpoint puts together.
+    pub(super) cost: Mutex<CostCurve>,
 }
 
 /// Which column of which output is the score.
@@ -101,6 +103,7 @@ impl Model {
             inputs,
             score,
             health: Health::default(),
+            cost: Mutex::default(),
         })
     }
 
@@ -145,6 +148,7 @@ impl Model {
             inputs: self.inputs.clone(),
             score: self.score.clone(),
             health: Health::default(),
+            cost: Mutex::default(),
         }
     }
 

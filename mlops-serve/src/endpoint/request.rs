@@ -45,12 +45,17 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Says until when, in whose name and unless it is called off a model that batches is to answer: one computed by a
-    /// [`BatchRuntime`](crate::batch::BatchRuntime). Others answer at once and do not look at it.
+    /// Says until when, in whose name and unless it is called off it is to be answered.
     ///
-    /// An arm that turns the request away is rescued as one that fails, by a default score for instance: each model that
-    /// is asked then has the whole time of [`within`](Call::within). A request that was called off asks nobody else, and
-    /// is counted nowhere. [`Endpoint::score_batch`](super::Endpoint::score_batch), a batch already, looks at none.
+    /// One that is too late already, or was called off, is given to no model. A model that batches, one computed by a
+    /// [`BatchRuntime`](crate::batch::BatchRuntime), turns away what it cannot answer in time; others answer at once,
+    /// and once asked do not look at it. In an [`Endpoint::score_batch`](super::Endpoint::score_batch) the rows with
+    /// the nearest deadlines go first, with no more beside them than their deadlines allow.
+    ///
+    /// A request that is too late or turned away is rescued as one whose arm fails, by a default score for instance, and
+    /// counts as a failure of the arm, not of the model: its circuit stays closed. Each model that is asked in another's
+    /// place has the whole time of [`within`](Call::within). A request that was called off asks nobody else, and is
+    /// counted nowhere.
     #[must_use]
     pub fn call(mut self, call: &'a Call<'a>) -> Self {
         self.call = Some(call);

@@ -32,6 +32,7 @@ mod ort;
 mod precision;
 mod resilience;
 mod rollout;
+mod score_batch;
 mod shelf;
 mod soak;
 mod swap;
