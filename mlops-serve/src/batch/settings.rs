@@ -143,7 +143,7 @@ impl Cancel {
         }
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Cancelling::Cancelled)
     }
 

@@ -72,12 +72,16 @@ mod loader;
 mod model;
 mod notice;
 mod on_demand;
+#[cfg(feature = "tower")]
+mod owned;
 mod precision;
 mod record;
 mod remembered;
 mod request;
 mod scratch;
 mod shadow;
+#[cfg(feature = "tower")]
+mod threads;
 #[cfg(feature = "tower")]
 mod tower;
 mod traffic;
@@ -90,11 +94,13 @@ pub use golden::Golden;
 pub use health::HealthSettings;
 pub use loader::Loader;
 pub use model::{Head, Model};
+#[cfg(feature = "tower")]
+pub use owned::{Cell, OwnedRequest};
 pub use precision::Precision;
 pub use request::{Answer, Request};
 pub use shadow::{Shadow, ShadowStats};
 #[cfg(feature = "tower")]
-pub use tower::{Cell, EndpointService, OwnedRequest};
+pub use tower::{AnswerFuture, EndpointService};
 pub use traffic::{ArmStats, ArmTraffic};
 
 pub(crate) use isolate::isolate;
