@@ -100,7 +100,8 @@ impl Builder {
     }
 
     /// A local folder for the files that [`fetch`](mlops_core::ModelSource::fetch) brings, so that each is
-    /// downloaded once. Any number of processes may share it.
+    /// downloaded once. Any number of processes may share it. Give it a folder of its own: what has another name than
+    /// the cache's files is neither counted nor removed, but nobody else should write there.
     ///
     /// Packages then hold paths into the folder instead of bytes: constant memory for models of any size. A path
     /// stays good until this process fetches another version of the same model, or drops the registry. What was

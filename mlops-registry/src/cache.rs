@@ -11,6 +11,7 @@ use mlops_core::{Result, Timestamp};
 
 use crate::blobs::Blobs;
 use crate::download::{digest_of, download, failed, is_at};
+use crate::name::PART_PREFIX;
 use crate::{FileRecord, UploadId};
 
 /// A folder of files by digest, bounded in size, shared by any number of processes.
@@ -72,6 +73,9 @@ impl Cache {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(|error| failed("read", &self.folder, error))? {
             let entry = entry.map_err(|error| failed("read", &self.folder, error))?;
+            if !entry.file_name().to_str().is_some_and(is_own) {
+                continue;
+            }
             // Another process may have removed it meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_file() {
@@ -99,6 +103,18 @@ impl Cache {
     }
 }
 
+/// Whether a cache makes files of this name: `<digest>`, and on their way there `.mlops-part-<digest>[-<upload>]`.
+/// Whatever else lies in the folder is not the cache's to remove.
+fn is_own(name: &str) -> bool {
+    let (name, is_part) = match name.strip_prefix(PART_PREFIX) {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    let Some((digest, rest)) = name.split_at_checked(DIGEST_DIGITS) else { return false };
+    let hexadecimal = digest.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    hexadecimal && (rest.is_empty() || is_part && rest.starts_with('-'))
+}
+
 /// Notes that a file was used. That it may fail, on a disk that is full, costs an early eviction at most.
 fn touch(path: &Path, now: Timestamp) {
     let since = Duration::from_micros(u64::try_from(now.as_micros()).unwrap_or(0));
@@ -107,3 +123,5 @@ fn touch(path: &Path, now: Timestamp) {
         .open(path)
         .and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH + since));
 }
+
+const DIGEST_DIGITS: usize = 64;

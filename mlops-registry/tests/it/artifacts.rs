@@ -276,7 +276,8 @@ fn a_part_that_another_process_gathers_is_not_evicted() {
     let (root, cache) = (folder.path().join("registry"), folder.path().join("cache"));
     let builder = mlops_registry::Registry::builder().cache(&cache, 1000);
     let registry = Registry::open_with(builder, root.to_str().unwrap()).unwrap();
-    let (busy, left) = (cache.join(".mlops-part-busy"), cache.join(".mlops-part-left"));
+    let part = |of: &str| cache.join(format!(".mlops-part-{}", Digest::of(of)));
+    let (busy, left) = (part("busy"), part("left"));
     fs::write(&busy, vec![0; 900]).unwrap();
     fs::write(&left, vec![0; 900]).unwrap();
     let lock = fs::File::open(&busy).unwrap();
@@ -285,6 +286,33 @@ fn a_part_that_another_process_gathers_is_not_evicted() {
     let id = registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone();
     registry.fetch(&id).unwrap();
     assert!(busy.exists() && !left.exists());
+}
+
+#[test]
+fn the_cache_removes_what_it_made_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = mlops_registry::Registry::builder().cache(folder.path(), 1000);
+    let registry = Registry::open_with(builder, "memory:").unwrap();
+    let digest = Digest::of("x").to_string();
+    let foreign = [
+        "app.db".to_owned(),
+        ".mlops-partner".to_owned(),
+        digest[1..].to_owned(),
+        format!("{digest}.bak"),
+        digest.to_uppercase(),
+        "ä".repeat(40),
+    ];
+    for name in &foreign {
+        fs::write(folder.path().join(name), vec![0; 2000]).unwrap();
+    }
+    for byte in 1..4 {
+        let version = NewVersion::new("shop").file("model.bin", vec![byte; 600]);
+        let receipt = registry.commit(Draft::new("t", "x").register(version)).unwrap();
+        registry.fetch(receipt.version().unwrap()).unwrap();
+    }
+    let kept = tree(folder.path());
+    assert!(foreign.iter().all(|name| kept.contains(name)), "{kept:?}");
+    assert_eq!(kept.len(), foreign.len() + 1, "of its own files the one in use stays: {kept:?}");
 }
 
 #[test]
