@@ -6,7 +6,8 @@
 //! 1. feed it: [`add_traffic`](Rollout::add_traffic) with what the endpoint counted,
 //!    [`add_outcome`](Rollout::add_outcome) when a label arrives;
 //! 2. ask: [`advance`](Rollout::advance) at any time, after every request if you like;
-//! 3. store the state, then set the endpoint's weights to [`challenger_weight`](Rollout::challenger_weight).
+//! 3. store the state, and in the same write how many labels it has read, so that none counts twice or not at all
+//!    after a crash; then set the endpoint's weights to [`challenger_weight`](Rollout::challenger_weight).
 //!    After a crash between the two, do the last step again: it is idempotent.
 //!
 //! ```
@@ -52,7 +53,7 @@
 //! 5. calls [`Endpoint::apply`](crate::endpoint::Endpoint::apply), which sets the split.
 //!
 //! `cargo run --example canary` is that program (`examples/src/canary.rs` in the repository): two followers, late
-//! labels that join by the origin of their answers, and a restart after every step. What an endpoint counted since
+//! labels that join by the origin of their answers, and kills between any two steps. What an endpoint counted since
 //! the last [`take_traffic`](crate::endpoint::Endpoint::take_traffic) is lost with its process, which delays a
 //! step and biases nothing.
 //!

@@ -88,7 +88,10 @@ fn equal_variants_are_promoted_or_stopped_no_more_often_than_alpha() {
         stopped += u32::from(!arms.is_empty() || status == Status::ControlKept);
     }
     let limit = limit(SIMULATIONS, ALPHA);
-    assert!(promoted <= limit && stopped <= limit, "{promoted} and {stopped} of {SIMULATIONS}: want {limit} at most");
+    assert!(
+        promoted <= limit && stopped <= limit,
+        "{promoted} and {stopped} of {SIMULATIONS}: want {limit} at most"
+    );
 }
 
 #[test]
