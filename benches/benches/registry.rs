@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use benches::Peer;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use mlops_core::{ModelRef, ModelVersion};
 use mlops_registry::blocking::Registry;
@@ -220,5 +221,16 @@ fn artifact(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, read, write, open, artifact);
+/// The same of MLflow over SQLite.
+fn mlflow(c: &mut Criterion) {
+    let Some(mut peer) = Peer::start("registry.py") else { return };
+    let mut group = c.benchmark_group("registry/MLflow");
+    group.sample_size(10).measurement_time(Duration::from_secs(2));
+    for what in ["register", "promote", "resolve", "search_by_tag", "full_scan", "artifact_in"] {
+        group.bench_function(what, |b| b.iter_custom(|repeats| peer.time(what, repeats)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, read, write, open, artifact, mlflow);
 criterion_main!(benches);

@@ -1,10 +1,10 @@
-"""Times the peer of `cargo bench --bench registry`: MLflow over SQLite, no server, wall time, median.
+"""MLflow over SQLite, without a server: the peer of `cargo bench --bench registry`, which starts this and asks it.
 
 pip install mlflow
 """
 import logging
 import pathlib
-import statistics
+import sys
 import tempfile
 import time
 
@@ -12,31 +12,60 @@ logging.disable(logging.CRITICAL)
 
 from mlflow import MlflowClient
 
+VERSIONS = 10_000
 
-def wall_ms(name, run, repeats):
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3)
-    print(f"{name}: {statistics.median(times):.2f} ms")
+
+class Peer:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        uri = f"sqlite:///{folder}/mlflow.db"
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.client.create_registered_model("shop")
+        self.registered = 0
+
+    def register(self):
+        market = "eu" if self.registered % 100 == 7 else "us"
+        self.client.create_model_version("shop", source=f"{self.folder}/model", tags={"market": market})
+        self.registered += 1
+
+    def promote(self):
+        self.client.set_registered_model_alias("shop", "champion", "1")
+
+    def resolve(self):
+        self.client.get_model_version_by_alias("shop", "champion")
+
+    def prepare_search(self):
+        while self.registered < VERSIONS:
+            self.register()
+
+    def search_by_tag(self):
+        found = self.client.search_model_versions("name = 'shop' AND tags.market = 'eu'", max_results=VERSIONS)
+        assert found, "MLflow finds nothing"
+
+    def full_scan(self):
+        order = ["version_number DESC"]
+        assert len(self.client.search_model_versions("name = 'shop'", max_results=VERSIONS, order_by=order)) == VERSIONS
+
+    prepare_full_scan = prepare_search
+
+    def prepare_artifact_in(self):
+        where = (self.folder / "artifacts").as_uri()
+        experiment = self.client.create_experiment(f"bench {time.time_ns()}", artifact_location=where)
+        self.run = self.client.create_run(experiment).info.run_id
+        (self.folder / "big.bin").write_bytes(bytes([1]) * (100 << 20))
+
+    def artifact_in(self):
+        self.client.log_artifact(self.run, str(self.folder / "big.bin"))
 
 
 with tempfile.TemporaryDirectory() as folder:
-    uri = f"sqlite:///{folder}/mlflow.db"
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    client.create_registered_model("shop")
-    wall_ms("MLflow register", lambda: client.create_model_version("shop", source=f"{folder}/model"), 20)
-    wall_ms("MLflow promote", lambda: client.set_registered_model_alias("shop", "champion", "1"), 20)
-    wall_ms("MLflow resolve", lambda: client.get_model_version_by_alias("shop", "champion"), 50)
-    for number in range(2_000):
-        market = "eu" if number % 100 == 7 else "us"
-        client.create_model_version("shop", source=f"{folder}/model", tags={"market": market})
-    wall_ms("MLflow search of 2 000 versions by tag",
-            lambda: client.search_model_versions("name = 'shop' AND tags.market = 'eu'", max_results=1_000), 5)
-
-    experiment = client.create_experiment("bench", artifact_location=pathlib.Path(folder, "artifacts").as_uri())
-    run = client.create_run(experiment)
-    big = pathlib.Path(folder, "big.bin")
-    big.write_bytes(bytes([1]) * (100 << 20))
-    wall_ms("MLflow 100 MB artifact in, no digest", lambda: client.log_artifact(run.info.run_id, str(big)), 3)
+    peer = Peer(folder)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        name, repeats = line.split()
+        getattr(peer, f"prepare_{name}", lambda: None)()
+        run = getattr(peer, name)
+        start = time.perf_counter_ns()
+        for _ in range(int(repeats)):
+            run()
+        print(time.perf_counter_ns() - start, flush=True)
