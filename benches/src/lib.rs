@@ -24,7 +24,8 @@ impl Peer {
     #[must_use]
     pub fn start(script: &str) -> Option<Self> {
         let Some(python) = std::env::var_os(PYTHON) else {
-            eprintln!("{script} is left out: {PYTHON} names no Python that has its packages");
+            let note = format!("{script} is left out: {PYTHON} names no Python that has its packages\n");
+            std::io::stderr().write_all(note.as_bytes()).expect("somebody reads");
             return None;
         };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script);

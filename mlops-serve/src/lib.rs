@@ -32,7 +32,9 @@
 //!
 //! **Follow a registry.** Where versions come from is a [`ModelSource`](mlops_core::ModelSource), such as the
 //! registry of `mlops-registry`. A [`Follower`](endpoint::Follower) verifies, checks against known answers and
-//! warms up what an alias points at, then deploys it.
+//! warms up what an alias points at, then deploys it. [`Loader::wrap`](endpoint::Loader::wrap) puts batching and time
+//! limits around what is loaded, [`Follower::on_demand`](endpoint::Follower::on_demand) keeps many models within one
+//! memory budget.
 //!
 //! ```
 //! # use std::collections::BTreeMap;

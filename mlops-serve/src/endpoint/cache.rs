@@ -174,6 +174,10 @@ impl ModelCache {
         CacheStats { loaded: state.models.len(), ..state.stats }
     }
 
+    pub(super) fn source(&self) -> &dyn ModelSource {
+        &*self.source
+    }
+
     /// The memory of this version, 0 if it is not loaded. No use of it.
     pub(super) fn loaded_bytes(&self, version: &ModelVersion) -> usize {
         self.state().models.get(version).map_or(0, |entry| entry.bytes)

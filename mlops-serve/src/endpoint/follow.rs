@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlops_core::{Error, ErrorKind, ModelRef, ModelSource, ModelVersion, Result, Selector, Severity};
 
-use super::{ArmSpec, Endpoint, Loader, Model, isolate};
+use super::{ArmSpec, Endpoint, Loader, Model, ModelCache, isolate};
 
 impl Loader {
     /// Fetches and loads what the reference points at now.
@@ -37,7 +37,7 @@ impl Loader {
 /// The host calls [`poll`](Self::poll) as often as it likes, from a timer or after a notice of the registry.
 /// A version that failed to load, or is in quarantine, is not tried again until the reference has moved on,
 /// so that a poisoned model costs one attempt; after [`Endpoint::release`], call [`retry`](Self::retry).
-/// Out-of-reach sources are tried every time.
+/// Out-of-reach sources are tried every time, and so is what is not there yet.
 ///
 /// What the reference says wins: a promotion by [`Endpoint::promote`] or [`Endpoint::apply`] alone is undone at the
 /// next poll. Where a [`Rollout`](crate::rollout::Rollout) decides, move the alias first,
@@ -45,13 +45,19 @@ impl Loader {
 /// moves to a third version meanwhile deploys that one, and `apply` refuses the rollout from then on: drop it.
 #[derive(Debug)]
 pub struct Follower {
-    loader: Loader,
-    source: Arc<dyn ModelSource>,
+    models: Models,
     model: ModelRef,
     /// What share a new version gets as challenger; without one it becomes champion.
     share: Option<f64>,
     /// Failed, or offered as challenger: not again.
     refused: Mutex<BTreeSet<ModelVersion>>,
+}
+
+/// How a follower comes by models.
+#[derive(Debug)]
+enum Models {
+    Loaded(Loader, Arc<dyn ModelSource>),
+    OnDemand(Arc<ModelCache>),
 }
 
 impl Follower {
@@ -60,10 +66,24 @@ impl Follower {
     /// # Errors
     /// `Invalid` if the reference names a version: it never moves.
     pub fn new(loader: Loader, source: Arc<dyn ModelSource>, model: ModelRef) -> Result<Self> {
+        Self::of(Models::Loaded(loader, source), model)
+    }
+
+    /// Follows what this reference points at in the cache's source, with models that the cache keeps in memory
+    /// [on demand](ModelCache::on_demand): many endpoints follow their models within one budget. The cache's
+    /// source must work without an async runtime around it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn on_demand(cache: Arc<ModelCache>, model: ModelRef) -> Result<Self> {
+        Self::of(Models::OnDemand(cache), model)
+    }
+
+    fn of(models: Models, model: ModelRef) -> Result<Self> {
         if let Selector::Version(_) = model.selector {
             return Err(Error::invalid(format!("`{model}` never moves: follow an alias, or deploy it once")));
         }
-        Ok(Self { loader, source, model, share: None, refused: Mutex::default() })
+        Ok(Self { models, model, share: None, refused: Mutex::default() })
     }
 
     /// Makes a new version the challenger with this share of the traffic, in [0, 1], for a
@@ -93,7 +113,7 @@ impl Follower {
     /// # Errors
     /// What the source gives, and as [`Loader::load`]; of a version that failed, once.
     pub async fn poll(&self, endpoint: &Endpoint) -> Result<Option<ModelVersion>> {
-        let version = match self.source.resolve(&self.model).await {
+        let version = match self.models.source().resolve(&self.model).await {
             Err(error) if self.offers(endpoint) && error.kind() == ErrorKind::NotFound => return Ok(None),
             resolved => resolved?,
         };
@@ -104,12 +124,11 @@ impl Follower {
         if arms.first().is_some_and(is_there) || is_on_trial || self.refused().contains(&version) {
             return Ok(None);
         }
-        let package = self.source.fetch(&version).await?;
         let offer = |model| match share {
             Some(share) => endpoint.offer(model, share),
             None => endpoint.deploy(model).map(|()| true),
         };
-        match self.loader.load(&package).and_then(offer) {
+        match self.models.model(&version).await.and_then(offer) {
             Ok(false) => Ok(None),
             Ok(true) => {
                 let mut refused = self.refused();
@@ -122,7 +141,7 @@ impl Follower {
                 Ok(Some(version))
             }
             Err(error) => {
-                if !error.is_retryable() {
+                if !error.is_retryable() && error.kind() != ErrorKind::NotFound {
                     let message = format!("is refused, where `{}` points: {error:#}", self.model);
                     endpoint.tell(Severity::Warning, version.to_string(), message);
                     self.refused().insert(version);
@@ -134,7 +153,10 @@ impl Follower {
 
     /// Lets a version that failed be tried again.
     pub fn retry(&self) {
-        self.refused().clear();
+        let refused = std::mem::take(&mut *self.refused());
+        if let Models::OnDemand(cache) = &self.models {
+            refused.iter().for_each(|version| cache.forget(version));
+        }
     }
 
     /// As [`poll`](Self::poll), for callers without an async runtime. See [`Loader::fetch_blocking`].
@@ -170,6 +192,22 @@ impl Follower {
 
     fn refused(&self) -> std::sync::MutexGuard<'_, BTreeSet<ModelVersion>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Models {
+    fn source(&self) -> &dyn ModelSource {
+        match self {
+            Self::Loaded(_, source) => &**source,
+            Self::OnDemand(cache) => cache.source(),
+        }
+    }
+
+    async fn model(&self, version: &ModelVersion) -> Result<Arc<Model>> {
+        match self {
+            Self::Loaded(loader, source) => loader.load(&source.fetch(version).await?),
+            Self::OnDemand(cache) => cache.on_demand(version),
+        }
     }
 }
 

@@ -19,8 +19,8 @@ use crate::tensor::{TensorBuf, TensorView};
 /// [`auto`](Self::auto) knows ONNX, LightGBM and XGBoost; [`new`](Self::new) takes a function for anything else.
 /// [`load`](Self::load) reads every file of the package and checks its digest, builds the runtime, adds the
 /// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)), the head ([`HEAD_FILE`](Self::HEAD_FILE)) and the
-/// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) if the package has them, scores the golden rows
-/// ([`Golden::FILE`]), and warms up. What fails on the way never reaches a caller.
+/// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) if the package has them, warms up, and scores the golden
+/// rows ([`Golden::FILE`]). What fails on the way never reaches a caller.
 ///
 /// ```
 /// use mlops_serve::endpoint::Loader;
@@ -36,9 +36,11 @@ use crate::tensor::{TensorBuf, TensorView};
 pub struct Loader {
     build: Arc<Build>,
     precisions: Vec<Precision>,
+    wraps: Vec<Arc<Wrap>>,
     scores: bool,
 }
 
+type Wrap = dyn Fn(Box<dyn Runtime>) -> Result<Box<dyn Runtime>> + Send + Sync;
 type Build = dyn Fn(&ModelPackage, &[Precision]) -> Result<Box<dyn Runtime>> + Send + Sync;
 
 impl fmt::Debug for Loader {
@@ -73,7 +75,7 @@ impl Loader {
     pub(super) fn of_formats(
         build: impl Fn(&ModelPackage, &[Precision]) -> Result<Box<dyn Runtime>> + Send + Sync + 'static,
     ) -> Self {
-        Self { build: Arc::new(build), precisions: vec![Precision::Full], scores: true }
+        Self { build: Arc::new(build), precisions: vec![Precision::Full], wraps: Vec::new(), scores: true }
     }
 
     /// Takes the model in one of these precisions, for the loaders of [`auto`](Self::auto). By default
@@ -100,6 +102,41 @@ impl Loader {
     #[must_use]
     pub fn precisions(mut self, precisions: impl IntoIterator<Item = Precision>) -> Self {
         self.precisions = precisions.into_iter().collect();
+        self
+    }
+
+    /// Puts another runtime around each that is built, before it is checked and warmed up: a
+    /// [`BatchRuntime`](crate::batch::BatchRuntime) for concurrent callers, an
+    /// [`IsolatedRuntime`](crate::isolation::IsolatedRuntime) against models that hang. A loader has these for
+    /// whoever uses it, a [`Follower`](super::Follower) and a [`ModelCache`](super::ModelCache) too. Called twice, the
+    /// second goes around the first. Of the calls that warm a model up, all but the last of a size may be too slow.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mlops_core::SystemClock;
+    /// use mlops_serve::batch::{BatchRuntime, BatchSettings};
+    /// use mlops_serve::endpoint::Loader;
+    /// use mlops_serve::isolation::{IsolatedRuntime, IsolationSettings};
+    ///
+    /// let loader = Loader::auto(SystemClock::new())
+    ///     // A call that hangs costs its caller 50 ms, and the process a thread.
+    ///     .wrap(|model| {
+    ///         let settings = IsolationSettings::default().time_limit(Duration::from_millis(50));
+    ///         Ok(Box::new(IsolatedRuntime::new(model, settings)?))
+    ///     })
+    ///     // Concurrent callers share a batch, where the model's rows do not depend on each other.
+    ///     .wrap(|model| match model.capabilities().rows_independent {
+    ///         true => Ok(Box::new(BatchRuntime::new(model, BatchSettings::default(), SystemClock::new())?)),
+    ///         false => Ok(model),
+    ///     });
+    /// # drop(loader);
+    /// ```
+    #[must_use]
+    pub fn wrap(
+        mut self,
+        wrap: impl Fn(Box<dyn Runtime>) -> Result<Box<dyn Runtime>> + Send + Sync + 'static,
+    ) -> Self {
+        self.wraps.push(Arc::new(wrap));
         self
     }
 
@@ -134,14 +171,17 @@ impl Loader {
 
     fn load_unguarded(&self, package: &ModelPackage) -> Result<Model> {
         stage("verify", || package.files.keys().try_for_each(|name| package.read(name).map(drop)))?;
-        let build = || dressed(package, (self.build)(package, &self.precisions)?.into());
+        let build = || {
+            let runtime = (self.build)(package, &self.precisions)?;
+            let runtime = self.wraps.iter().try_fold(runtime, |runtime, wrap| wrap(runtime))?;
+            dressed(package, runtime.into())
+        };
         let model = stage("build", build)?;
         let golden = Golden::of(package)?;
+        stage("warm_up", || self.warm_up(&model, golden.is_some()))?;
         if let Some(golden) = &golden {
             stage("golden", || golden.check(&model))?;
         }
-        let is_proved = golden.is_some();
-        stage("warm_up", || self.warm_up(&model, is_proved))?;
         Ok(model)
     }
 
@@ -161,13 +201,15 @@ impl Loader {
             let inputs = zeros(runtime.signature(), rows)?;
             let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
             let rows = views.first().map_or(1, TensorView::rows);
-            for _ in 0..WARM_UP_CALLS {
+            for call in 1..=WARM_UP_CALLS {
                 match runtime.run(&views, &mut outputs) {
                     Ok(()) if self.scores => model.check_score(&outputs, rows)?,
                     Ok(()) => {}
                     Err(error) => match error.kind() {
                         ErrorKind::Invalid => {}
                         ErrorKind::Data if is_proved => {}
+                        // The first calls are the slowest.
+                        _ if error.is_retryable() && call < WARM_UP_CALLS => {}
                         ErrorKind::Data => {
                             return Err(Error::invalid(
                                 "it fails on a row of zeros, and no golden row shows that it answers others: \

@@ -1,13 +1,15 @@
 //! An endpoint that follows an alias.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mlops_core::{
     BoxFuture, Error, ErrorKind, ModelPackage, ModelRef, ModelSource, ModelVersion, SystemClock,
 };
-use mlops_serve::endpoint::{ArmSpec, Endpoint, Follower, Golden, Loader};
+use mlops_serve::batch::{BatchRuntime, BatchSettings};
+use mlops_serve::endpoint::{ArmSpec, Endpoint, Follower, Golden, Loader, ModelCache};
+use mlops_serve::isolation::{IsolatedRuntime, IsolationSettings};
 
 use crate::models::{function, id, model, row};
 use crate::shelf::{Shelf, loader};
@@ -201,4 +203,71 @@ fn a_follower_asks_once_for_a_version_in_quarantine_and_reports_a_panic() {
         assert_eq!(messages.recv().unwrap(), "shop@champion panicked: no runtime");
     }
     assert!(!handle.is_finished());
+}
+
+#[test]
+fn what_a_follower_loads_is_wrapped_as_its_loader_says() {
+    let shelf = Arc::new(Shelf::default());
+    shelf.put(1, 1.0, None);
+    shelf.champion.store(1, Ordering::SeqCst);
+    let (open, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let opened = Arc::clone(&open);
+    let loader = Loader::new(move |package| {
+        let (calls, opened) = (Arc::clone(&calls), Arc::clone(&opened));
+        Ok(Box::new(function(package.id.version, move |x| {
+            // Slow in its first call, as engines are; and for good on 13.
+            let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+            while (is_first || x == 13.0) && !opened.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            x + 1.0
+        })))
+    });
+    let loader = loader
+        .wrap(|model| {
+            let settings = IsolationSettings::default().time_limit(Duration::from_millis(200));
+            Ok(Box::new(IsolatedRuntime::new(model, settings)?))
+        })
+        .wrap(|model| Ok(Box::new(BatchRuntime::new(model, BatchSettings::default(), SystemClock::new())?)));
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let follower = Follower::new(loader, shelf, "shop@champion".parse().unwrap()).unwrap();
+    follower.poll_blocking(&endpoint).unwrap().unwrap();
+    let runtime = format!("{:?}", endpoint.arms()[0].model.runtime());
+    assert!(runtime.contains("BatchRuntime") && runtime.contains("IsolatedRuntime"), "{runtime}");
+
+    let score = |x: f64| endpoint.score(id(1), &[x.into()]);
+    assert_eq!(score(1.0).unwrap().score, 2.0);
+    let error = score(13.0).unwrap_err();
+    assert!(error.is_retryable() && format!("{error:#}").contains("no answer within 200 ms"), "{error:#}");
+    assert_eq!(score(2.0).unwrap().score, 3.0, "it cost that request alone");
+    open.store(true, Ordering::SeqCst);
+}
+
+#[test]
+fn a_follower_keeps_what_it_follows_within_the_budget_of_a_cache() {
+    let shelf = Arc::new(Shelf::default());
+    (1..=2).for_each(|version| shelf.put(version, version as f32, None));
+    shelf.champion.store(1, Ordering::SeqCst);
+    let cache = ModelCache::new(loader(), Arc::clone(&shelf) as _, 1 << 20, SystemClock::new());
+    let cache = Arc::new(cache);
+    assert!(Follower::on_demand(Arc::clone(&cache), "shop/3".parse().unwrap()).is_err());
+    let follower = Follower::on_demand(Arc::clone(&cache), "shop@champion".parse().unwrap()).unwrap();
+    let endpoint = Endpoint::new("shop", SystemClock::new());
+    let score = || endpoint.score(id(1), &row()).unwrap().score;
+    follower.poll_blocking(&endpoint).unwrap().unwrap();
+    assert_eq!(score(), 2.0);
+    assert_eq!(cache.unload_idle(Duration::ZERO), 1, "nobody asks");
+    assert_eq!(score(), 2.0, "and it is back");
+
+    // A version that is wrong costs one load, until it is asked to be tried again.
+    let mut golden = Golden::new(0.0);
+    golden.push(&row(), 9.0);
+    shelf.put(3, 0.5, Some(&golden));
+    shelf.champion.store(3, Ordering::SeqCst);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap_err().kind(), ErrorKind::Data);
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+    shelf.put(3, 8.0, Some(&golden));
+    follower.retry();
+    assert_eq!(follower.poll_blocking(&endpoint).unwrap(), Some(ModelVersion::new("shop", 3)));
+    assert_eq!(score(), 9.0);
 }
