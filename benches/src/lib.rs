@@ -22,6 +22,7 @@ impl Peer {
     /// # Panics
     /// If the script does not start: a comparison that was asked for is not left out in silence.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "a benchmark is a host")]
     pub fn start(script: &str) -> Option<Self> {
         let Some(python) = std::env::var_os(PYTHON) else {
             let note = format!("{script} is left out: {PYTHON} names no Python that has its packages\n");
