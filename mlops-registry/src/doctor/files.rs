@@ -85,12 +85,20 @@ impl Registry {
         checkup: Checkup,
         report: &mut Report,
     ) {
-        let others = uploads.get(&file.sha256).into_iter().flat_map(BTreeMap::keys);
-        let restore = |from: &UploadId| {
-            *from != file.upload && self.wait(self.registry().blobs().restore(file, *from)).unwrap_or(false)
+        let mut others = uploads.get(&file.sha256).into_iter().flat_map(BTreeMap::keys);
+        let mut failure = String::new();
+        let mut restore = |from: &UploadId| {
+            let restored = self.wait(self.registry().blobs().restore(file, *from));
+            restored.unwrap_or_else(|error| {
+                failure = format!("; it could not be repaired: {error:#}");
+                false
+            })
         };
-        let repaired = checkup.repair && others.copied().collect::<Vec<_>>().iter().any(restore);
-        let way_out = if repaired { "" } else { "; bring its bytes back from a copy by `Registry::mend`" };
+        let repaired = checkup.repair && others.any(|from| *from != file.upload && restore(from));
+        let way_out = match repaired {
+            true => String::new(),
+            false => format!("{failure}; bring its bytes back from a copy by `Registry::mend`"),
+        };
         report
             .add(Severity::Critical, format!("file `{name}` of {id} is damaged ({fault}){way_out}"))
             .repaired = repaired;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
+use futures_util::task::AtomicWaker;
 use mlops_core::driver::Driver;
 
 /// What goes wrong with one call.
@@ -20,7 +21,8 @@ pub(crate) enum Fault {
     VeryLate,
     /// It is done twice, as by a proxy that tries again.
     Twice,
-    /// Half of it is written, where the store does not promise better: objects that are overwritten.
+    /// Half of it is written, where the store does not promise better: objects that are overwritten. Half of it is
+    /// read.
     Torn,
     /// It never answers, and the caller gives up.
     Stops,
@@ -60,11 +62,14 @@ pub(crate) struct Plan {
     pub(crate) fault: Fault,
     calls: AtomicU64,
     stopped: AtomicBool,
+    /// Whoever waits for a caller of a call that never answers, which may be on another thread.
+    waiting: AtomicWaker,
 }
 
 impl Plan {
     pub(crate) fn new(at: u64, fault: Fault) -> Arc<Self> {
-        Arc::new(Self { at, fault, calls: AtomicU64::new(0), stopped: AtomicBool::new(false) })
+        let (calls, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { at, fault, calls, stopped, waiting: AtomicWaker::new() })
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -87,6 +92,7 @@ impl Plan {
     pub(crate) async fn failed(&self, fault: Fault) -> object_store::Error {
         if matches!(fault, Fault::Stops | Fault::StopsAfter) {
             self.stopped.store(true, Ordering::SeqCst);
+            self.waiting.wake();
             std::future::pending::<()>().await;
         }
         let cause = match fault {
@@ -101,10 +107,13 @@ impl Plan {
     pub(crate) fn drive<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         static DRIVER: LazyLock<Driver> = LazyLock::new(|| Driver::new().unwrap());
         let mut future = Box::pin(future);
-        DRIVER.wait(std::future::poll_fn(|context| match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if self.stopped.load(Ordering::SeqCst) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+        DRIVER.wait(std::future::poll_fn(|context| {
+            self.waiting.register(context.waker());
+            match future.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending if self.stopped.load(Ordering::SeqCst) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
         }))
     }
 }

@@ -10,8 +10,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result, UploadPart,
 };
 
 use crate::faulty::{Fault, Plan};
@@ -96,6 +97,14 @@ impl ObjectStore for Faulty {
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         match self.next(false).await {
             None | Some(Fault::DiesAfter | Fault::Twice) => self.inner.get_opts(path, options).await,
+            Some(Fault::Torn) => {
+                let mut found = self.inner.get_opts(path, options.clone()).await?;
+                let bytes = self.inner.get_opts(path, options).await?.bytes().await?;
+                let half = stream::iter([Ok(bytes.slice(..bytes.len() / 2))]);
+                let torn = half.chain(stream::once(fails(self.plan.clone(), Fault::Torn)));
+                found.payload = GetResultPayload::Stream(torn.boxed());
+                Ok(found)
+            }
             Some(fault) => Err(self.plan.failed(fault).await),
         }
     }
@@ -128,7 +137,15 @@ impl ObjectStore for Faulty {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
+        match self.next(true).await {
+            None | Some(Fault::DiesAfter | Fault::Twice) => self.inner.copy_opts(from, to, options).await,
+            Some(fault) => {
+                if matches!(fault, Fault::AnswerLost | Fault::StopsAfter) {
+                    self.inner.copy_opts(from, to, options).await?;
+                }
+                Err(self.plan.failed(fault).await)
+            }
+        }
     }
 }
 

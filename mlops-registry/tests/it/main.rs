@@ -11,6 +11,7 @@ mod crash;
 mod disk;
 mod doctor;
 mod failures;
+mod fault_scenarios;
 mod faults;
 mod faulty;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -22,6 +23,7 @@ mod governance;
 mod guards;
 #[cfg(feature = "aws")]
 mod liars;
+#[cfg(feature = "conformance")]
 mod linear;
 mod model;
 mod model_source;
