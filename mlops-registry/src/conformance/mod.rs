@@ -11,16 +11,21 @@
 //! mlops_registry::conformance::check(open).unwrap();
 //! ```
 
+mod history;
+mod plain;
+
 use std::sync::Barrier;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mlops_core::{Error, ErrorKind, Result};
+use mlops_core::{Error, ErrorKind, Result, Seed};
 
 use crate::blocking::Registry;
 use crate::doctor::Checkup;
 use crate::log::{Appended, Log};
 use crate::{Draft, Expect, NewVersion};
+
+pub use history::check_history;
 
 /// Checks a back end whose registry is empty. Every call of `open` opens the same one anew, as another process
 /// would.
@@ -36,6 +41,7 @@ pub fn check(open: impl Fn() -> Result<Registry> + Sync) -> Result<()> {
     checked?;
     holds(registry.wait(scratch.read(1, 1))?.is_empty(), "a discarded log is empty")?;
     check_registry(&open)?;
+    check_history(&open, HISTORY_CALLS_EACH, Seed::new(1))?;
     let report = registry.doctor(Checkup { races: 20, ..Checkup::default() })?;
     holds(report.is_healthy(), &format!("the doctor finds nothing: {report}"))
 }
@@ -141,3 +147,5 @@ fn holds(holds: bool, what: &str) -> Result<()> {
 }
 
 const WRITERS: usize = 4;
+/// Some seconds of a slow emulator.
+const HISTORY_CALLS_EACH: u64 = 24;
