@@ -94,7 +94,7 @@ impl Snapshot {
             registered: version.registered.clone(),
             approval: version.approval,
             reviews: version.reviews.clone(),
-            stage: version.stage.clone(),
+            stage: model.stage_of(version).map(str::to_owned),
             aliases: pointing.map(|(name, _)| name.clone()).collect(),
             signature: record.signature.to_string(),
             framework: record.framework.clone(),

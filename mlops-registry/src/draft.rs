@@ -276,6 +276,10 @@ impl Draft {
 
     /// Sets the rules of a model, and makes it if it does not exist. They replace the ones before as a whole: name
     /// what was read by [`unchanged`](Self::unchanged), or another's change is lost.
+    ///
+    /// Reviews and moves that come after it in the draft are a `Conflict`, unless this draft makes the model: no
+    /// commit is judged by rules that it brings along. Stages that versions are in have to be named by the new rules
+    /// too.
     #[must_use]
     pub fn policy(self, model: impl Into<String>, policy: Policy) -> Self {
         self.change(Change::SetPolicy { model: model.into(), policy })

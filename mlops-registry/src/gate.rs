@@ -43,7 +43,8 @@ pub enum Gate {
         than: String,
         /// Whether more is better.
         higher_is_better: bool,
-        /// By how much it has to be better, in the unit of the metric; below zero for how much worse it may be.
+        /// By how much it has to be better at least, in the unit of the metric. At zero it has to be better, however
+        /// little: equal does not pass. Below zero it is how much worse it may be.
         margin: f64,
     },
     /// Its [evaluation](crate::NewVersion::evaluation) passes rules that know slices and standard errors: whether a gain
@@ -77,7 +78,7 @@ impl Gate {
     }
 
     /// A number that has to be higher by a margin than that of the version at an alias, which may be the one that the
-    /// gate guards: then it is compared with the version that it replaces.
+    /// gate guards: then it is compared with the version that it replaces. At margin 0 an equal number does not pass.
     pub fn better(name: impl Into<String>, than: impl Into<String>, margin: f64) -> Self {
         Self::Better { name: name.into(), than: than.into(), higher_is_better: true, margin }
     }
@@ -198,13 +199,14 @@ impl Snapshot {
                 None => (true, format!("{model}@{than} points at nothing")),
                 Some(other) => match (value(candidate, name), value(other, name)) {
                     (Some(found), Some(theirs)) => {
+                        let wanted = match *margin {
+                            0.0 => "a gain".to_owned(),
+                            margin => format!("a gain of {margin}"),
+                        };
                         let gain = if *higher_is_better { found - theirs } else { theirs - found };
                         (
-                            gain >= *margin,
-                            format!(
-                                "{name} is {found}, that of {} is {theirs}, wanted a gain of {margin}",
-                                other.id()
-                            ),
+                            gain >= *margin && (gain > 0.0 || *margin < 0.0),
+                            format!("{name} is {found}, that of {} is {theirs}, wanted {wanted}", other.id()),
                         )
                     }
                     (None, _) => (false, format!("{name} is missing")),

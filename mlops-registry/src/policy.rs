@@ -10,6 +10,10 @@ use crate::{Approval, Gate, name};
 
 /// The rules of one model. They are checked inside the commit, on the state that it changes.
 ///
+/// A commit is judged by the rules that were in force before it: one that sets other rules cannot review or promote by
+/// them. So a change of rules is a commit of its own, which whoever [watches](crate::Watch) the log sees before it is
+/// used.
+///
 /// They guard against mistakes and races, and the log tells who changed them. Whoever can write to the storage
 /// can write anything; access rights are the storage's.
 ///
@@ -72,7 +76,7 @@ impl Default for Policy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stages {
-    /// The stage of a version that was just registered.
+    /// The stage of a version that was just registered, and of those that were there before the stages.
     pub first: String,
     /// Where a version may go, by where it is.
     pub transitions: BTreeMap<String, BTreeSet<String>>,
@@ -203,13 +207,23 @@ impl Policy {
         }
         for (alias, gates) in &self.gates {
             name::check_alias(alias)?;
+            let mut limits = BTreeMap::new();
             for gate in gates {
                 match gate {
                     Gate::Metric { name, at_least: None, at_most: None } => {
                         return Err(Error::invalid(format!("the gate on `{name}` has no limit: set one")));
                     }
-                    Gate::Metric { at_least, at_most, .. } => {
+                    Gate::Metric { name, at_least, at_most } => {
                         [at_least, at_most].into_iter().flatten().try_for_each(|limit| number(*limit))?;
+                        let (least, most) = limits.entry(name).or_insert((f64::NEG_INFINITY, f64::INFINITY));
+                        *least = least.max(at_least.unwrap_or(*least));
+                        *most = most.min(at_most.unwrap_or(*most));
+                        if least > most {
+                            return Err(Error::invalid(format!(
+                                "the gates of `{alias}` want `{name}` to be at least {least} and at most {most}: nothing \
+                                 could pass"
+                            )));
+                        }
                     }
                     Gate::Better { than, margin, .. } => {
                         number(*margin)?;

@@ -129,7 +129,7 @@ impl Query {
         self
     }
 
-    /// In this stage.
+    /// In this [stage](crate::Model::stage_of).
     #[must_use]
     pub fn stage(mut self, stage: impl Into<String>) -> Self {
         self.stage = Some(stage.into());
@@ -244,7 +244,7 @@ impl Query {
             && self.time.is_none_or(|range| range.contains(&version.registered.time))
             && self.actor.as_ref().is_none_or(|actor| *actor == version.registered.actor)
             && self.approval.is_none_or(|approval| approval == version.approval)
-            && (self.stage.is_none() || self.stage == version.stage)
+            && self.stage.as_deref().is_none_or(|stage| model.stage_of(version) == Some(stage))
             && (self.run.is_none() || self.run == record.run)
             && (self.code.is_none() || self.code == record.code)
             && (self.framework.is_none() || self.framework == record.framework)

@@ -3,6 +3,7 @@
 mod apply;
 pub(crate) mod checkpoint;
 mod digests;
+mod governed;
 mod query;
 mod record;
 mod stored;
@@ -88,7 +89,8 @@ pub struct Version {
     pub tags: BTreeMap<String, String>,
     /// Its numbers now: those of the record and what was measured since.
     pub metrics: BTreeMap<String, f64>,
-    /// The stage that it is in, if its model has stages.
+    /// The stage that it is in, if its model had stages when it was registered or it was moved since; see
+    /// [`Model::stage_of`].
     pub stage: Option<String>,
     /// The verdicts in order, one for each reviewer.
     pub reviews: Vec<Review>,

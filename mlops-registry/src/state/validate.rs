@@ -90,6 +90,7 @@ impl Snapshot {
                 ))
                 .into());
             }
+            next.check_in_force(self, &change)?;
             next.apply_change(&change, &stamp)?;
             commit.changes.push(change);
         }
@@ -173,19 +174,21 @@ impl Snapshot {
                 }
             }
             Change::MoveStage { model, version, from, to } => {
-                let stage = self.live(model, *version)?.stage.clone();
-                if stage.as_ref() != Some(from) {
-                    let stage = stage.unwrap_or_else(|| "none".to_owned());
+                let of = self.model(model)?;
+                let stage = of.stage_of(self.live(model, *version)?);
+                if stage != Some(from) {
+                    let stage = stage.unwrap_or("none");
                     return Err(Error::conflict(format!(
                         "{model}/{version} is in stage `{stage}`, expected was `{from}`: read it again and decide again"
                     ))
                     .into());
                 }
-                self.model(model)?.policy.check_stage(from, to)?;
+                of.policy.check_stage(from, to)?;
             }
             Change::SetPolicy { model, policy } => {
                 check_model(model)?;
                 policy.check()?;
+                self.check_stranded(model, policy)?;
             }
             Change::MoveAlias { model, alias, expect, to, back } => {
                 check_alias(alias)?;

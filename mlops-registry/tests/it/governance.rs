@@ -201,6 +201,96 @@ fn stages_follow_their_table() {
 }
 
 #[test]
+fn a_commit_is_not_judged_by_rules_that_it_brings_along() {
+    let registry = Registry::open("memory:").unwrap();
+    let rules = Policy::default().four_eyes().gate("champion", Gate::Approved).stages(Stages::new("dev"));
+    // Who makes a model sets its rules; what comes after is judged by them.
+    let version = || NewVersion::new("shop").file("m", "1");
+    registry.commit(Draft::new("trainer", "new").policy("shop", rules.clone()).register(version())).unwrap();
+    let id = ModelVersion::new("shop", 1);
+    let weak = || Draft::new("trainer", "x").policy("shop", Policy::default());
+    let past = "cannot set the policy of `shop` and then";
+    refused(&registry, weak().approve(&id).alias("champion", &id, Expect::Any), past);
+    refused(&registry, weak().alias("champion", &id, Expect::Any), "then point shop@champion at shop/1: ");
+    let open = Policy::default().stages(Stages::new("production").allow("dev", "production"));
+    let open = || Draft::new("trainer", "x").policy("shop", open.clone());
+    refused(&registry, open().stage(&id, "dev", "production"), past);
+    refused(&registry, open().register(version()).policy("shop", rules.clone()), past);
+    // Another name hides nothing, and a rejection needs no policy to hold.
+    let renamed =
+        weak().rename_model("shop", "store").alias("champion", &ModelVersion::new("store", 1), Expect::Any);
+    refused(&registry, renamed, "cannot set the policy of `store` and then");
+    let other = register(&registry, "other", "1").unwrap();
+    registry.commit(Draft::new("ann", "bad").reject(&other)).unwrap();
+    let mine = Policy::default().reviewers(["eve"]);
+    let draft = Draft::new("eve", "x").policy("other", mine);
+    refused(&registry, draft.alias("champion", &other, Expect::Any), "cannot set the policy of `other`");
+    // Before the new rules the old ones judge, and the same rules again are no others.
+    registry.commit(Draft::new("ann", "good").policy("shop", rules).approve(&id)).unwrap();
+    registry
+        .commit(Draft::new("ann", "go").alias("champion", &id, Expect::Any).policy("shop", Policy::default()))
+        .unwrap();
+}
+
+#[test]
+fn versions_that_were_there_before_the_stages_are_in_the_first() {
+    let registry = Registry::open("memory:").unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    let other = register(&registry, "shop", "2").unwrap();
+    let stages =
+        |stages: Stages| Draft::new("lead", "rules").policy("shop", Policy::default().stages(stages));
+    registry.commit(stages(Stages::new("dev").allow("dev", "staging"))).unwrap();
+    assert_eq!(registry.state().search(&Query::new().stage("dev")).len(), 2);
+    assert_eq!(registry.state().card(&id).unwrap().stage.as_deref(), Some("dev"));
+    let step = |from, to| Draft::new("ann", "on").stage(&id, from, to);
+    refused(&registry, step("staging", "dev"), "is in stage `dev`, expected was `staging`");
+    registry.commit(step("dev", "staging")).unwrap();
+    assert_eq!(registry.state().search(&Query::new().stage("dev")).len(), 1);
+    // A table that forgets the stage of somebody would keep it there for ever.
+    refused(
+        &registry,
+        stages(Stages::new("test")),
+        "the new stages of `shop` do not name `staging`, in which shop/1 is: allow a move from there, as in \
+         `.allow(\"staging\", \"test\")`",
+    );
+    registry.commit(stages(Stages::new("test").allow("staging", "test"))).unwrap();
+    assert_eq!(
+        registry.state().model("shop").unwrap().stage_of(registry.state().version(&other).unwrap()),
+        Some("test")
+    );
+    registry.commit(step("staging", "test")).unwrap();
+}
+
+#[test]
+fn better_is_not_equal_and_gates_do_not_contradict_each_other() {
+    let registry = Registry::open("memory:").unwrap();
+    let rules = |gate| Draft::new("lead", "rules").policy("shop", Policy::default().gate("champion", gate));
+    registry.commit(rules(Gate::better("auc", "champion", 0.0))).unwrap();
+    let version = |auc: f64| {
+        let version = NewVersion::new("shop").file("m", "weights").metric("auc", auc);
+        registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone()
+    };
+    let promote = |id: &ModelVersion| Draft::new("ann", "go").alias("champion", id, Expect::Any);
+    registry.commit(promote(&version(0.9))).unwrap();
+    let same = version(0.9);
+    refused(&registry, promote(&same), "auc is 0.9, that of shop/1 is 0.9, wanted a gain");
+    registry.commit(promote(&version(0.9001))).unwrap();
+    registry.commit(rules(Gate::better("auc", "champion", -0.01))).unwrap();
+    registry.commit(promote(&same)).unwrap();
+    let limits = Gate::Metric { name: "auc".into(), at_least: Some(0.9), at_most: Some(0.1) };
+    let apart = Policy::default()
+        .gate("a", Gate::metric_at_least("auc", 0.9))
+        .gate("b", Gate::metric_at_most("auc", 0.1));
+    let both = apart.clone().gate("a", Gate::metric_at_most("auc", 0.8));
+    for policy in [Policy::default().gate("champion", limits), both] {
+        let error = registry.commit(Draft::new("lead", "x").policy("shop", policy)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("want `auc` to be at least 0.9 and at most 0."), "{error}");
+    }
+    registry.commit(Draft::new("lead", "x").policy("shop", apart)).unwrap();
+}
+
+#[test]
 fn an_evaluation_is_judged_with_its_standard_errors() {
     use mlops_core::evaluation::{self, Evaluation, Metric, Reference, Rule};
     let registry = Registry::open("memory:").unwrap();
