@@ -36,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(calibration) = serde_json::from_slice::<Calibration>(bytes) {
         for score in [f64::NEG_INFINITY, -1.0, 0.0, 0.5, 1.0, f64::MAX, f64::NAN] {
-            let probability = calibration.apply(score);
+            let probability = calibration.probability(score);
             assert!(score.is_nan() || (0.0..=1.0).contains(&probability), "{score} became {probability}");
         }
     }

@@ -25,7 +25,7 @@
 //! | [`Slices`], [`SliceSearch`] | any of these on parts of the rows; the parts where the loss stands out |
 //! | [`interval`] | Wilson and other intervals of shares, the bootstrap, the mergeable Poisson bootstrap |
 //! | [`paired`] | two models on the same rows: DeLong, McNemar, paired t |
-//! | [`calibration`] | isotonic regression and Platt's scaling, to fit here and to apply when serving |
+//! | [`calibration`] | isotonic regression, Platt's and temperature scaling: fitted here, applied when serving |
 //! | [`Evaluation`] | the results: a plain value that travels with a model version |
 //! | [`Gate`] | rules over an evaluation, absolute or against another model, with a verdict that says why |
 //!

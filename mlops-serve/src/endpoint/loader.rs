@@ -59,7 +59,8 @@ impl Loader {
     pub const ENCODER_FILE: &str = "encoder.json";
     /// The name of the file in a package that holds the [`Head`] as JSON.
     pub const HEAD_FILE: &str = "head.json";
-    /// The name of the file in a package that holds the [`Calibration`] as JSON.
+    /// The name of the file in a package that holds the [`Calibration`] as JSON: what
+    /// [`mlops_core::evaluation::calibration`] fitted.
     pub const CALIBRATION_FILE: &str = "calibration.json";
 
     /// A loader that builds runtimes with this function.

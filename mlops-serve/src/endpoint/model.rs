@@ -223,6 +223,11 @@ impl Model {
         self.encoder.as_ref()
     }
 
+    /// What every score goes through, if anything.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
     /// Bytes of memory that the runtime holds.
     pub fn memory_usage(&self) -> usize {
         self.runtime.memory_usage()
@@ -401,7 +406,7 @@ impl Model {
                 _ => return None,
             })
         };
-        let calibrated = |value: f64| self.calibration.as_ref().map_or(value, |map| map.apply(value));
+        let calibrated = |value: f64| self.calibration.as_ref().map_or(value, |map| map.probability(value));
         let value = |row: usize| raw(row).map(calibrated);
         let finite = |row: usize| match value(row) {
             Some(value) if value.is_finite() => Ok(value),

@@ -1,11 +1,15 @@
 //! From scores to answers: calibration, thresholds, the best few.
 //!
+//! Calibration is what `mlops-core` fits and a model version carries: one type, so that an endpoint cannot read it in
+//! another sense than training wrote it.
+//!
 //! ```
+//! use mlops_core::evaluation::calibration::Platt;
 //! use mlops_serve::post::{Calibration, Threshold, top_k};
 //!
-//! let calibration = Calibration::platt(1.5, -0.2)?;
+//! let calibration = Calibration::from(Platt { slope: 1.5, intercept: -0.2 });
 //! let threshold = Threshold::new(0.5)?;
-//! let probability = calibration.apply(0.4);
+//! let probability = calibration.probability(0.4);
 //! assert!((probability - 0.598_687_660_112_452).abs() < 1e-15);
 //! assert!(threshold.decides(probability));
 //!
@@ -13,8 +17,9 @@
 //! # Ok::<(), mlops_serve::Error>(())
 //! ```
 
-mod calibration;
+mod threshold;
 mod top;
 
-pub use calibration::{Calibration, Threshold};
+pub use mlops_core::evaluation::calibration::Calibration;
+pub use threshold::Threshold;
 pub use top::top_k;

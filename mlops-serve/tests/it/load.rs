@@ -1,6 +1,8 @@
 //! From packages to models.
 
 use mlops_core::data::Value;
+use mlops_core::evaluation::binary::Scored;
+use mlops_core::evaluation::calibration::{Calibration, Isotonic, Platt, Temperature};
 use mlops_core::{
     Digest, Dimension, ElementType, Error, ErrorKind, ModelFile, ModelPackage, ModelSignature, TensorSpec,
 };
@@ -122,20 +124,41 @@ fn a_model_that_could_never_answer_is_not_loaded() {
 }
 
 #[test]
-fn a_package_brings_its_calibration() {
+fn a_package_brings_the_calibration_that_training_fitted() {
     let mut package = package(0.5, None);
-    let mut add = |text: &'static str| {
-        package
-            .files
-            .insert(Loader::CALIBRATION_FILE.into(), (Digest::of(text), ModelFile::Bytes(text.into())));
+    let mut add = |text: String| {
+        let file = (Digest::of(&text), ModelFile::Bytes(text.into()));
+        package.files.insert(Loader::CALIBRATION_FILE.into(), file);
         loader().load(&package)
     };
-    let model = add(r#"{"isotonic":{"knots":[[0.0,0.0],[3.0,1.0]]}}"#).unwrap();
-    assert_eq!(model.score(&row()).unwrap(), 0.5);
-    assert!(
-        format!("{:#}", add(r#"{"temperature":{"temperature":0}}"#).unwrap_err())
-            .contains("temperature is 0")
-    );
+    let labels = [false, true, false, true, true, false];
+    let scores = [0.6, 0.9, 1.1, 1.4, 1.9, 2.1];
+    let rows = Scored::new(&labels, &scores).unwrap();
+    let turned: Vec<f64> = scores.iter().map(|score| -score).collect();
+    let falling = Platt::fit(&Scored::new(&labels, &turned).unwrap()).unwrap();
+    assert!(falling.slope < 0.0);
+    for fitted in [
+        Calibration::from(Isotonic::fit(&rows).unwrap()),
+        Platt::fit(&rows).unwrap().into(),
+        falling.into(),
+        Temperature::new(1.5).unwrap().into(),
+    ] {
+        let model = add(serde_json::to_string(&fitted).unwrap()).unwrap();
+        assert_eq!(model.calibration(), Some(&fitted));
+        for x in [0.0, 0.4, 0.6, 0.9, 1.5] {
+            let raw = f64::from(x as f32 + 0.5);
+            assert_eq!(
+                model.score(&[Value::Float(x)]).unwrap(),
+                fitted.probability(raw),
+                "{fitted:?} at {x}"
+            );
+        }
+    }
+
+    let model = add(r#"{"isotonic":{"knots":[[0.0,0.0],[3.0,1.0]]}}"#.into()).unwrap();
+    assert_eq!(model.score(&row()).unwrap(), 0.5, "an older form");
+    let error = add(r#"{"temperature":{"temperature":0}}"#.into()).unwrap_err();
+    assert!(format!("{error:#}").contains("temperature is 0"), "{error:#}");
 }
 
 #[cfg(feature = "native")]

@@ -24,10 +24,18 @@ use crate::{Error, Result};
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<(f64, f64)>", into = "Vec<(f64, f64)>")]
+#[serde(try_from = "Stored", into = "Vec<(f64, f64)>")]
 pub struct Isotonic {
     /// Score and probability: scores rise, probabilities never fall; at least one point.
     points: Vec<(f64, f64)>,
+}
+
+/// Both forms that were ever written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Points(Vec<(f64, f64)>),
+    Knots { knots: Vec<(f64, f64)> },
 }
 
 impl Isotonic {
@@ -86,7 +94,12 @@ impl Isotonic {
         }
         let above = self.points.partition_point(|point| point.0 <= score);
         match (above.checked_sub(1).map(|below| self.points[below]), self.points.get(above)) {
-            (Some((x0, y0)), Some(&(x1, y1))) => y0 + (y1 - y0) * ((score - x0) / (x1 - x0)),
+            (Some((x0, y0)), Some(&(x1, y1))) => {
+                // Scores may be so far apart that only half their distance is finite.
+                let unit = if (x1 - x0).is_finite() { 1.0 } else { 0.5 };
+                let share = (score * unit - x0 * unit) / (x1 * unit - x0 * unit);
+                (y0 + (y1 - y0) * share).clamp(y0, y1)
+            }
             (Some((_, y)), None) | (None, Some(&(_, y))) => y,
             (None, None) => f64::NAN,
         }
@@ -99,6 +112,17 @@ impl From<Isotonic> for Vec<(f64, f64)> {
     }
 }
 
+impl TryFrom<Stored> for Isotonic {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        match stored {
+            Stored::Points(points) | Stored::Knots { knots: points } => points.try_into(),
+        }
+    }
+}
+
+/// A curve of points that come from elsewhere.
 impl TryFrom<Vec<(f64, f64)>> for Isotonic {
     type Error = Error;
 

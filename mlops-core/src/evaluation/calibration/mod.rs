@@ -1,18 +1,21 @@
 //! From scores to probabilities that mean what they say.
 //!
 //! Fit on rows that the model was not trained on. [`Isotonic`] learns any rising curve and wants some thousand
-//! rows; [`Platt`] learns two numbers and is content with a hundred. Both are plain values; applying one to a
-//! score takes nanoseconds and allocates nothing.
+//! rows; [`Platt`] learns two numbers and is content with a hundred; [`Temperature`] learns one, for scores that are
+//! probabilities already. All are plain values; applying one to a score takes nanoseconds and allocates nothing.
 
 mod isotonic;
 mod platt;
+mod temperature;
 
 pub use isotonic::Isotonic;
 pub use platt::Platt;
+pub use temperature::Temperature;
 
 use serde::{Deserialize, Serialize};
 
-/// Any calibration, as a value that a model version can carry.
+/// Any calibration, as a value that a model version carries: written as JSON into the file `calibration.json` of its
+/// package, it is what `mlops-serve` gives every score through.
 ///
 /// ```
 /// use mlops_core::evaluation::calibration::{Calibration, Platt};
@@ -31,6 +34,8 @@ pub enum Calibration {
     Isotonic(Isotonic),
     /// A logistic curve.
     Platt(Platt),
+    /// The same log-odds, cooler or warmer.
+    Temperature(Temperature),
 }
 
 impl Calibration {
@@ -39,6 +44,7 @@ impl Calibration {
         match self {
             Self::Isotonic(isotonic) => isotonic.probability(score),
             Self::Platt(platt) => platt.probability(score),
+            Self::Temperature(temperature) => temperature.probability(score),
         }
     }
 }
@@ -52,5 +58,11 @@ impl From<Isotonic> for Calibration {
 impl From<Platt> for Calibration {
     fn from(platt: Platt) -> Self {
         Self::Platt(platt)
+    }
+}
+
+impl From<Temperature> for Calibration {
+    fn from(temperature: Temperature) -> Self {
+        Self::Temperature(temperature)
     }
 }

@@ -101,11 +101,13 @@ impl Platt {
 
     /// The probability of the positive class at this score; NaN at NaN.
     pub fn probability(&self, score: f64) -> f64 {
-        logistic(self.slope * score + self.intercept)
+        // A flat curve is flat at infinite scores too.
+        let rise = if self.slope == 0.0 && score.is_infinite() { 0.0 } else { self.slope * score };
+        logistic(rise + self.intercept)
     }
 }
 
-fn logistic(odds: f64) -> f64 {
+pub(super) fn logistic(odds: f64) -> f64 {
     1.0 / (1.0 + (-odds).exp())
 }
 
