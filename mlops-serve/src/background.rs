@@ -52,8 +52,35 @@ impl Drop for Background {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A panic of a round was reported by the panic hook; there is nothing to hand it to here.
-            let _ = thread.join();
+            // A round may drop its own thread: then it ends once that round is over.
+            if thread.thread().id() != std::thread::current().id() {
+                // A panic of a round was reported by the panic hook; there is nothing to hand it to here.
+                let _ = thread.join();
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    #[test]
+    fn a_round_may_drop_its_own_thread() {
+        let slot = Arc::new(Mutex::new(None::<Background>));
+        let (sender, ended) = mpsc::channel();
+        let own = Arc::clone(&slot);
+        let mut held = slot.lock().unwrap();
+        let round = move || {
+            let background = own.lock().unwrap().take();
+            let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(background)));
+            sender.send(dropped.is_ok()).unwrap();
+        };
+        *held = Some(Background::spawn("mlops-test", Duration::from_secs(3600), round).unwrap());
+        drop(held);
+        assert!(ended.recv().unwrap(), "a thread does not join itself");
+        assert!(ended.recv().is_err(), "the thread ended");
     }
 }
