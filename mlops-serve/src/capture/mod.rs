@@ -46,6 +46,8 @@ mod room;
 mod sagemaker;
 mod settings;
 mod sink;
+#[cfg(feature = "parquet")]
+mod stream;
 mod tally;
 mod writer;
 

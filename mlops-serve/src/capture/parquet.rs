@@ -2,22 +2,22 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{ArrowError, SchemaRef};
-use mlops_core::{Clock, Error, Result, Timestamp};
+use arrow_schema::SchemaRef;
+use mlops_core::{Clock, Error, ErrorKind, Result, Timestamp};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use super::RecordSink;
+use super::stream::Stream;
 
 /// When a file is finished and the next one begun: whichever comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,12 @@ impl ParquetSettings {
 /// batch is synced to disk before [`write`](RecordSink::write) returns. When the file is full, the stream is
 /// rewritten as Parquet under a temporary name, synced, and renamed. What a crash leaves behind is finished
 /// when the next sink opens the folder: a batch that was written is in exactly one finished file. A file that
-/// cannot be finished for now, because the disk is full say, is tried again at every call.
+/// cannot be finished for now, because the disk is full say, is tried again at every call, and holds up no other.
+///
+/// A stream that is damaged, not just broken off at its end, is kept as `<prefix>-<number>.arrows.damaged` once the
+/// batches of it that can be read are in its Parquet file; [`damaged`](Self::damaged) lists these. The next
+/// [`tick`](RecordSink::tick) or [`flush`](RecordSink::flush) gives a `Data` error that says so, once, and also if
+/// a stream was removed by others. A stream has no checksums: a byte that makes another number is not noticed.
 ///
 /// One sink at a time for a folder and a prefix, kept by a lock on `.<prefix>.lock`: give each process its own
 /// prefix. On file systems without locks nothing keeps two sinks apart.
@@ -74,35 +79,45 @@ pub struct ParquetSink {
     number: u64,
     open: Option<Open>,
     unfinished: Vec<Unfinished>,
+    /// The first loss that nobody was told of.
+    loss: Option<Error>,
 }
 
 /// A stream that is not a Parquet file yet.
 #[derive(Debug)]
 struct Unfinished {
     stem: PathBuf,
-    /// What lies behind was not acknowledged: the caller has it still.
-    length: u64,
+    /// Unknown of what another process left behind.
+    acknowledged: Option<Acknowledged>,
+}
+
+/// What was acknowledged of a stream. The caller has what lies behind still.
+#[derive(Clone, Copy, Debug)]
+struct Acknowledged {
+    bytes: u64,
+    rows: u64,
 }
 
 struct Open {
     stream: StreamWriter<File>,
     schema: SchemaRef,
     stem: PathBuf,
-    rows: u64,
-    /// Bytes up to the end of the last batch that was acknowledged.
-    length: u64,
+    acknowledged: Acknowledged,
     start: Timestamp,
     start_ns: u64,
 }
 
 impl fmt::Debug for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").field("stem", &self.stem).field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Open")
+            .field("stem", &self.stem)
+            .field("rows", &self.acknowledged.rows)
+            .finish_non_exhaustive()
     }
 }
 
 impl ParquetSink {
-    /// A sink for this folder, which is created if need be. Finishes what a crash left behind.
+    /// A sink for this folder, which is created if need be. Finishes what a crash left behind, or tries so again later.
     ///
     /// # Errors
     /// `Invalid` if the prefix is empty or holds anything but ASCII letters, digits, `_` and `-`, a limit
@@ -126,8 +141,17 @@ impl ParquetSink {
         fs::create_dir_all(&folder).map_err(|error| unavailable("create folder", &folder, error))?;
         let clock = Arc::new(clock);
         let _lock = lock(&folder, &prefix)?;
-        let mut sink =
-            Self { _lock, folder, prefix, settings, clock, number: 0, open: None, unfinished: Vec::new() };
+        let mut sink = Self {
+            _lock,
+            folder,
+            prefix,
+            settings,
+            clock,
+            number: 0,
+            open: None,
+            unfinished: Vec::new(),
+            loss: None,
+        };
         sink.recover()?;
         Ok(sink)
     }
@@ -137,7 +161,19 @@ impl ParquetSink {
     /// # Errors
     /// `Unavailable` if the folder cannot be read.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
-        let mut files: Vec<(u64, PathBuf)> = self.entries("parquet")?;
+        self.sorted("parquet")
+    }
+
+    /// The streams that are damaged, oldest first: what could be read of each is in the finished file of its number.
+    ///
+    /// # Errors
+    /// `Unavailable` if the folder cannot be read.
+    pub fn damaged(&self) -> Result<Vec<PathBuf>> {
+        self.sorted(DAMAGED)
+    }
+
+    fn sorted(&self, extension: &str) -> Result<Vec<PathBuf>> {
+        let mut files = self.entries(extension)?;
         files.sort_unstable();
         Ok(files.into_iter().map(|(_, path)| path).collect())
     }
@@ -159,18 +195,22 @@ impl ParquetSink {
 
     fn recover(&mut self) -> Result<()> {
         for (_, path) in self.entries("parquet.tmp")? {
-            remove(&path)?;
+            // One that stays is written over.
+            let _ = fs::remove_file(path);
         }
         let (streams, finished) = (self.entries("arrows")?, self.entries("parquet")?);
-        let numbers = streams.iter().chain(&finished).map(|(number, _)| number + 1);
+        let damaged = self.entries(DAMAGED)?;
+        let numbers = streams.iter().chain(&finished).chain(&damaged).map(|(number, _)| number + 1);
         self.number = numbers.max().unwrap_or(0);
         for (number, path) in streams {
             if finished.iter().any(|(done, _)| *done == number) {
                 remove(&path)?;
             } else {
-                self.finish_stream(&path.with_extension(""))?;
+                self.unfinished.push(Unfinished { stem: path.with_extension(""), acknowledged: None });
             }
         }
+        // An error comes from the next tick or flush, which try again.
+        let _ = self.catch_up();
         Ok(())
     }
 
@@ -182,59 +222,84 @@ impl ParquetSink {
         let stream = StreamWriter::try_new(file, schema)?;
         self.sync_folder()?;
         let (start, start_ns) = (self.clock.now(), self.clock.monotonic_ns());
-        let length = length(stream.get_ref(), &path)?;
-        Ok(Open { stream, schema: Arc::clone(schema), stem, rows: 0, length, start, start_ns })
+        let acknowledged = Acknowledged { bytes: length(stream.get_ref(), &path)?, rows: 0 };
+        Ok(Open { stream, schema: Arc::clone(schema), stem, acknowledged, start, start_ns })
     }
 
     /// Ends the open file, if there is one, and those that could not be finished before.
     fn finish(&mut self) -> Result<()> {
-        self.unfinished.extend(self.open.take().map(|Open { stem, length, .. }| Unfinished { stem, length }));
+        self.unfinished.extend(self.open.take().map(Unfinished::from));
         self.catch_up()
     }
 
-    /// Finishes the files that could not be finished before.
+    /// Finishes the files that could not be finished before: all that can be, whatever becomes of the others.
     fn catch_up(&mut self) -> Result<()> {
-        while let Some(Unfinished { stem, length }) = self.unfinished.first() {
-            let path = stem.with_extension("arrows");
-            let file = File::options().write(true).open(&path);
-            let cut = file.and_then(|file| file.set_len(*length));
-            cut.map_err(|error| unavailable("cut", &path, error))?;
-            self.finish_stream(stem)?;
-            self.unfinished.remove(0);
+        let mut first = Ok(());
+        for stream in std::mem::take(&mut self.unfinished) {
+            let Err(error) = self.finish_stream(&stream) else { continue };
+            if error.is_retryable() {
+                first = first.and(Err(error));
+                self.unfinished.push(stream);
+            } else {
+                self.loss.get_or_insert(error);
+            }
         }
-        Ok(())
+        first
+    }
+
+    /// What is to be told: a loss first, which comes but once.
+    fn tell(&mut self, done: Result<()>) -> Result<()> {
+        self.loss.take().map_or(done, Err)
     }
 
     fn is_due(&self, open: &Open) -> bool {
         let age_s_max = self.settings.age_s_max;
         let age_ns = self.clock.monotonic_ns().saturating_sub(open.start_ns);
-        open.rows >= self.settings.rows_max
+        open.acknowledged.rows >= self.settings.rows_max
             || Duration::from_nanos(age_ns).as_secs() >= age_s_max
             || self.clock.now().saturating_since(open.start).as_secs() >= age_s_max
     }
 
-    /// Turns the stream `<stem>.arrows`, whole or broken off, into `<stem>.parquet`.
-    fn finish_stream(&self, stem: &Path) -> Result<()> {
-        let (stream, tmp) = (stem.with_extension("arrows"), stem.with_extension("parquet.tmp"));
+    /// Turns the stream `<stem>.arrows`, whole, broken off or damaged, into `<stem>.parquet`.
+    fn finish_stream(&self, Unfinished { stem, acknowledged }: &Unfinished) -> Result<()> {
+        let (path, tmp) = (stem.with_extension("arrows"), stem.with_extension("parquet.tmp"));
         let wrong = |error| unavailable("write", &tmp, error);
-        let file = File::open(&stream).map_err(|error| unavailable("open", &stream, error))?;
+        let rows =
+            acknowledged.map_or("its".into(), |acknowledged| format!("{} acknowledged", acknowledged.rows));
+        let short_at = acknowledged.map_or(Ok(None), |acknowledged| cut(&path, acknowledged.bytes));
+        let opened =
+            short_at.and_then(|short_at| Ok((short_at, Stream::open(&path, acknowledged.is_some())?)));
+        let (short_at, mut stream) = opened.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                Error::data(format!("a stream of records was removed: {rows} rows are lost"))
+                    .with_source(error)
+            }
+            _ => error,
+        })?;
+        let mut rows_read = 0;
         // A stream that broke off within its schema holds no batch.
-        if let Some(batches) = unless_cut_off(StreamReader::try_new(BufReader::new(file), None), &stream)? {
+        if let Some(schema) = stream.schema() {
             let output = File::create(&tmp).map_err(wrong)?;
             let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-            let mut writer =
-                ArrowWriter::try_new(output, batches.schema(), Some(properties)).map_err(bad_parquet)?;
-            // A batch that broke off was never acknowledged: the stream ends before it.
-            for batch in batches {
-                let Some(batch) = unless_cut_off(batch, &stream)? else { break };
+            let mut writer = ArrowWriter::try_new(output, schema, Some(properties)).map_err(bad_parquet)?;
+            while let Some(batch) = stream.next()? {
                 writer.write(&batch).map_err(bad_parquet)?;
+                rows_read += batch.num_rows();
             }
             let output = writer.into_inner().map_err(bad_parquet)?;
             output.sync_all().map_err(wrong)?;
             fs::rename(&tmp, stem.with_extension("parquet")).map_err(wrong)?;
             self.sync_folder()?;
         }
-        remove(&stream)
+        let Some(byte) = stream.damaged_at().or(short_at) else { return remove(&path) };
+        let aside = stem.with_extension(DAMAGED);
+        fs::rename(&path, &aside).map_err(|error| unavailable("rename", &path, error))?;
+        self.sync_folder()?;
+        Err(Error::data(format!(
+            "a stream of records is damaged at byte {byte}: {rows_read} of {rows} rows could be read, it is kept as \
+             `{}`",
+            aside.display()
+        )))
     }
 
     /// Makes names that were created or renamed last through a power cut, where the system can.
@@ -247,15 +312,9 @@ impl ParquetSink {
     }
 }
 
-/// What was read, or nothing if the file ends here. An error of the disk leaves the stream as it is: what comes after
-/// was acknowledged.
-fn unless_cut_off<T>(read: Result<T, ArrowError>, stream: &Path) -> Result<Option<T>> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(ArrowError::IoError(_, error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(unavailable("read", stream, error))
-        }
-        Err(_) => Ok(None),
+impl From<Open> for Unfinished {
+    fn from(Open { stem, acknowledged, .. }: Open) -> Self {
+        Self { stem, acknowledged: Some(acknowledged) }
     }
 }
 
@@ -277,9 +336,9 @@ impl RecordSink for ParquetSink {
             length(file, &path)
         });
         match written {
-            Ok(length) => {
-                open.length = length;
-                open.rows += batch.num_rows() as u64;
+            Ok(bytes) => {
+                open.acknowledged.bytes = bytes;
+                open.acknowledged.rows += batch.num_rows() as u64;
                 let is_due = self.is_due(&open);
                 self.open = Some(open);
                 if is_due {
@@ -290,24 +349,40 @@ impl RecordSink for ParquetSink {
             }
             Err(error) => {
                 // The stream may end within a batch now, or with one that the caller will offer again.
-                self.unfinished.push(Unfinished { stem: open.stem, length: open.length });
+                self.unfinished.push(open.into());
                 Err(Error::unavailable("a captured batch could not be written").with_source(error))
             }
         }
     }
 
     fn tick(&mut self) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| self.is_due(open)) { self.finish() } else { self.catch_up() }
+        let is_due = self.open.as_ref().is_some_and(|open| self.is_due(open));
+        let done = if is_due { self.finish() } else { self.catch_up() };
+        self.tell(done)
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.finish()
+        let done = self.finish();
+        self.tell(done)
     }
 }
 
 fn length(file: &File, path: &Path) -> Result<u64> {
     let metadata = file.metadata().map_err(|error| unavailable("look at", path, error))?;
     Ok(metadata.len())
+}
+
+/// Cuts off what was not acknowledged. Where the file ends if even less is there.
+fn cut(path: &Path, bytes: u64) -> Result<Option<u64>> {
+    let file = File::options().write(true).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::not_found(format!("there is no `{}`", path.display())),
+        _ => unavailable("cut", path, error),
+    })?;
+    let length = length(&file, path)?;
+    if length > bytes {
+        file.set_len(bytes).map_err(|error| unavailable("cut", path, error))?;
+    }
+    Ok((length < bytes).then_some(length))
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -336,6 +411,9 @@ fn unavailable(what: &str, path: &Path, error: io::Error) -> Error {
 fn bad_parquet(error: parquet::errors::ParquetError) -> Error {
     Error::unavailable("cannot write a Parquet file of captured records").with_source(error)
 }
+
+/// Of streams that are not to be read again.
+const DAMAGED: &str = "arrows.damaged";
 
 #[cfg(test)]
 mod tests {
@@ -441,7 +519,7 @@ mod tests {
         sink.write(&batch(10..15)).unwrap();
         assert!(sink.tick().unwrap_err().is_retryable());
         assert!(sink.flush().is_err());
-        assert!(sink.files().unwrap().is_empty());
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(10..15));
         fs::remove_dir(&in_the_way).unwrap();
         sink.write(&batch(15..20)).unwrap();
         sink.flush().unwrap();
@@ -449,14 +527,118 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_fails_ends_no_stream() {
-        let read = |kind| {
-            let error = io::Error::new(kind, "read");
-            unless_cut_off::<()>(Err(ArrowError::IoError("read".into(), error)), Path::new("x.arrows"))
-        };
-        assert!(read(io::ErrorKind::UnexpectedEof).unwrap().is_none());
-        let error = read(io::ErrorKind::Other).unwrap_err();
-        assert_eq!((error.is_retryable(), error.to_string().as_str()), (true, "cannot read `x.arrows`"));
+    fn one_stream_that_is_gone_stops_no_other_and_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = open(folder.path(), ParquetSettings::default().rows_max(10));
+        let in_the_way = folder.path().join("shop-00000000.parquet.tmp");
+        fs::create_dir(&in_the_way).unwrap();
+        sink.write(&batch(0..10)).unwrap();
+        sink.write(&batch(10..20)).unwrap();
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(10..20), "the first holds up no other");
+        fs::remove_file(folder.path().join("shop-00000000.arrows")).unwrap();
+        let error = sink.tick().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(error.to_string(), "a stream of records was removed: 10 acknowledged rows are lost");
+        sink.tick().unwrap();
+        sink.write(&batch(20..25)).unwrap();
+        sink.flush().unwrap();
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(10..25));
+    }
+
+    #[test]
+    fn a_sink_opens_though_a_stream_cannot_be_finished_now_or_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = open(folder.path(), ParquetSettings::default());
+        sink.write(&batch(0..10)).unwrap();
+        drop(sink);
+        fs::write(folder.path().join("shop-00000001.arrows"), [7; 1000]).unwrap();
+        let in_the_way = folder.path().join("shop-00000000.parquet.tmp");
+        fs::create_dir(&in_the_way).unwrap();
+
+        let mut sink = open(folder.path(), ParquetSettings::default());
+        assert_eq!(sink.damaged().unwrap(), [folder.path().join("shop-00000001.arrows.damaged")]);
+        assert_eq!(sink.tick().unwrap_err().kind(), ErrorKind::Data);
+        assert!(sink.tick().unwrap_err().is_retryable());
+        fs::remove_dir(&in_the_way).unwrap();
+        sink.write(&batch(10..15)).unwrap();
+        sink.flush().unwrap();
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..15));
+        drop(sink);
+        let mut sink = open(folder.path(), ParquetSettings::default());
+        sink.flush().unwrap();
+        assert_eq!((sink.damaged().unwrap().len(), sink.number), (1, 3), "its number is not used again");
+    }
+
+    /// A stream of 12 batches of 10 rows, and where each message starts.
+    fn stream_of_12(folder: &Path) -> (ParquetSink, Vec<usize>) {
+        let mut sink = open(folder, ParquetSettings::default());
+        let mut starts = vec![0];
+        for start in (0..120).step_by(10) {
+            starts.push(sink.open.as_ref().map_or(0, |open| open.acknowledged.bytes as usize));
+            sink.write(&batch(start..start + 10)).unwrap();
+        }
+        let bytes = sink.open.as_ref().unwrap().acknowledged.bytes as usize;
+        // The schema's message ends where the first batch starts: all batches are as long.
+        starts[1] = starts[2] - (bytes - starts[2]) / 11;
+        (sink, starts)
+    }
+
+    #[test]
+    fn a_flipped_byte_costs_a_batch_at_most_and_the_stream_is_kept() {
+        for is_restarted in [false, true] {
+            // The marker, its length, then all of the metadata.
+            for offset in (0..16).chain((16..200).step_by(13)) {
+                let folder = tempfile::tempdir().unwrap();
+                let (mut sink, starts) = stream_of_12(folder.path());
+                let path = folder.path().join("shop-00000000.arrows");
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[starts[4] + offset] ^= 0x40;
+                fs::write(&path, bytes).unwrap();
+                if is_restarted {
+                    drop(sink);
+                    sink = open(folder.path(), ParquetSettings::default());
+                }
+                let told = sink.flush();
+                let found = values(&sink.files().unwrap());
+                let Err(told) = told else {
+                    assert_eq!(found.len(), 120, "byte {offset}");
+                    continue;
+                };
+                assert_eq!(found, Vec::from_iter((0..30).chain(40..120)), "byte {offset}");
+                assert_eq!(sink.damaged().unwrap().len(), 1);
+                let rows = if is_restarted { "110 of its rows" } else { "110 of 120 acknowledged rows" };
+                let want = format!("damaged at byte {}: {rows}", starts[4]);
+                assert!(told.to_string().contains(&want), "{told}");
+                sink.flush().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn acknowledged_rows_that_are_cut_off_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut sink, starts) = stream_of_12(folder.path());
+        let file = OpenOptions::new().write(true).open(folder.path().join("shop-00000000.arrows")).unwrap();
+        for cut in [starts[11] + 9, starts[8]] {
+            file.set_len(cut as u64).unwrap();
+        }
+        let told = sink.flush().unwrap_err().to_string();
+        assert!(told.contains("70 of 120 acknowledged rows could be read"), "{told}");
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..70));
+    }
+
+    #[test]
+    fn a_file_that_was_made_longer_before_it_was_written_is_torn_not_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sink, starts) = stream_of_12(folder.path());
+        drop(sink);
+        let file = OpenOptions::new().write(true).open(folder.path().join("shop-00000000.arrows")).unwrap();
+        file.set_len(starts[11] as u64).unwrap();
+        file.set_len(starts[11] as u64 + 5000).unwrap();
+        let mut sink = open(folder.path(), ParquetSettings::default());
+        sink.flush().unwrap();
+        assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..100));
+        assert!(sink.damaged().unwrap().is_empty());
     }
 
     #[test]
@@ -467,7 +649,7 @@ mod tests {
         // Written, but the sync failed: the caller offers it again.
         let mut failed = sink.open.take().unwrap();
         failed.stream.write(&batch(5..9)).unwrap();
-        sink.unfinished.push(Unfinished { stem: failed.stem, length: failed.length });
+        sink.unfinished.push(failed.into());
         sink.write(&batch(5..9)).unwrap();
         sink.flush().unwrap();
         assert_eq!(values(&sink.files().unwrap()), Vec::from_iter(0..9));
@@ -494,7 +676,7 @@ mod tests {
         first.write(&batch(0..5)).unwrap();
         let clock = ManualClock::new(Timestamp::EPOCH);
         let error = ParquetSink::open(folder.path(), "shop", ParquetSettings::default(), clock).unwrap_err();
-        assert_eq!(error.kind(), mlops_core::ErrorKind::Invalid);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().starts_with("another sink writes `shop` in"), "{error}");
         first.write(&batch(5..9)).unwrap();
         drop(first);
