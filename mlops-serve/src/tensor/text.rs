@@ -1,6 +1,8 @@
-//! Text tensors: borrowed in four forms, owned in one.
+//! Text tensors: borrowed in several forms, owned in one.
 
-use arrow_array::{Array, StringArray};
+use std::ops::Range;
+
+use arrow_array::{Array, LargeStringArray, StringArray, StringViewArray};
 
 use crate::{Error, Result};
 
@@ -12,9 +14,13 @@ pub enum Text<'a> {
     Borrowed(&'a [&'a str]),
     /// Owned strings.
     Owned(&'a [String]),
-    /// An Arrow array without missing cells.
-    Arrow(&'a StringArray),
-    /// A buffer of ours.
+    /// From one place to before another of an Arrow array without missing cells.
+    Arrow(&'a StringArray, usize, usize),
+    /// The same, of one with 64-bit offsets.
+    ArrowLarge(&'a LargeStringArray, usize, usize),
+    /// The same, of one of views.
+    ArrowView(&'a StringViewArray, usize, usize),
+    /// The same, of a buffer of ours.
     Packed(&'a TextBuf, usize, usize),
 }
 
@@ -25,8 +31,10 @@ impl<'a> Text<'a> {
         match self {
             Self::Borrowed(values) => values.len(),
             Self::Owned(values) => values.len(),
-            Self::Arrow(values) => values.len(),
-            Self::Packed(_, start, end) => end - start,
+            Self::Arrow(_, start, end)
+            | Self::ArrowLarge(_, start, end)
+            | Self::ArrowView(_, start, end)
+            | Self::Packed(_, start, end) => end - start,
         }
     }
 
@@ -42,12 +50,27 @@ impl<'a> Text<'a> {
         match self {
             Self::Borrowed(values) => values.get(index).copied(),
             Self::Owned(values) => values.get(index).map(String::as_str),
-            Self::Arrow(values) => (index < values.len()).then(|| values.value(index)),
-            Self::Packed(values, start, end) => {
-                let place = start.checked_add(index)?;
-                if place < end { values.get(place) } else { None }
-            }
+            Self::Arrow(values, start, end) => place(index, start, end).map(|place| values.value(place)),
+            Self::ArrowLarge(values, start, end) => place(index, start, end).map(|place| values.value(place)),
+            Self::ArrowView(values, start, end) => place(index, start, end).map(|place| values.value(place)),
+            Self::Packed(values, start, end) => values.get(place(index, start, end)?),
         }
+    }
+
+    /// Some of them.
+    pub(super) fn slice(self, range: Range<usize>) -> Option<Self> {
+        if range.start > range.end || range.end > self.len() {
+            return None;
+        }
+        let (from, to) = (range.start, range.end);
+        Some(match self {
+            Self::Borrowed(values) => Self::Borrowed(&values[range]),
+            Self::Owned(values) => Self::Owned(&values[range]),
+            Self::Arrow(values, start, _) => Self::Arrow(values, start + from, start + to),
+            Self::ArrowLarge(values, start, _) => Self::ArrowLarge(values, start + from, start + to),
+            Self::ArrowView(values, start, _) => Self::ArrowView(values, start + from, start + to),
+            Self::Packed(values, start, _) => Self::Packed(values, start + from, start + to),
+        })
     }
 
     /// All texts, in order.
@@ -55,6 +78,12 @@ impl<'a> Text<'a> {
         // `get` answers for every index below `len`.
         (0..self.len()).map(move |index| self.get(index).unwrap_or_default())
     }
+}
+
+/// Where the text of this index lies, if it is before the end.
+#[inline]
+fn place(index: usize, start: usize, end: usize) -> Option<usize> {
+    start.checked_add(index).filter(|place| *place < end)
 }
 
 /// Owned texts, one after another in one allocation that is kept when the buffer is cleared.
@@ -113,16 +142,22 @@ impl TextBuf {
     }
 }
 
-impl<'a> TryFrom<&'a StringArray> for Text<'a> {
-    type Error = Error;
+macro_rules! arrow {
+    ($($array:ident => $form:ident),*) => {$(
+        impl<'a> TryFrom<&'a $array> for Text<'a> {
+            type Error = Error;
 
-    fn try_from(values: &'a StringArray) -> Result<Self> {
-        match values.null_count() {
-            0 => Ok(Self::Arrow(values)),
-            nulls => Err(missing_cells(nulls, values.len())),
+            fn try_from(values: &'a $array) -> Result<Self> {
+                match values.null_count() {
+                    0 => Ok(Self::$form(values, 0, values.len())),
+                    nulls => Err(missing_cells(nulls, values.len())),
+                }
+            }
         }
-    }
+    )*};
 }
+
+arrow!(StringArray => Arrow, LargeStringArray => ArrowLarge, StringViewArray => ArrowView);
 
 #[cold]
 pub(super) fn missing_cells(nulls: usize, cells: usize) -> Error {

@@ -72,13 +72,7 @@ impl TensorData<'_> {
             Self::I32(values) => Self::I32(values.get(range)?),
             Self::I64(values) => Self::I64(values.get(range)?),
             Self::Bool(values) => Self::Bool(values.get(range)?),
-            Self::Text(Text::Borrowed(values)) => Self::Text(Text::Borrowed(values.get(range)?)),
-            Self::Text(Text::Owned(values)) => Self::Text(Text::Owned(values.get(range)?)),
-            Self::Text(Text::Packed(values, start, _)) => {
-                Self::Text(Text::Packed(values, start + range.start, start + range.end))
-            }
-            // An Arrow slice is an owned array: there is nothing to borrow it from.
-            Self::Text(Text::Arrow(_)) => return None,
+            Self::Text(texts) => Self::Text(texts.slice(range)?),
         })
     }
 }
@@ -112,6 +106,10 @@ impl TensorData<'_> {
 /// let visitors = StringArray::from(vec!["new", "returning"]);
 /// let column = TensorView::try_from(&visitors)?.reshape([2, 1])?;
 /// assert_eq!(column.text()?.get(1), Some("returning"));
+///
+/// // A column of a record batch, of whichever type.
+/// let column: arrow_array::ArrayRef = std::sync::Arc::new(visitors);
+/// assert_eq!(*TensorView::try_from(column.as_ref())?.shape(), [2]);
 /// # Ok::<(), mlops_serve::Error>(())
 /// ```
 #[derive(Clone, Copy)]
@@ -200,18 +198,16 @@ impl<'a> TensorView<'a> {
     /// Some of the rows.
     ///
     /// # Errors
-    /// `Invalid` if the range reaches beyond the rows; `Unsupported` for Arrow text, which is sliced as an
-    /// Arrow array.
+    /// `Invalid` if the range reaches beyond the rows.
     pub fn slice_rows(self, range: Range<usize>) -> Result<Self> {
         let (rows, width) = (self.rows(), self.shape.row_elements());
+        let beyond = || Error::invalid(format!("rows {range:?} of a tensor of {rows} rows"));
         if range.start > range.end || range.end > rows || self.shape.is_empty() {
-            return Err(Error::invalid(format!("rows {range:?} of a tensor of {rows} rows")));
+            return Err(beyond());
         }
         let shape = self.shape.with_rows(range.len())?;
         // Within the tensor, whose number of elements fits a word.
-        let Some(data) = self.data.slice(range.start * width..range.end * width) else {
-            return Err(Error::unsupported("rows of an Arrow text array: slice the array before viewing it"));
-        };
+        let data = self.data.slice(range.start * width..range.end * width).ok_or_else(beyond)?;
         Ok(Self { data, shape })
     }
 
