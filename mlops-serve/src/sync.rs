@@ -2,12 +2,13 @@
 //!
 //! Each of these is tried in all interleavings: who computes for whom (`batch::combiner`), what arms count
 //! (`endpoint::deployment`), when a model is left alone (`endpoint::health`), threads that hang and come back
-//! (`isolation::pool`). The rest needs none: the arms are swapped by `arc-swap`, whose readers own what they read;
-//! shadows, remembered answers, the cache and the sessions of ONNX Runtime keep all they have under a mutex, a place
-//! each, and never hold two.
+//! (`isolation::pool`), and captures: their memory (`capture::room`), their records on the way from threads to the
+//! drain (`capture::buffers`) and their counts (`capture::tally`), which are without a lock but for a mutex a buffer.
 //!
-//! Loom does not try captures: their room and their counts (`capture::room`, `capture::tally`) are atomics of their
-//! own, and a drain holds the lock of its log while it takes that of one buffer after another.
+//! The rest needs none: the arms are swapped by `arc-swap`, whose readers own what they read; shadows, remembered
+//! answers, the cache, the threads of the `tower` service and the sessions of ONNX Runtime keep all they have under a
+//! mutex, a place each, and never hold two. A drain holds the lock of its log while it takes that of one buffer after
+//! another; nobody takes them the other way round.
 
 use std::time::Duration;
 

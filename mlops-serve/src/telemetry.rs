@@ -15,7 +15,7 @@
 //! | | `mlops_serve_quarantined_versions` | `endpoint` | versions in quarantine: a gauge |
 //! | | `mlops_serve_draining_swaps` | `endpoint` | sets of arms that were swapped out and still answer: a gauge |
 //! | | `mlops_serve_shadow_requests_total` | `endpoint`, `version`, `outcome` | what a shadow `scored`, `failed` and `dropped` |
-//! | | `mlops_serve_captured_records_total` | `endpoint`, `outcome` | records `captured`, `skipped`, `dropped` and `rejected` |
+//! | | `mlops_serve_captured_records_total` | `endpoint`, `outcome` | records that were `captured` (drained in a batch), `skipped`, `dropped` and `rejected`: with those that wait, all that were offered |
 //! | | `mlops_serve_capture_waiting_records` | `endpoint` | records that wait to be drained: a gauge |
 //! | at once | `mlops_serve_events_total` | `endpoint`, `severity` | events, as [`Endpoint::with_events`] lists them |
 //! | at once | `mlops_serve_loads_total` | `model`, `outcome` | models `loaded` and `refused` by a [`Loader`](crate::endpoint::Loader) |
@@ -130,9 +130,10 @@ impl Endpoint {
             }
         }
         let Some(capture) = self.capture() else { return };
-        let counts = capture.counts();
+        // A record counts as captured when it is drained: one that waits may still be rejected, and no counter goes back.
+        let (counts, drained) = capture.counts_and_drained();
         for (outcome, count) in [
-            ("captured", counts.captured),
+            ("captured", drained),
             ("skipped", counts.skipped),
             ("dropped", counts.dropped),
             ("rejected", counts.rejected),
@@ -140,7 +141,8 @@ impl Endpoint {
             counter!("mlops_serve_captured_records_total", "endpoint" => name.clone(), "outcome" => outcome)
                 .absolute(count);
         }
-        gauge!("mlops_serve_capture_waiting_records", "endpoint" => name).set(capture.waiting() as f64);
+        gauge!("mlops_serve_capture_waiting_records", "endpoint" => name)
+            .set((counts.captured - drained) as f64);
     }
 }
 

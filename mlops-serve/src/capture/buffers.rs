@@ -1,13 +1,14 @@
 //! Buffers that many threads write to, of which none waits for another.
 
 use std::cell::Cell;
+use std::sync::TryLockError;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
 
 use mlops_core::record::InferenceRecord;
 
 use super::buffer::Buffer;
 use super::room::Room;
+use crate::sync::{Mutex, PoisonError};
 
 /// A few buffers, one for each of the first threads; further threads share them.
 #[derive(Debug)]
@@ -16,7 +17,8 @@ pub(crate) struct Buffers {
     room: Room,
 }
 
-const BUFFERS: usize = 8;
+/// With loom two, so that all interleavings can be tried.
+const BUFFERS: usize = if cfg!(loom) { 2 } else { 8 };
 
 impl Buffers {
     /// Buffers whose records take so many bytes together.
@@ -105,5 +107,64 @@ mod tests {
                 buffers.buffers.iter().map(|buffer| buffer.lock().unwrap().memory_usage()).sum::<usize>();
             assert!(held + spare.memory_usage() <= 1 << 20, "{held}");
         }
+    }
+}
+
+/// Model checking: every interleaving of who writes and who drains is tried.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::thread;
+    use mlops_core::data::Value;
+    use mlops_core::{RequestId, Timestamp};
+
+    use super::*;
+    use crate::sync::Arc;
+
+    fn push(buffers: &Buffers, id: u128) -> bool {
+        buffers.push(
+            &InferenceRecord {
+                id: RequestId::from_u128(id),
+                time: Timestamp::EPOCH,
+                model: "shop",
+                version: 1,
+                arm: "champion",
+                propensity: 1.0,
+                latency_us: 1.0,
+                candidates: &[],
+                features: &[Value::Float(id as f64)],
+                outputs: &[0.5],
+            },
+            true,
+        )
+    }
+
+    fn drain(buffers: &Buffers, into: &mut Vec<u128>) {
+        buffers.drain(&mut Buffer::default(), |record, _| {
+            assert_eq!(record.features, [Value::Float(record.id.as_u128() as f64)]);
+            into.push(record.id.as_u128());
+        });
+    }
+
+    /// Room for two of three records.
+    #[test]
+    fn what_was_taken_in_comes_out_once_and_gives_its_room_back() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let bytes = 2 * Buffer::record_bytes(1, 1);
+            let buffers = Arc::new(Buffers::new(bytes));
+            let shared = Arc::clone(&buffers);
+            let writer = thread::spawn(move || [1, 2].map(|id| push(&shared, id)));
+            let third = push(&buffers, 3);
+            let mut drained = Vec::new();
+            drain(&buffers, &mut drained);
+            let [first, second] = writer.join().expect("no panic");
+            drain(&buffers, &mut drained);
+            drained.sort_unstable();
+            let taken = [(1, first), (2, second), (3, third)].into_iter().filter(|(_, taken)| *taken);
+            assert_eq!(drained, Vec::from_iter(taken.map(|(id, _)| id)));
+            assert!(drained.len() >= 2, "there is room for two at any time: {drained:?}");
+            assert_eq!((buffers.len(), buffers.room.take(bytes)), (0, bytes));
+        });
     }
 }

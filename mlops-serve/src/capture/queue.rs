@@ -115,9 +115,8 @@ impl Capture {
             self.tally.misfit();
             return self.reject_misfit(record);
         }
-        if self.buffers.push(record, true) {
-            self.tally.captured();
-        } else {
+        self.tally.pushed();
+        if !self.buffers.push(record, true) {
             self.tally.dropped();
         }
     }
@@ -136,16 +135,23 @@ impl Capture {
                 self.reject(&error);
             }
         });
-        self.tally.refused(rejected);
-        if log.is_empty() {
-            return Ok(None);
-        }
         let rows = log.len() as u64;
-        log.finish().map(Some).inspect_err(|_| self.tally.refused(rows))
+        let batch = if rows == 0 { Ok(None) } else { log.finish().map(Some) };
+        match &batch {
+            Ok(_) => self.tally.settled(rows, rejected),
+            Err(_) => self.tally.settled(0, rejected + rows),
+        }
+        batch
     }
 
     /// What became of the records so far.
     pub fn counts(&self) -> CaptureCounts {
+        self.tally.read().0
+    }
+
+    /// As [`counts`](Self::counts), and how many of the captured ones came out in batches.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn counts_and_drained(&self) -> (CaptureCounts, u64) {
         self.tally.read()
     }
 

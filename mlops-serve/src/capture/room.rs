@@ -1,6 +1,6 @@
 //! The memory that several buffers share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that buffers take in pieces, so that a record costs no atomic operation.
 #[derive(Debug)]
@@ -50,5 +50,35 @@ mod tests {
         assert_eq!((room.take(5), room.take(1)), (5, 0));
         room.give(7);
         assert_eq!((room.take(1), room.take(1)), (7, 0));
+    }
+}
+
+/// Model checking: every interleaving of two buffers is tried.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::thread;
+
+    use super::*;
+    use crate::sync::Arc;
+
+    #[test]
+    fn no_byte_is_taken_twice_and_all_come_back() {
+        loom::model(|| {
+            let room = Arc::new(Room::new(10));
+            let shared = Arc::clone(&room);
+            let other = thread::spawn(move || {
+                let first = shared.take(6);
+                shared.give(first);
+                shared.take(3)
+            });
+            let own = room.take(7);
+            let others = other.join().expect("no panic");
+            assert!(own == 0 || own == 7, "{own}");
+            // While the other held six bytes there was no place for seven, and the other way round.
+            assert!(others == 3, "{others}");
+            assert_eq!(room.left.load(Ordering::Relaxed), 10 - own - others);
+            room.give(own + others);
+            assert_eq!(room.take(10), 10);
+        });
     }
 }

@@ -9,8 +9,8 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
-use mlops_core::data::{Column, ColumnKind, TableSchema};
-use mlops_core::record::RecordSchema;
+use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
+use mlops_core::record::{InferenceRecord, RecordSchema};
 use mlops_core::{ManualClock, ModelSource, SystemClock, Timestamp};
 use mlops_serve::batch::{BatchRuntime, BatchSettings, BatchStats};
 use mlops_serve::capture::{Capture, CaptureSettings};
@@ -103,7 +103,7 @@ fn an_endpoint_publishes_each_request_once() {
     let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
     let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
     let health = HealthSettings::default().failures_in_row_max(2).tries_max(1).cool_down_us(1);
-    let endpoint = Endpoint::new("shop", Arc::clone(&clock)).with_health(health).with_capture(capture);
+    let endpoint = Endpoint::new("shop", Arc::clone(&clock)).with_health(health).with_capture(Arc::clone(&capture));
     let values = Values::default();
     metrics::with_local_recorder(&values, || {
         endpoint.deploy(model(1, |x| x)).unwrap();
@@ -123,12 +123,35 @@ fn an_endpoint_publishes_each_request_once() {
             ("quarantined_versions shop", 0.0),
             ("draining_swaps shop", 0.0),
             ("shadow_requests_total shop shop/3 dropped", 0.0),
-            ("captured_records_total shop captured", 5.0),
+            ("captured_records_total shop captured", 0.0),
             ("capture_waiting_records shop", 5.0),
             ("events_total shop warning", 1.0),
             ("events_total shop info", 3.0),
         ] {
             assert_eq!(values.of(name), want, "{name}");
+        }
+        // Of six that wait one is rejected when they are drained: no counter goes back, and the sum stays.
+        let misfit = InferenceRecord {
+            id: id(5),
+            time: Timestamp::EPOCH,
+            model: "shop",
+            version: 1,
+            arm: "champion",
+            propensity: 1.0,
+            latency_us: 1.0,
+            candidates: &[],
+            features: &[Value::Text("one")],
+            outputs: &[1.0],
+        };
+        capture.offer(&misfit);
+        for (drained, want) in [(false, [0.0, 0.0, 6.0]), (true, [5.0, 1.0, 0.0])] {
+            if drained {
+                assert_eq!(capture.drain().unwrap().unwrap().num_rows(), 5);
+            }
+            endpoint.publish_metrics();
+            let names = ["captured_records_total shop captured", "captured_records_total shop rejected"];
+            let [captured, rejected] = names.map(|name| values.of(name));
+            assert_eq!([captured, rejected, values.of("capture_waiting_records shop")], want);
         }
         clock.advance(std::time::Duration::from_micros(1));
         (5..7).for_each(|number| assert!(endpoint.score(id(number), &row()).is_ok()));
