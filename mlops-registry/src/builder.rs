@@ -137,7 +137,21 @@ impl Builder {
         self
     }
 
-    /// An option of the store, by the names that `object_store` gives them: `aws_region`, `aws_access_key_id`, ...
+    /// An option of the bucket that holds the registry or its [artifacts](Self::artifacts), by the names that
+    /// `object_store` gives them. The environment is not read: what a store needs is given here.
+    ///
+    /// ```no_run
+    /// use mlops_registry::blocking::Registry;
+    ///
+    /// let builder = Registry::builder()
+    ///     .option("aws_region", "eu-central-1")
+    ///     .option("aws_access_key_id", "AKIA...")
+    ///     .option("aws_secret_access_key", std::env::var("AWS_SECRET_ACCESS_KEY").unwrap());
+    /// let registry = Registry::open_with(builder, "s3://company-models/registry")?;
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    ///
+    /// Opening is `Invalid` if the store has no such option.
     #[must_use]
     pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.push((name.into(), value.into()));

@@ -109,6 +109,69 @@
 //! # Ok::<(), mlops_core::Error>(())
 //! ```
 //!
+//! # In a cloud
+//! A bucket holds all of a registry, and its store does the compare-and-set: nothing else runs. The program needs the
+//! feature `aws` (`gcp`, `azure`), and the right to read, write, list and delete below the prefix.
+//!
+//! ```no_run
+//! use mlops_core::Result;
+//! use mlops_registry::{Draft, Expect, NewVersion, blocking::Registry};
+//!
+//! fn main() -> Result<()> {
+//!     let secret = std::env::var("AWS_SECRET_ACCESS_KEY").expect("the secret is in the environment");
+//!     // The environment is not read but by the program: what is not given here, no store finds there.
+//!     let builder = Registry::builder()
+//!         .option("aws_region", "eu-central-1")
+//!         .option("aws_access_key_id", "AKIA...")
+//!         .option("aws_secret_access_key", secret)
+//!         .cache("/var/cache/models", 10 << 30);
+//!     let registry = Registry::open_with(builder, "s3://company-models/registry")?;
+//!     let version = NewVersion::new("shop").file_at("model.onnx", "target/model.onnx").metric("auc", 0.93);
+//!     let receipt = registry.commit(Draft::new("trainer", "nightly").key("2026-11-22").register(version))?;
+//!     let id = receipt.version().expect("a version was registered");
+//!     registry.commit(Draft::new("ann", "looks right").approve(id).alias("champion", id, Expect::Any))
+//!         .map(drop)
+//! }
+//! ```
+//!
+//! On a machine of the cloud leave the keys out: the store asks the machine's metadata. What speaks S3's protocol
+//! elsewhere is named by `aws_endpoint`, with `aws_allow_http` if it has no TLS. Without blocking, on tokio, which the
+//! network back ends need:
+//!
+//! ```no_run
+//! use mlops_core::ModelSource as _;
+//! use mlops_registry::Registry;
+//!
+//! #[tokio::main]
+//! async fn main() -> mlops_core::Result<()> {
+//!     let builder = Registry::builder().option("aws_region", "eu-central-1").existing();
+//!     let registry = builder.open("s3://company-models/registry").await?;
+//!     let champion = registry.resolve(&"shop@champion".parse()?).await?;
+//!     let package = registry.fetch(&champion).await?;
+//!     println!("{champion} has {} files", package.files.len());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! With PostgreSQL (feature `postgres`) the log is a table of the database, and the files lie in a bucket or a folder
+//! that all who read them can reach:
+//!
+//! ```no_run
+//! use mlops_registry::blocking::Registry;
+//!
+//! fn main() -> mlops_core::Result<()> {
+//!     let password = std::env::var("REGISTRY_PASSWORD").expect("the password is in the environment");
+//!     let builder = Registry::builder()
+//!         .name("team-a")
+//!         .artifacts("s3://company-models/artifacts")
+//!         .option("aws_region", "eu-central-1");
+//!     let database = format!("postgres://registry:{password}@db.company.example/models?sslmode=verify-full");
+//!     let registry = Registry::open_with(builder, &database)?;
+//!     println!("{} commits", registry.snapshot().sequence());
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Crate features
 //! | feature | what it adds |
 //! |---|---|
@@ -165,6 +228,7 @@ mod builder;
 mod cache;
 mod card;
 mod change;
+mod cloud;
 mod commit;
 mod content;
 mod copy;

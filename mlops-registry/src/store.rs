@@ -9,6 +9,7 @@ use mlops_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, memory::InMemory};
 
+use crate::cloud;
 use crate::log::Reach;
 
 /// A store, and where it is.
@@ -25,11 +26,13 @@ pub(crate) struct Place {
 pub(crate) fn open(location: &str, options: &[(String, String)], existing: bool) -> Result<Place> {
     match scheme(location) {
         Some(("memory", "")) => {
+            no_options(location, options)?;
             Ok(Place { store: Arc::new(InMemory::new()), reach: Reach::Process, folder: None })
         }
         None | Some(("file", _)) => folder(location, options, existing),
         Some((scheme, _)) => {
-            Ok(Place { store: cloud(scheme, location, options)?, reach: Reach::Network, folder: None })
+            let store = cloud::open(scheme, location, options).unwrap_or_else(|| Err(unknown(location)))?;
+            Ok(Place { store, reach: Reach::Network, folder: None })
         }
     }
 }
@@ -93,51 +96,6 @@ fn folder(location: &str, _options: &[(String, String)], _existing: bool) -> Res
     )))
 }
 
-#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
-fn cloud(scheme: &str, location: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
-    use object_store::prefix::PrefixStore;
-    let known = [
-        ("s3", cfg!(feature = "aws"), "aws"),
-        ("gs", cfg!(feature = "gcp"), "gcp"),
-        ("az", cfg!(feature = "azure"), "azure"),
-    ];
-    match known.iter().find(|(name, ..)| *name == scheme) {
-        Some((_, true, _)) => {}
-        Some((_, false, feature)) => {
-            return Err(Error::unsupported(format!(
-                "`{location}`: build mlops-registry with its feature `{feature}`"
-            )));
-        }
-        None => return Err(unknown(location)),
-    }
-    let wrong = |error: Box<dyn StdError + Send + Sync>| {
-        Error::invalid(format!("cannot open `{location}`: check its address and its options"))
-            .with_source(error)
-    };
-    let url = url::Url::parse(location).map_err(|error| wrong(error.into()))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        // The location is shown in errors and spans, and written into the logs of other registries.
-        return Err(Error::invalid(format!(
-            "the address of a bucket of `{scheme}:` holds a user or a key: give it by `Builder::option` or the environment"
-        )));
-    }
-    let (store, prefix) =
-        object_store::parse_url_opts(&url, options.iter().cloned()).map_err(|error| wrong(error.into()))?;
-    Ok(Arc::new(PrefixStore::new(store, prefix)))
-}
-
-#[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
-fn cloud(scheme: &str, location: &str, _options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
-    let known = [("s3", "aws"), ("gs", "gcp"), ("az", "azure")];
-    match known.iter().find(|(name, _)| *name == scheme) {
-        Some((_, feature)) => Err(Error::unsupported(format!(
-            "`{location}`: build mlops-registry with its feature `{feature}`"
-        ))),
-        None => Err(unknown(location)),
-    }
-}
-
-#[cfg(feature = "local")]
 fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
     match options.first() {
         None => Ok(()),
@@ -170,9 +128,7 @@ pub(crate) fn failed(verb: &str, path: &Path, error: object_store::Error) -> Err
             (ErrorKind::Unsupported, "the credentials do not allow it; give them the right or take others")
         }
         Cause::NotFound { .. } => (ErrorKind::Data, "it is gone; restore it from a backup"),
-        Cause::InvalidPath { .. } | Cause::UnknownConfigurationKey { .. } => {
-            (ErrorKind::Invalid, "fix its location")
-        }
+        Cause::InvalidPath { .. } => (ErrorKind::Invalid, "fix its location"),
         Cause::NotSupported { .. } | Cause::NotImplemented { .. } => {
             (ErrorKind::Unsupported, "the store cannot do it; use another store")
         }
