@@ -13,7 +13,9 @@ use shell::{Result, Step, say};
 
 const HELP: &str = "\
 cargo xtask test          format, lints, docs, dependency rules, tests with default and all features, loom, benches;
-                          fails if a server of the tests cannot be had, unless told --without-servers
+                          fails at once if ONNX Runtime or a server of the tests cannot be had; to do without:
+    --without <server>    without that one: moto, azurite, postgres, s3rver, s3s-fs; may be given more than once
+    --without-servers     without all of them
 cargo xtask loom          the lock protocols in all interleavings, by loom
 cargo xtask rules         the dependency rules alone
 cargo xtask servers       start the servers of the tests, print where they are, stop them at the end of the input
@@ -24,8 +26,7 @@ What the tests of real components need is fetched into target/ and kept there.";
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => test(true),
-        ["test", "--without-servers"] => test(false),
+        ["test", ref flags @ ..] => without(flags).and_then(|without| test(&without)),
         ["loom"] => interleavings(),
         ["rules"] => dependencies::check(),
         ["servers"] => serve(),
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn serve() -> Result<()> {
-    let servers = servers::start();
+    let servers = servers::start(&[]);
     if servers.is_empty() {
         return Err("no server runs: each says above what it lacks".to_owned());
     }
@@ -55,23 +56,42 @@ fn serve() -> Result<()> {
         .map_err(|error| format!("cannot read the input: {error}"))
 }
 
-fn test(with_servers: bool) -> Result<()> {
+/// The servers that the flags of a test do without.
+fn without<'a>(flags: &[&'a str]) -> Result<Vec<&'a str>> {
+    let mut without = Vec::new();
+    let mut flags = flags.iter();
+    while let Some(flag) = flags.next() {
+        match (*flag, flags.clone().next()) {
+            ("--without-servers", _) => without.extend(servers::NAMES),
+            ("--without", Some(name)) if servers::NAMES.contains(name) => {
+                without.push(*name);
+                flags.next();
+            }
+            ("--without", name) => {
+                let name = name.map_or("nothing".to_owned(), |name| format!("`{name}`"));
+                return Err(format!("--without {name}: want one of {}", servers::NAMES.join(", ")));
+            }
+            _ => return Err(format!("unknown flag `{flag}` of a test\n\n{HELP}")),
+        }
+    }
+    Ok(without)
+}
+
+fn test(without: &[&str]) -> Result<()> {
     Step::new("format").cargo(&["fmt", "--all", "--check"])?;
 
     say("dependency rules");
     dependencies::check()?;
 
     // Before all that takes long: what is missing is told at once.
-    let servers = with_servers.then(|| {
-        say("servers for the tests with all features");
-        servers::start()
-    });
-    let left_out = servers.iter().flat_map(servers::Servers::left_out).cloned().collect::<Vec<_>>();
-    if !left_out.is_empty() {
+    say("ONNX Runtime and the servers for the tests with all features");
+    let library = onnxruntime::library()?;
+    let servers = servers::start(without);
+    if !servers.left_out().is_empty() {
         return Err(format!(
-            "the tests of these servers would be left out:\n- {}\nInstall what they lack, or do without all servers: \
-             cargo xtask test --without-servers",
-            left_out.join("\n- ")
+            "the tests of these servers would be left out:\n- {}\nInstall what they lack, or do without: cargo xtask \
+             test --without <server>, or --without-servers",
+            servers.left_out().join("\n- ")
         ));
     }
 
@@ -97,10 +117,8 @@ fn test(with_servers: bool) -> Result<()> {
     }
     Step::new("tests with default features").cargo(&["test", "--package", "examples"])?;
 
-    say("ONNX Runtime for the tests with all features");
-    let library = onnxruntime::library()?;
     let step = Step::new("tests with all features").env("ORT_DYLIB_PATH", &library);
-    let environment = servers.iter().flat_map(servers::Servers::environment);
+    let environment = servers.environment().iter();
     let step = environment.fold(step, |step, (name, value)| step.env(name, value));
     step.cargo(&["test", "--workspace", "--all-features"])?;
     drop(servers);
@@ -114,10 +132,9 @@ fn test(with_servers: bool) -> Result<()> {
         "--benches",
         "--all-features",
     ])?;
-    say(if with_servers {
-        "all good"
-    } else {
-        "good, but without servers: the tests of S3, Azure, PostgreSQL and of the stores that lie were left out"
+    say(&match without {
+        [] => "all good".to_owned(),
+        _ => format!("good, but the tests of these servers were left out: {}", without.join(", ")),
     });
     Ok(())
 }

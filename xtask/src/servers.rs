@@ -35,17 +35,14 @@ struct Server {
     data: PathBuf,
 }
 
-/// Fetches what is missing into the target folder and starts all servers. What cannot be had is named.
-pub(crate) fn start() -> Servers {
+pub(crate) const NAMES: [&str; 5] = ["moto", "azurite", "postgres", "s3rver", "s3s-fs"];
+
+/// Fetches what is missing into the target folder and starts all servers but those to do without. What cannot be had is
+/// named.
+pub(crate) fn start(without: &[&str]) -> Servers {
     let mut servers = Servers { running: Vec::new(), environment: Vec::new(), left_out: Vec::new() };
-    let starts: [(&str, Start); 5] = [
-        ("S3 (moto)", moto),
-        ("Azure Blob Storage (azurite)", azurite),
-        ("PostgreSQL", postgres),
-        ("s3rver, which lies", s3rver),
-        ("s3s-fs, which lies", s3s_fs),
-    ];
-    for (name, start) in starts {
+    let starts: [Start; 5] = [moto, azurite, postgres, s3rver, s3s_fs];
+    for (name, start) in NAMES.into_iter().zip(starts).filter(|(name, _)| !without.contains(name)) {
         match start() {
             Ok((server, environment)) => {
                 for (variable, value) in &environment {
