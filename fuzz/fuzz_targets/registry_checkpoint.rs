@@ -7,8 +7,13 @@ use mlops_registry::{Query, Snapshot};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let _ = Snapshot::from_checkpoint(1, bytes);
-    let head = format!("{{\"format\":2,\"sequence\":1,\"sha256\":\"{}\"}}\n", Digest::of(bytes));
-    let Some(state) = Snapshot::from_checkpoint(1, &[head.as_bytes(), bytes].concat()) else { return };
+    let sha256 = Digest::of(bytes);
+    let [state, same] = [2, 3].map(|format| {
+        let head = format!("{{\"format\":{format},\"sequence\":1,\"sha256\":\"{sha256}\"}}\n");
+        Snapshot::from_checkpoint(1, &[head.as_bytes(), bytes].concat())
+    });
+    assert_eq!(state, same);
+    let Some(state) = state else { return };
     for model in state.models() {
         for (alias, _) in &model.aliases {
             let _ = (state.alias(&model.name, alias), state.served_at(&model.name, alias, Timestamp::EPOCH));

@@ -65,8 +65,13 @@ impl FromStr for ModelRef {
             let digits = version.bytes().all(|c| c.is_ascii_digit());
             let number = version.parse().ok().filter(|number| digits && *number > 0);
             (name, Selector::Version(number.ok_or_else(wrong)?))
-        } else {
+        } else if text.is_empty() {
             return Err(wrong());
+        } else {
+            return Err(Error::invalid(format!(
+                "`{text}` does not say which version of the model: name an alias, as in `{text}@champion`, or a number, as \
+                 in `{text}/1`"
+            )));
         };
         if name.is_empty() || selector == Selector::Alias(String::new()) {
             return Err(wrong());

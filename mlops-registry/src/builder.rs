@@ -351,6 +351,7 @@ impl Builder {
     async fn open_parts(self, location: &str, log: Arc<dyn Log>, blobs: Blobs) -> Result<Registry> {
         let existing = self.existing;
         let registry = self.registry(location, log, blobs)?;
+        telemetry::describe();
         let open = async {
             registry.load_checkpoint().await.map_err(to_doctor)?;
             let state = registry.refresh_whole().await.map_err(to_doctor)?;

@@ -21,7 +21,8 @@ use crate::{FileRecord, UploadId};
 pub(crate) struct Cache {
     folder: PathBuf,
     bytes_max: u64,
-    /// The files of the version of each model that this process fetched last, locked for reading.
+    /// The files of the version of each model that this process fetched last, locked for reading; models by the names
+    /// that they were made with.
     held: Arc<Mutex<HashMap<String, Vec<File>>>>,
 }
 

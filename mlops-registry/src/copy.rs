@@ -52,7 +52,8 @@ impl Registry {
         copy.evaluation.clone_from(&record.evaluation);
         let state = self.state();
         copy.copy_of = Some(Original {
-            version: version.clone(),
+            version: found.id().clone(),
+            first_name: state.first_name(&version.name).to_owned(),
             location: self.inner.location.clone(),
             sequence: state.sequence(),
             head: state.head(),
@@ -75,6 +76,8 @@ impl Registry {
 #[derive(Clone, Debug)]
 pub(crate) struct Original {
     version: ModelVersion,
+    /// The name that its model was made with: the same copy, whatever it is called when it is asked for.
+    pub(crate) first_name: String,
     location: String,
     sequence: u64,
     head: Digest,

@@ -219,6 +219,9 @@ impl Draft {
     /// numbers, as deleted ones are: what served stays true. Its files stay too, until its versions are
     /// [purged](Self::purge).
     ///
+    /// Builds that do not know how models are deleted, restored or renamed stop at the entry of the log that does it,
+    /// with `Unsupported`: update all processes of a registry first.
+    ///
     /// ```
     /// use mlops_registry::{At, Draft, Expect, NewVersion, blocking::Registry};
     ///
@@ -241,7 +244,8 @@ impl Draft {
         self.change(Change::DeleteModel { model: model.into() })
     }
 
-    /// Brings a deleted model back, its versions as they were. Aliases that pointed somewhere are brought back by
+    /// Brings a deleted model back, its versions as they were; it stops older builds as
+    /// [`delete_model`](Self::delete_model) does. Aliases that pointed somewhere are brought back by
     /// [`roll_back`](Self::roll_back), in the same draft if wanted.
     #[must_use]
     pub fn restore_model(self, model: impl Into<String>) -> Self {
@@ -255,7 +259,8 @@ impl Draft {
     /// one back. A state names models as they are now, in versions, parents and lineage; the log keeps what was
     /// written. A service that asks for `shop@champion` gets `shop/1` as before, and a trial of it goes on.
     ///
-    /// It is a `Conflict` if the model has another name by now: of two who rename it, the second decides anew.
+    /// It is a `Conflict` if the model has another name by now: of two who rename it, the second decides anew. As
+    /// [`delete_model`](Self::delete_model), it stops builds that do not know of it.
     ///
     /// ```
     /// use mlops_registry::{Draft, NewVersion, blocking::Registry};

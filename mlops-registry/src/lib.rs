@@ -194,24 +194,26 @@
 //!
 //! | name | labels | what |
 //! |---|---|---|
-//! | `mlops_registry_opens_total`, `mlops_registry_open_us` | `registry`, `outcome` | openings, and how long each took from the connected storage to the whole state |
-//! | `mlops_registry_refreshes_total`, `mlops_registry_refresh_us` | `registry`, `outcome` | readings of what others committed, also by followers and within the other calls |
+//! | `mlops_registry_opens_total`, `mlops_registry_open_seconds` | `registry`, `outcome` | openings, and how long each took from the connected storage to the whole state |
+//! | `mlops_registry_refreshes_total`, `mlops_registry_refresh_seconds` | `registry`, `outcome` | readings of what others committed, also by followers and within the other calls |
 //! | `mlops_registry_commits_read_total` | `registry` | commits that a refresh brought |
 //! | `mlops_registry_sequence` | `registry` | the place of the last known commit, a gauge: two processes that stay apart do not refresh |
-//! | `mlops_registry_commits_total`, `mlops_registry_commit_us` | `registry`, `outcome` | commits: `committed`, `replayed` for one whose key was done before, `conflict` for an expectation or a gate that did not hold |
+//! | `mlops_registry_commits_total`, `mlops_registry_commit_seconds` | `registry`, `outcome` | commits: `committed`, `replayed` for one whose key was done before, `conflict` for an expectation or a gate that did not hold |
 //! | `mlops_registry_races_lost_total` | `registry` | tries of a commit at a place that another writer took; each is tried again |
 //! | `mlops_registry_uploaded_bytes_total` | `registry` | bytes of files that commits uploaded |
-//! | `mlops_registry_fetches_total`, `mlops_registry_fetch_us` | `registry`, `outcome` | versions and files that were fetched or read |
+//! | `mlops_registry_fetches_total`, `mlops_registry_fetch_seconds` | `registry`, `outcome` | versions and files that were fetched or read |
 //! | `mlops_registry_fetched_bytes_total` | `registry` | their bytes, those that the cache had too |
-//! | `mlops_registry_sweeps_total`, `mlops_registry_sweep_us` | `registry`, `outcome` | sweeps |
+//! | `mlops_registry_sweeps_total`, `mlops_registry_sweep_seconds` | `registry`, `outcome` | sweeps |
 //! | `mlops_registry_swept_bytes_total` | `registry` | bytes that sweeps removed |
-//! | `mlops_registry_checkups_total`, `mlops_registry_checkup_us` | `registry`, `outcome` | runs of the doctor: `healthy` or `unhealthy` |
+//! | `mlops_registry_checkups_total`, `mlops_registry_checkup_seconds` | `registry`, `outcome` | runs of the doctor: `healthy` or `unhealthy` |
 //!
-//! Names that end in `_us` are histograms of microseconds, by `registry` alone. `outcome` is `ok` if nothing else is
+//! Names that end in `_seconds` are histograms, by `registry` alone. Each name is described to the exporter whenever a
+//! registry is opened, for those that show such texts. `outcome` is `ok` if nothing else is
 //! said, or the kind of the error: `conflict`, `not_found`, `unavailable`, `invalid`, `data`, `unsupported`, `internal`.
 //!
-//! The spans are `registry_open`, `registry_refresh`, `registry_commit` (with `actor`, and `attempts` if one was not
-//! enough), `registry_fetch` (with `version`), `registry_sweep` and `registry_doctor`, each with `registry`.
+//! The spans are `registry_open`, `registry_commit` (with `actor`, and `attempts` if one was not enough), `registry_fetch`
+//! (with `version`), `registry_sweep` and `registry_doctor` of level INFO, and `registry_refresh` of level DEBUG, each with
+//! `registry`.
 #![forbid(unsafe_code)]
 
 pub mod blocking;

@@ -9,7 +9,7 @@ use crate::content::Content;
 use crate::draft::Step;
 use crate::measure::{Measured, measure};
 use crate::registry::Registry;
-use crate::{Change, CopyOf, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
+use crate::{Change, Draft, Expect, FileRecord, Format, NewVersion, UploadId, VersionRecord};
 
 /// A draft whose files were measured.
 pub(crate) struct Prepared {
@@ -101,8 +101,8 @@ pub(crate) async fn prepare(draft: &Draft, registry: &Registry) -> Result<Prepar
                 let mut goal = record.clone();
                 goal.id.name = first(&goal.id.name);
                 goal.parents.iter_mut().for_each(|parent| parent.name = first(&parent.name));
-                if let Some(CopyOf { registry: None, version }) = &mut goal.copy_of {
-                    version.name = first(&version.name);
+                if let (Some(copy), Some(original)) = (&mut goal.copy_of, &version.copy_of) {
+                    copy.version.name.clone_from(&original.first_name);
                 }
                 digester.field(json(&goal)?);
                 records.push(record);

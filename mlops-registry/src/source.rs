@@ -165,7 +165,7 @@ impl Registry {
             files.insert(name.clone(), (file.sha256, content));
         }
         if let Some(cache) = &self.inner.cache {
-            cache.hold(&id.name, held);
+            cache.hold(self.state().first_name(&id.name), held);
             cache.evict()?;
         }
         Ok(ModelPackage::new(id.clone(), record.signature.clone(), files))

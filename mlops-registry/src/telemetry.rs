@@ -1,6 +1,8 @@
 //! What the host's exporters hear of a registry: spans by `tracing`, counters and histograms by `metrics`. Without the
 //! feature `telemetry` nothing, at no cost.
 
+use std::sync::atomic::AtomicU32;
+
 use mlops_core::{ModelVersion, Result};
 
 use crate::Draft;
@@ -12,7 +14,8 @@ use crate::registry::Inner;
 pub(crate) enum Call<'a> {
     Open,
     Refresh,
-    Commit(&'a Draft),
+    /// And how many tries it took.
+    Commit(&'a Draft, &'a AtomicU32),
     Fetch(&'a ModelVersion),
     Sweep,
     Doctor,
@@ -57,17 +60,19 @@ mod told {
 
     pub(crate) fn add(_: &Inner, _: Amount, _: u64) {}
 
-    pub(crate) fn attempt(_: u32) {}
-
     pub(crate) fn known(_: &Inner, _: impl Fn() -> u64) {}
+
+    pub(crate) fn describe() {}
 }
 
 #[cfg(feature = "telemetry")]
 mod told {
-    use metrics::{counter, gauge, histogram};
+    use std::sync::atomic::Ordering;
+
+    use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
     use mlops_core::ErrorKind;
     use tracing::field::Empty;
-    use tracing::{Instrument as _, Span, info_span};
+    use tracing::{Instrument as _, Span, debug_span, info_span};
 
     use super::{Amount, Call, Inner, Result};
 
@@ -79,7 +84,13 @@ mod told {
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let started_ns = inner.clock.monotonic_ns();
-        let result = work.instrument(span(call, &inner.location)).await;
+        let span = span(call, &inner.location);
+        let result = work.instrument(span.clone()).await;
+        if let Call::Commit(_, attempts) = call
+            && attempts.load(Ordering::Relaxed) > 1
+        {
+            span.record("attempts", attempts.load(Ordering::Relaxed));
+        }
         count(inner, call, started_ns, result.as_ref().map_or_else(|error| kind(error.kind()), outcome));
         result
     }
@@ -100,8 +111,9 @@ mod told {
     fn span(call: Call<'_>, registry: &str) -> Span {
         match call {
             Call::Open => info_span!("registry_open", registry),
-            Call::Refresh => info_span!("registry_refresh", registry),
-            Call::Commit(draft) => {
+            // At every poll.
+            Call::Refresh => debug_span!("registry_refresh", registry),
+            Call::Commit(draft, _) => {
                 info_span!("registry_commit", registry, actor = draft.actor, attempts = Empty)
             }
             Call::Fetch(version) => info_span!("registry_fetch", registry, %version),
@@ -111,21 +123,21 @@ mod told {
     }
 
     fn count(inner: &Inner, call: Call<'_>, started_ns: u64, outcome: &'static str) {
-        let took_us = inner.clock.monotonic_ns().saturating_sub(started_ns) as f64 / 1e3;
+        let took_seconds = inner.clock.monotonic_ns().saturating_sub(started_ns) as f64 / 1e9;
         let registry = inner.location.clone();
         macro_rules! count {
-            ($total:literal, $us:literal) => {{
+            ($total:literal, $seconds:literal) => {{
                 counter!($total, "registry" => registry.clone(), "outcome" => outcome).increment(1);
-                histogram!($us, "registry" => registry).record(took_us);
+                histogram!($seconds, "registry" => registry).record(took_seconds);
             }};
         }
         match call {
-            Call::Open => count!("mlops_registry_opens_total", "mlops_registry_open_us"),
-            Call::Refresh => count!("mlops_registry_refreshes_total", "mlops_registry_refresh_us"),
-            Call::Commit(_) => count!("mlops_registry_commits_total", "mlops_registry_commit_us"),
-            Call::Fetch(_) => count!("mlops_registry_fetches_total", "mlops_registry_fetch_us"),
-            Call::Sweep => count!("mlops_registry_sweeps_total", "mlops_registry_sweep_us"),
-            Call::Doctor => count!("mlops_registry_checkups_total", "mlops_registry_checkup_us"),
+            Call::Open => count!("mlops_registry_opens_total", "mlops_registry_open_seconds"),
+            Call::Refresh => count!("mlops_registry_refreshes_total", "mlops_registry_refresh_seconds"),
+            Call::Commit(..) => count!("mlops_registry_commits_total", "mlops_registry_commit_seconds"),
+            Call::Fetch(_) => count!("mlops_registry_fetches_total", "mlops_registry_fetch_seconds"),
+            Call::Sweep => count!("mlops_registry_sweeps_total", "mlops_registry_sweep_seconds"),
+            Call::Doctor => count!("mlops_registry_checkups_total", "mlops_registry_checkup_seconds"),
         }
     }
 
@@ -141,11 +153,6 @@ mod told {
         counter.increment(amount);
     }
 
-    /// Which try of a commit it is, in the span of the commit.
-    pub(crate) fn attempt(number: u32) {
-        Span::current().record("attempts", number);
-    }
-
     /// How long the log is as far as this process knows.
     pub(crate) fn known(inner: &Inner, sequence: impl Fn() -> u64) {
         let gauge = gauge!("mlops_registry_sequence", "registry" => inner.location.clone());
@@ -156,6 +163,39 @@ mod told {
             gauge.set(known as f64);
             told = Some(known);
         }
+    }
+
+    /// Tells the host's exporter what the names mean.
+    pub(crate) fn describe() {
+        for (total, seconds, what) in [
+            ("mlops_registry_opens_total", "mlops_registry_open_seconds", "openings"),
+            (
+                "mlops_registry_refreshes_total",
+                "mlops_registry_refresh_seconds",
+                "readings of what others committed",
+            ),
+            ("mlops_registry_commits_total", "mlops_registry_commit_seconds", "commits"),
+            ("mlops_registry_fetches_total", "mlops_registry_fetch_seconds", "fetched versions and files"),
+            ("mlops_registry_sweeps_total", "mlops_registry_sweep_seconds", "sweeps"),
+            ("mlops_registry_checkups_total", "mlops_registry_checkup_seconds", "runs of the doctor"),
+        ] {
+            describe_counter!(total, Unit::Count, format!("{what}, by outcome"));
+            describe_histogram!(seconds, Unit::Seconds, format!("{what}: how long each took"));
+        }
+        for (total, unit, what) in [
+            (
+                "mlops_registry_races_lost_total",
+                Unit::Count,
+                "tries of a commit at a place that another writer took",
+            ),
+            ("mlops_registry_commits_read_total", Unit::Count, "commits that a refresh brought"),
+            ("mlops_registry_uploaded_bytes_total", Unit::Bytes, "bytes of files that commits uploaded"),
+            ("mlops_registry_fetched_bytes_total", Unit::Bytes, "bytes of files that were fetched or read"),
+            ("mlops_registry_swept_bytes_total", Unit::Bytes, "bytes that sweeps removed"),
+        ] {
+            describe_counter!(total, unit, what);
+        }
+        describe_gauge!("mlops_registry_sequence", Unit::Count, "place of the last known commit in the log");
     }
 
     fn kind(kind: ErrorKind) -> &'static str {
@@ -171,4 +211,4 @@ mod told {
     }
 }
 
-pub(crate) use told::{add, attempt, known, told, told_now};
+pub(crate) use told::{add, describe, known, told, told_now};

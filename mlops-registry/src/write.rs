@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use mlops_core::{Digest, Error, Result};
@@ -30,10 +31,12 @@ impl Registry {
     /// be written, `Unavailable` if it is out of reach or full, `Data` if the log is damaged.
     pub async fn commit(&self, draft: Draft) -> Result<Receipt> {
         let outcome = |receipt: &Receipt| if receipt.replayed { "replayed" } else { "committed" };
-        telemetry::told(&self.inner, Call::Commit(&draft), outcome, self.write(&draft)).await
+        let attempts = AtomicU32::new(1);
+        let write = self.write(&draft, &attempts);
+        telemetry::told(&self.inner, Call::Commit(&draft, &attempts), outcome, write).await
     }
 
-    async fn write(&self, draft: &Draft) -> Result<Receipt> {
+    async fn write(&self, draft: &Draft, attempts: &AtomicU32) -> Result<Receipt> {
         let capabilities = self.inner.log.capabilities();
         if !capabilities.create_if_absent || !capabilities.read_after_write {
             return Err(Error::unsupported(format!(
@@ -54,8 +57,7 @@ impl Registry {
         };
         let mut uploads = HashMap::new();
         let mut expired = 0;
-        let mut may_keep = true;
-        let mut attempts = 1;
+        let mut checkpoints = 0;
         loop {
             if let Some(done) = state.operation(&operation) {
                 if done.request != prepared.digest {
@@ -92,8 +94,9 @@ impl Registry {
             };
             // The commit itself weighs one, which `finish` adds.
             let due = checkpoint::is_due(state.weight(), next.weight() + 1);
-            // A big state takes a while to encode, in which others win the place: a second time would be for nothing too.
-            let kept = if due && state.sequence() > 0 && std::mem::take(&mut may_keep) {
+            // A big state takes a while to encode, in which others may win the place again and again.
+            let kept = if due && state.sequence() > 0 && checkpoints < CHECKPOINT_TRIES_MAX {
+                checkpoints += 1;
                 let (bytes, sha256) = checkpoint::encode(&state)?;
                 commit.checkpoint = Some(sha256);
                 Some(bytes)
@@ -109,9 +112,8 @@ impl Registry {
                 }
                 return Ok(Receipt { commit, replayed: false });
             }
-            attempts += 1;
+            attempts.fetch_add(1, Ordering::Relaxed);
             telemetry::add(&self.inner, Amount::RacesLost, 1);
-            telemetry::attempt(attempts);
             state = self.refresh().await?;
         }
     }
@@ -289,4 +291,5 @@ impl Registry {
 }
 
 const APPEND_TRIES_MAX: usize = 4;
+const CHECKPOINT_TRIES_MAX: u32 = 3;
 const UPLOAD_TRIES_MAX: u32 = 8;

@@ -170,9 +170,9 @@ impl Snapshot {
             return Err(broken(by.sequence, &format!("model `{}` cannot be renamed", from.escape_debug())));
         };
         let model = Arc::make_mut(&mut renamed);
-        model
-            .former
-            .push(FormerName { name: std::mem::replace(&mut model.name, to.to_owned()), until: by.clone() });
+        model.former.retain(|former| former.name != to);
+        let name = std::mem::replace(&mut model.name, to.to_owned());
+        model.former.push(FormerName { name, until: by.clone() });
         for version in &mut model.versions {
             let record = &mut Arc::make_mut(version).record;
             to.clone_into(&mut Arc::make_mut(record).id.name);
@@ -201,6 +201,7 @@ impl Snapshot {
             Arc::new(Model {
                 name: name.to_owned(),
                 former: Vec::new(),
+                first_name: name.to_owned(),
                 deleted: None,
                 description: String::new(),
                 tags: Default::default(),

@@ -45,9 +45,12 @@ pub struct Snapshot {
 pub struct Model {
     /// Its name.
     pub name: String,
-    /// The names that it had before, oldest first. They lead to it for ever.
+    /// The names that it had before and has no more, the one that it lost first comes first. They lead to it for ever.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<FormerName>,
+    /// The name that it was made with: by it requests are told apart, whatever the model is called when they are made.
+    #[serde(skip)]
+    pub(crate) first_name: String,
     /// The commit that deleted it, if it is deleted: then nothing in it can be changed, no alias of it points at a
     /// version, and its versions are found by their numbers alone.
     pub deleted: Option<Arc<Stamp>>,
@@ -71,7 +74,7 @@ pub struct Model {
 pub struct FormerName {
     /// The name.
     pub name: String,
-    /// The commit that gave it another one.
+    /// The last commit that gave it another one.
     pub until: Arc<Stamp>,
 }
 

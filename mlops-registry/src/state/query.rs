@@ -119,11 +119,14 @@ impl Snapshot {
     /// What an alias pointed at back then: "what served at time T". `None` if it pointed at nothing.
     ///
     /// # Errors
-    /// `NotFound` if the alias never existed.
+    /// `NotFound` if the alias never existed, or the state does not hold that entry of the log: what it says of now is
+    /// no answer about later.
     pub fn served_at(&self, model: &str, alias: &str, at: impl Into<At>) -> Result<Option<&Arc<Version>>> {
         let of = self.model(model)?;
         let Some(moves) = of.aliases.get(alias) else { return Err(self.no_alias(model, alias)) };
-        moves.version_at(at.into()).map(|version| self.numbered(model, version)).transpose()
+        let at = at.into();
+        self.check_held(at)?;
+        moves.version_at(at).map(|version| self.numbered(model, version)).transpose()
     }
 
     /// The moves that bring aliases back to where they pointed: of one model, or of all that are not deleted.
@@ -131,9 +134,10 @@ impl Snapshot {
     /// Each expects that the alias still points at what this snapshot says.
     ///
     /// # Errors
-    /// `NotFound` if there is no such model.
+    /// `NotFound` if there is no such model, or the state does not hold that entry of the log.
     pub fn moves_back(&self, model: Option<&str>, at: impl Into<At>) -> Result<Vec<Change>> {
         let at = at.into();
+        self.check_held(at)?;
         let of = match model {
             Some(name) => vec![self.model(name)?],
             None => self.models().filter(|model| model.deleted.is_none()).collect(),
@@ -153,6 +157,18 @@ impl Snapshot {
         Ok(moves.collect())
     }
 
+    /// Whether a point in the past is one that this state knows.
+    fn check_held(&self, at: At) -> Result<()> {
+        match at {
+            At::Sequence(sequence) if sequence > self.sequence => Err(Error::not_found(format!(
+                "this state holds no log entry {sequence}: its last one is {}; name one up to that, or refresh if it is \
+                 newer",
+                self.sequence
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The model that has this name, or had it.
     pub(super) fn known(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(name).or_else(|| self.models.get(self.former.get(name)?))
@@ -162,7 +178,7 @@ impl Snapshot {
     pub(crate) fn first_name<'a>(&'a self, name: &'a str) -> &'a str {
         match self.known(name) {
             None => name,
-            Some(model) => model.former.first().map_or(&model.name, |first| &first.name),
+            Some(model) => &model.first_name,
         }
     }
 

@@ -35,6 +35,9 @@ struct StoredModel {
     created: usize,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<(String, usize)>,
+    /// If it is not the oldest former one, nor the present one without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted: Option<usize>,
     versions: Vec<StoredVersion>,
@@ -162,8 +165,10 @@ impl Stored {
 
 impl StoredModel {
     fn of(model: &Model, stamps: &mut Stamps) -> Self {
+        let oldest = model.former.first().map_or(&model.name, |former| &former.name);
         Self {
             name: model.name.clone(),
+            first_name: (model.first_name != *oldest).then(|| model.first_name.clone()),
             description: model.description.clone(),
             tags: model.tags.clone(),
             policy: model.policy.clone(),
@@ -194,8 +199,15 @@ impl StoredModel {
         };
         let versions = self.versions.into_iter().map(|version| version.version(stamps).map(Arc::new));
         let aliases = self.aliases.into_iter().map(|(name, stored)| Some((name, alias(stored)?)));
-        let former = self.former.into_iter();
-        let former = former.map(|(name, by)| Some(FormerName { name, until: stamps.get(by)?.clone() }));
+        let oldest = self.former.first().map_or(&self.name, |(name, _)| name);
+        let first_name = self.first_name.unwrap_or_else(|| oldest.clone());
+        let mut former: Vec<FormerName> = Vec::with_capacity(self.former.len());
+        // Earlier builds noted a name each time that it was lost, and the present one if it was lost before.
+        for (name, by) in self.former {
+            former.retain(|former| former.name != name);
+            former.push(FormerName { name, until: stamps.get(by)?.clone() });
+        }
+        former.retain(|former| former.name != self.name);
         let deleted = match self.deleted {
             None => None,
             Some(by) => Some(stamps.get(by)?.clone()),
@@ -204,7 +216,8 @@ impl StoredModel {
             versions: versions.collect::<Option<_>>()?,
             aliases: aliases.collect::<Option<_>>()?,
             name: self.name,
-            former: former.collect::<Option<_>>()?,
+            former,
+            first_name,
             deleted,
             description: self.description,
             tags: self.tags,

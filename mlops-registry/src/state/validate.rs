@@ -264,6 +264,9 @@ impl Snapshot {
         match self.known(to) {
             None => Ok(()),
             Some(taken) if taken.name == of.name && to != of.name => Ok(()),
+            Some(_) if to == of.name => Err(Error::conflict(format!(
+                "model `{to}` has that name already: there is nothing to rename"
+            ))),
             Some(taken) => {
                 let why = if taken.name == to {
                     "there is".to_owned()

@@ -29,6 +29,7 @@ mod model;
 mod model_source;
 mod models;
 mod races;
+mod renames;
 mod store;
 mod support;
 mod sweeps;

@@ -1,6 +1,6 @@
 //! A commit that others overtake on the way to its place in the log.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -11,13 +11,19 @@ use object_store::memory::InMemory;
 
 use crate::faulty::now;
 
-/// A log on which somebody else is faster at the next append, when it is told so.
+/// A log on which somebody else is faster at the next appends, one draft at each.
 #[derive(Debug)]
-struct Overtaken {
+pub(crate) struct Overtaken {
     inner: Arc<dyn Log>,
     other: Mutex<Option<Registry>>,
-    overtake: AtomicBool,
+    drafts: Mutex<Vec<Draft>>,
     checkpoints: AtomicU64,
+}
+
+impl Overtaken {
+    pub(crate) fn by(&self, drafts: impl IntoIterator<Item = Draft>) {
+        self.drafts.lock().unwrap().extend(drafts);
+    }
 }
 
 impl Log for Overtaken {
@@ -27,9 +33,10 @@ impl Log for Overtaken {
 
     fn append(&self, sequence: u64, entry: Bytes) -> BoxFuture<'_, Result<Appended>> {
         Box::pin(async move {
+            let draft = self.drafts.lock().unwrap().pop();
             let other = self.other.lock().unwrap().clone();
-            if let Some(other) = other.filter(|_| self.overtake.swap(false, Ordering::SeqCst)) {
-                other.commit(many("other", 1)).await?;
+            if let (Some(other), Some(draft)) = (other, draft) {
+                other.commit(draft).await?;
             }
             self.inner.append(sequence, entry).await
         })
@@ -67,13 +74,13 @@ fn many(model: &str, count: u32) -> Draft {
     })
 }
 
-fn overtaken() -> (Registry, Arc<Overtaken>) {
+pub(crate) fn overtaken() -> (Registry, Arc<Overtaken>) {
     let store = Arc::new(InMemory::new());
     let inner = Arc::new(ObjectLog::new(store.clone(), Capabilities::all(Reach::Process)));
     let log = Arc::new(Overtaken {
         inner: inner.clone(),
         other: Mutex::default(),
-        overtake: AtomicBool::default(),
+        drafts: Mutex::default(),
         checkpoints: AtomicU64::default(),
     });
     let registry = now(Registry::builder().open_with(log.clone(), store.clone())).unwrap();
@@ -82,18 +89,22 @@ fn overtaken() -> (Registry, Arc<Overtaken>) {
 }
 
 #[test]
-fn a_commit_that_is_overtaken_makes_no_second_checkpoint() {
+fn a_commit_that_is_overtaken_again_and_again_gives_its_checkpoint_up() {
     let (registry, log) = overtaken();
     now(registry.commit(many("shop", 1))).unwrap();
     // So many versions at once are due for a checkpoint.
     let receipt = now(registry.commit(many("shop", 70))).unwrap();
     assert!(receipt.commit.checkpoint.is_some());
     assert_eq!(log.checkpoints.load(Ordering::SeqCst), 1);
-    log.overtake.store(true, Ordering::SeqCst);
+    log.by([many("other", 1), many("other", 1)]);
     let receipt = now(registry.commit(many("shop", 70))).unwrap();
-    assert_eq!((receipt.commit.sequence, receipt.commit.checkpoint), (4, None));
-    assert_eq!(log.checkpoints.load(Ordering::SeqCst), 1);
-    assert_eq!(registry.snapshot().model("shop").unwrap().versions.len(), 141);
+    assert!(receipt.commit.sequence == 5 && receipt.commit.checkpoint.is_some());
+    assert_eq!(log.checkpoints.load(Ordering::SeqCst), 2);
+    log.by((0..3).map(|_| many("other", 1)));
+    let receipt = now(registry.commit(many("shop", 70))).unwrap();
+    assert_eq!((receipt.commit.sequence, receipt.commit.checkpoint), (9, None));
+    assert_eq!(log.checkpoints.load(Ordering::SeqCst), 2);
+    assert_eq!(registry.snapshot().model("shop").unwrap().versions.len(), 211);
     // The next one that is due has its own.
     assert!(now(registry.commit(many("shop", 70))).unwrap().commit.checkpoint.is_some());
 }
@@ -101,15 +112,18 @@ fn a_commit_that_is_overtaken_makes_no_second_checkpoint() {
 #[cfg(feature = "telemetry")]
 #[test]
 fn a_lost_race_is_counted() {
-    let heard = crate::telemetry::Heard::default();
-    metrics::with_local_recorder(&heard, || {
+    let (heard, spans) = (crate::telemetry::Heard::default(), Arc::new(crate::telemetry::Spans::default()));
+    let work = || {
         let (registry, log) = overtaken();
-        log.overtake.store(true, Ordering::SeqCst);
+        log.by([many("other", 1)]);
         let receipt = now(registry.commit(many("shop", 1))).unwrap();
         assert_eq!(receipt.commit.sequence, 2);
-    });
+    };
+    metrics::with_local_recorder(&heard, || tracing::subscriber::with_default(spans.clone(), work));
+    // On the span of the commit, not on that of its caller if nobody listens to commits.
+    assert_eq!(spans.recorded(), [("registry_commit", "attempts=2".to_owned())]);
     let place = "{registry=custom log}";
-    for (name, count) in [("races_lost_total", 1), ("commits_read_total", 1), ("commit_us", 2)] {
+    for (name, count) in [("races_lost_total", 1), ("commits_read_total", 1), ("commit_seconds", 2)] {
         assert_eq!(heard.count(&format!("{name}{place}")), count, "{name}");
     }
 }

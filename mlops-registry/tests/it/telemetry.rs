@@ -1,7 +1,6 @@
 //! What the host's exporters hear of a registry.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,10 +12,11 @@ use mlops_core::{ModelVersion, Result};
 use mlops_registry::blocking::Registry;
 use mlops_registry::doctor::Checkup;
 use mlops_registry::{Draft, Expect, NewVersion};
+use tracing::Level;
 
 /// The counts and gauges by name and labels; of a histogram how many values it took.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<BTreeMap<String, u64>>>);
+pub(crate) struct Heard(Arc<Mutex<BTreeMap<String, u64>>>, Arc<Mutex<BTreeSet<String>>>);
 
 struct Cell(Heard, String);
 
@@ -57,7 +57,12 @@ impl Heard {
         self.0.lock().unwrap().get(name).copied().unwrap_or_default()
     }
 
+    fn describe(&self, name: &KeyName) {
+        self.1.lock().unwrap().insert(name.as_str().to_owned());
+    }
+
     fn cell(&self, key: &Key) -> Arc<Cell> {
+        assert!(self.1.lock().unwrap().contains(key.name()), "{} is not described", key.name());
         let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         let name = key.name().strip_prefix("mlops_registry_").unwrap();
         Arc::new(Cell(self.clone(), format!("{name}{{{}}}", labels.join(","))))
@@ -65,9 +70,18 @@ impl Heard {
 }
 
 impl Recorder for Heard {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
+
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
+
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        assert_eq!(unit, Some(Unit::Seconds));
+        self.describe(&name);
+    }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         Counter::from_arc(self.cell(key))
@@ -82,9 +96,26 @@ impl Recorder for Heard {
     }
 }
 
-/// The names of the spans in the order in which they were made.
+/// The spans in the order in which they were made, and what was recorded on them later.
 #[derive(Debug, Default)]
-struct Spans(Mutex<Vec<&'static str>>, AtomicU64);
+pub(crate) struct Spans {
+    made: Mutex<Vec<(&'static str, Level)>>,
+    recorded: Mutex<Vec<(&'static str, String)>>,
+}
+
+impl Spans {
+    pub(crate) fn recorded(&self) -> Vec<(&'static str, String)> {
+        self.recorded.lock().unwrap().clone()
+    }
+}
+
+struct Fields(String);
+
+impl tracing::field::Visit for Fields {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0 = format!("{field}={value:?}");
+    }
+}
 
 impl tracing::Subscriber for Spans {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
@@ -92,15 +123,18 @@ impl tracing::Subscriber for Spans {
     }
 
     fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        let name = span.metadata().name();
-        // Of each call one is enough: every one of them refreshes.
-        if name != "registry_refresh" {
-            self.0.lock().unwrap().push(name);
-        }
-        tracing::span::Id::from_u64(self.1.fetch_add(1, Ordering::SeqCst) + 1)
+        let mut made = self.made.lock().unwrap();
+        made.push((span.metadata().name(), *span.metadata().level()));
+        tracing::span::Id::from_u64(made.len() as u64)
     }
 
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record(&self, span: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        let name = self.made.lock().unwrap()[span.into_u64() as usize - 1].0;
+        let mut fields = Fields(String::new());
+        values.record(&mut fields);
+        self.recorded.lock().unwrap().push((name, fields.0));
+    }
+
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
     fn event(&self, _: &tracing::Event<'_>) {}
     fn enter(&self, _: &tracing::span::Id) {}
@@ -141,24 +175,24 @@ fn calls_are_counted_and_are_spans() {
     metrics::with_local_recorder(&heard, || tracing::subscriber::with_default(spans.clone(), work)).unwrap();
     let mut heard = heard.0.lock().unwrap().clone();
     let refreshes = heard.remove("refreshes_total{registry=memory:,outcome=ok}").unwrap();
-    assert_eq!(heard.remove("refresh_us{registry=memory:}"), Some(refreshes));
+    assert_eq!(heard.remove("refresh_seconds{registry=memory:}"), Some(refreshes));
     assert!((9..20).contains(&refreshes), "{refreshes}");
     let expected = [
-        ("checkup_us{registry=memory:}", 1),
+        ("checkup_seconds{registry=memory:}", 1),
         ("checkups_total{registry=memory:,outcome=healthy}", 1),
-        ("commit_us{registry=memory:}", 7),
+        ("commit_seconds{registry=memory:}", 7),
         ("commits_total{registry=memory:,outcome=committed}", 4),
         ("commits_total{registry=memory:,outcome=conflict}", 1),
         ("commits_total{registry=memory:,outcome=invalid}", 1),
         ("commits_total{registry=memory:,outcome=replayed}", 1),
-        ("fetch_us{registry=memory:}", 3),
+        ("fetch_seconds{registry=memory:}", 3),
         ("fetched_bytes_total{registry=memory:}", 14),
         ("fetches_total{registry=memory:,outcome=not_found}", 1),
         ("fetches_total{registry=memory:,outcome=ok}", 2),
-        ("open_us{registry=memory:}", 1),
+        ("open_seconds{registry=memory:}", 1),
         ("opens_total{registry=memory:,outcome=ok}", 1),
         ("sequence{registry=memory:}", 4),
-        ("sweep_us{registry=memory:}", 1),
+        ("sweep_seconds{registry=memory:}", 1),
         ("sweeps_total{registry=memory:,outcome=ok}", 1),
         ("swept_bytes_total{registry=memory:}", 7),
         ("uploaded_bytes_total{registry=memory:}", 7),
@@ -167,5 +201,10 @@ fn calls_are_counted_and_are_spans() {
     let [open, commit, fetch] = ["registry_open", "registry_commit", "registry_fetch"];
     let expected =
         [&[open][..], &[commit; 5], &[fetch; 3], &[commit, "registry_sweep", commit, "registry_doctor"]];
-    assert_eq!(*spans.0.lock().unwrap(), expected.concat());
+    // Every call refreshes, at a level of its own.
+    let (refreshes, others): (Vec<_>, Vec<_>) =
+        spans.made.lock().unwrap().iter().copied().partition(|(name, _)| *name == "registry_refresh");
+    assert!(refreshes.len() > 9 && refreshes.iter().all(|(_, level)| *level == Level::DEBUG));
+    assert!(others.iter().all(|(_, level)| *level == Level::INFO));
+    assert!(others.into_iter().map(|(name, _)| name).eq(expected.concat()));
 }
