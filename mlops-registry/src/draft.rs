@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mlops_core::ModelVersion;
 
 use crate::state::At;
-use crate::{Approval, Change, Commit, Expect, Model, NewVersion, Policy, UploadId};
+use crate::{Approval, Change, Commit, Expect, LeftBehind, Model, NewVersion, Policy, UploadId};
 
 /// A commit in the making: who, why, and changes that will happen all or none.
 ///
@@ -132,7 +132,8 @@ impl Draft {
 
     /// Points all aliases of a model where they pointed back then, past their gates, and removes those that were made
     /// since: at a [`Timestamp`](mlops_core::Timestamp), or
-    /// after a commit, as in `.roll_back("shop", At::Sequence(2))`.
+    /// after a commit, as in `.roll_back("shop", At::Sequence(2))`. Those that cannot go back stay, see
+    /// [`roll_back_all`](Self::roll_back_all).
     #[must_use]
     pub fn roll_back(mut self, model: impl Into<String>, at: impl Into<At>) -> Self {
         self.steps.push(Step::RollBack { model: Some(model.into()), alias: None, at: at.into() });
@@ -141,6 +142,27 @@ impl Draft {
 
     /// Points all aliases of all models where they pointed back then, past their gates. Models that are deleted are
     /// left out; one that this draft restores needs a [`roll_back`](Self::roll_back) of its own.
+    ///
+    /// In an incident one call does what can be done: an alias stays where it is if the version that it pointed at
+    /// then is deleted, purged or rejected by now, and [`Receipt::left`] lists it. A version that this draft restores
+    /// or reviews is taken at the draft's word.
+    ///
+    /// ```
+    /// use mlops_registry::{At, Draft, Expect, NewVersion, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// for (model, file) in [("shop", "1"), ("fraud", "1"), ("shop", "2"), ("fraud", "2")] {
+    ///     let receipt = registry.commit(Draft::new("t", "x").register(NewVersion::new(model).file("m", file)))?;
+    ///     let id = receipt.version().unwrap();
+    ///     registry.commit(Draft::new("ann", "go").alias("champion", id, Expect::Any))?;
+    /// }
+    /// registry.commit(Draft::new("bob", "it leaks").reject(&mlops_core::ModelVersion::new("fraud", 1)))?;
+    /// let receipt = registry.commit(Draft::new("bob", "incident").roll_back_all(At::Sequence(4)))?;
+    /// assert_eq!(registry.state().alias("shop", "champion").unwrap().id().version, 1);
+    /// assert_eq!(receipt.left[0].alias.to_string(), "fraud@champion");
+    /// assert!(receipt.left[0].why.contains("it leaks"));
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
     #[must_use]
     pub fn roll_back_all(mut self, at: impl Into<At>) -> Self {
         self.steps.push(Step::RollBack { model: None, alias: None, at: at.into() });
@@ -344,6 +366,10 @@ pub struct Receipt {
     pub commit: Commit,
     /// Whether the operation had been committed before, so that this call changed nothing.
     pub replayed: bool,
+    /// The aliases that [`Draft::roll_back`] and [`Draft::roll_back_all`] left where they were, since what they pointed
+    /// at then is deleted, purged or rejected: decide about each. Of a commit that was done before, those that could not
+    /// go back now either.
+    pub left: Vec<LeftBehind>,
 }
 
 impl Receipt {

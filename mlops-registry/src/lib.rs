@@ -58,7 +58,7 @@
 //!
 //! # What is where
 //! - [`Registry`]: open, commit, refresh, fetch; [`blocking::Registry`] without futures.
-//! - [`Draft`], [`NewVersion`], [`Receipt`]: ask for a commit, and what came of it.
+//! - [`Draft`], [`NewVersion`], [`Receipt`], [`LeftBehind`]: ask for a commit, and what came of it.
 //! - [`Snapshot`]: the state as of one commit, and the pure core (`validate`, `apply`).
 //! - [`Query`], [`Lineage`], [`ModelCard`]: find versions, see where they come from, tell people.
 //! - [`Draft::delete_model`], [`Draft::restore_model`], [`Draft::rename_model`]: models come and go, their past stays.
@@ -247,6 +247,7 @@ mod pickle;
 mod policy;
 mod prepare;
 mod registry;
+mod roll_back;
 mod search;
 mod source;
 mod store;
@@ -270,6 +271,7 @@ pub use mlops_core::{Error, ErrorKind, Result};
 pub use new_version::NewVersion;
 pub use policy::{Policy, Stages};
 pub use registry::Registry;
+pub use roll_back::LeftBehind;
 pub use search::Query;
 pub use state::{At, Model, Snapshot, Version};
 pub use sweep::Swept;

@@ -68,7 +68,8 @@ impl Registry {
                 }
                 // Whoever wrote it may have died before it was durable.
                 self.inner.log.sync(done.sequence).await?;
-                return Ok(Receipt { commit: self.entry(done.sequence).await?, replayed: true });
+                let commit = self.entry(done.sequence).await?;
+                return Ok(Receipt { commit, replayed: true, left: state.left_by(draft, done.sequence) });
             }
             let request = Request {
                 operation: operation.clone(),
@@ -105,12 +106,13 @@ impl Registry {
             };
             if let Some(digest) = self.append(&commit).await? {
                 next.finish(&commit, digest)?;
+                let left = next.left_by(draft, commit.sequence);
                 self.publish(next);
                 if let Some(bytes) = kept {
                     // It may fail: the log alone holds the truth.
                     let _ = self.inner.log.save_checkpoint(state.sequence(), bytes.into()).await;
                 }
-                return Ok(Receipt { commit, replayed: false });
+                return Ok(Receipt { commit, replayed: false, left });
             }
             attempts.fetch_add(1, Ordering::Relaxed);
             telemetry::add(&self.inner, Amount::RacesLost, 1);
@@ -159,23 +161,7 @@ impl Registry {
                 Step::Watermark(upload) => changes.push(Change::Watermark { upload: *upload }),
                 Step::Unchanged(terms) => state.check_unchanged(terms)?,
                 Step::RollBack { model, alias, at } => {
-                    if let (Some(model), Some(alias)) = (model, alias) {
-                        // `NotFound` if it never existed.
-                        state.served_at(model, alias, *at)?;
-                    }
-                    let before = changes.len();
-                    let moves = state.moves_back(model.as_deref(), *at)?.into_iter();
-                    let wanted = |change: &Change| {
-                        let of =
-                            if let Change::MoveAlias { alias, .. } = change { Some(alias) } else { None };
-                        alias.is_none() || of == alias.as_ref()
-                    };
-                    changes.extend(moves.filter(wanted));
-                    if changes.len() == before {
-                        return Err(Error::invalid(
-                            "there is nothing to roll back: every alias points where it pointed then",
-                        ));
-                    }
+                    changes.extend(state.roll_back(draft, model.as_deref(), alias.as_deref(), *at)?);
                 }
                 Step::Register(version) => {
                     // `prepare` made one record for each of these steps, in this order.

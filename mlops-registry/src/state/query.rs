@@ -232,7 +232,7 @@ impl Snapshot {
 }
 
 impl Alias {
-    fn version_at(&self, at: At) -> Option<u64> {
+    pub(crate) fn version_at(&self, at: At) -> Option<u64> {
         let passed = |by: &super::Stamp| match at {
             At::Sequence(sequence) => by.sequence <= sequence,
             At::Time(time) => by.time <= time,

@@ -308,15 +308,7 @@ impl Snapshot {
             )));
         }
         if let Some(to) = to {
-            let version = self.live(model, to)?;
-            if version.approval == Approval::Rejected {
-                let by = version.reviews.iter().find(|review| review.verdict == Approval::Rejected);
-                let why = by
-                    .map_or(String::new(), |review| format!(" by {}: {}", review.by.actor, review.by.reason));
-                return Err(Error::conflict(format!(
-                    "{model}@{alias} cannot point at {model}/{to}, which was rejected{why}; have the review changed first"
-                )));
-            }
+            self.servable(model, alias, to)?;
             let served = |alias: &super::Alias| alias.moves.iter().any(|step| step.to == Some(to));
             if back && self.model(model)?.aliases.get(alias).is_some_and(served) {
                 return Ok(());
@@ -337,6 +329,19 @@ impl Snapshot {
             return Err(self.no_alias(model, alias));
         }
         Ok(())
+    }
+
+    /// Whether an alias may point at a version whatever its gates say: it is neither deleted nor rejected.
+    pub(crate) fn servable(&self, model: &str, alias: &str, to: u64) -> Result<()> {
+        let version = self.live(model, to)?;
+        if version.approval != Approval::Rejected {
+            return Ok(());
+        }
+        let by = version.reviews.iter().find(|review| review.verdict == Approval::Rejected);
+        let why = by.map_or(String::new(), |review| format!(" by {}: {}", review.by.actor, review.by.reason));
+        Err(Error::conflict(format!(
+            "{model}@{alias} cannot point at {model}/{to}, which was rejected{why}; have the review changed first"
+        )))
     }
 
     /// A version that is deleted, or whose model is, but not purged.

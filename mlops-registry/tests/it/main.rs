@@ -30,6 +30,7 @@ mod model_source;
 mod models;
 mod races;
 mod renames;
+mod roll_backs;
 mod store;
 mod support;
 mod sweeps;

@@ -1,0 +1,97 @@
+//! Roll-backs of many aliases, some of which cannot go back.
+
+use mlops_core::{ErrorKind, ModelVersion};
+use mlops_registry::blocking::Registry;
+use mlops_registry::{At, Draft, Expect};
+
+use crate::support::{refused, register};
+
+const MODELS: [&str; 4] = ["deleted", "fine", "purged", "rejected"];
+
+fn draft() -> Draft {
+    Draft::new("ann", "incident")
+}
+
+/// Each model's champion moved from version 1 to 2; of three models version 1 cannot serve any more.
+fn registry() -> Registry {
+    let registry = Registry::open("memory:").unwrap();
+    for _ in 1..=2 {
+        for model in MODELS {
+            let id = register(&registry, model, "weights").unwrap();
+            registry.commit(draft().alias("champion", &id, Expect::Any)).unwrap();
+        }
+    }
+    let first = |model| ModelVersion::new(model, 1);
+    let ends = Draft::new("bob", "too old").delete(&first("deleted")).delete(&first("purged"));
+    registry.commit(ends.purge(&first("purged")).reject(&first("rejected"))).unwrap();
+    registry
+}
+
+fn champions(registry: &Registry) -> Vec<u64> {
+    let state = registry.snapshot();
+    MODELS.map(|model| state.alias(model, "champion").unwrap().id().version).to_vec()
+}
+
+#[test]
+fn what_cannot_go_back_holds_up_nobody_and_is_told() {
+    let registry = registry();
+    let back = || draft().key("back").roll_back_all(At::Sequence(8));
+    let receipt = registry.commit(back()).unwrap();
+    assert_eq!(champions(&registry), [2, 1, 2, 2]);
+    let told: Vec<_> = receipt.left.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    for (told, part) in told.iter().zip([
+        "deleted@champion stays where it is: deleted/1 was deleted by bob (too old): restore it first",
+        "purged@champion stays where it is: purged/1 was purged by bob (too old): its files are gone",
+        "rejected@champion cannot point at rejected/1, which was rejected by bob: too old",
+    ]) {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(receipt.left[1].version, ModelVersion::new("purged", 1));
+    // A second try tells the same, and what moves later is no part of it.
+    registry.commit(draft().alias("champion", &ModelVersion::new("fine", 2), Expect::Any)).unwrap();
+    let again = registry.commit(back()).unwrap();
+    assert!(again.replayed);
+    assert_eq!(again.left, receipt.left);
+}
+
+#[test]
+fn the_draft_may_see_to_a_version_itself() {
+    let registry = registry();
+    let (deleted, rejected) = (ModelVersion::new("deleted", 1), ModelVersion::new("rejected", 1));
+    let restored = draft().restore(&deleted).roll_back_all(At::Sequence(8));
+    assert_eq!(registry.commit(restored).unwrap().left.len(), 2);
+    assert_eq!(champions(&registry), [1, 1, 2, 2]);
+    // Another's review does not lift the rejection: then nothing happens.
+    refused(
+        &registry,
+        draft().approve(&rejected).roll_back("rejected", At::Sequence(8)),
+        "which was rejected by bob",
+    );
+    let lifted = Draft::new("bob", "it was fine").approve(&rejected).roll_back("rejected", At::Sequence(8));
+    assert!(registry.commit(lifted).unwrap().left.is_empty());
+    assert_eq!(champions(&registry), [1, 1, 2, 1]);
+}
+
+#[test]
+fn a_roll_back_that_moves_nothing_says_why() {
+    let registry = registry();
+    refused(
+        &registry,
+        draft().roll_back("purged", At::Sequence(8)),
+        "no alias can be rolled back: purged@champion stays where it is: purged/1 was purged by bob",
+    );
+    refused(
+        &registry,
+        draft().roll_back_alias("purged", "champion", At::Sequence(8)),
+        "purged/1 was purged by bob",
+    );
+    registry.commit(draft().roll_back("fine", At::Sequence(8))).unwrap();
+    refused(
+        &registry,
+        draft().roll_back_all(At::Sequence(8)),
+        "deleted/1 was deleted by bob (too old): restore it first; 2 more",
+    );
+    let error = registry.commit(draft().roll_back("fine", At::Sequence(8))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
