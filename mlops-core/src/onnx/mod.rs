@@ -17,6 +17,7 @@
 //! error of kind `Data`.
 
 mod ensemble;
+mod external;
 mod limits;
 mod linear;
 pub mod proto;

@@ -91,7 +91,7 @@ impl TensorProto {
         let name = &self.name;
         if self.data_location != 0 {
             return Err(Error::data(format!(
-                "constant `{name}` is in another file: save the model with its data inside"
+                "constant `{name}` is in another file: load it by a `Loader`, or save the model with its data inside"
             )));
         }
         if self.data_type != data_type {

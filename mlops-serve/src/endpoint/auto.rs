@@ -1,8 +1,10 @@
 //! The loader for the formats that we know.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mlops_core::onnx::{self, ModelProto};
 use mlops_core::{Clock, Error, ModelPackage, ModelSignature, Result};
 
 use super::loader::{dressed, zeros};
@@ -21,6 +23,9 @@ impl Loader {
     /// and measured are the answers to the package's golden rows, encoded as they are served. Without golden
     /// rows these are two rows of zeros, which say little of a forest: a package should have some. A model that
     /// refuses zeros goes to the first engine that loads it.
+    ///
+    /// What an ONNX model keeps in files beside it (models of more than 2 GiB do) is read from the package too, into
+    /// memory.
     ///
     /// The model file is the only one that ends in `.onnx`, or one for each of the
     /// [`precisions`](Self::precisions); if there is none, the only one that ends in `.txt`, `.json` or `.ubj`
@@ -47,9 +52,11 @@ impl Loader {
     #[cfg(feature = "ort")]
     pub fn auto_with_ort(clock: impl Clock, library: OrtLibrary, options: OrtOptions) -> Self {
         Self::of_formats(move |package, precisions| {
-            let engines = |bytes: &Bytes| {
-                let mut engines = engines(bytes);
-                let ort = OrtRuntime::from_bytes(&library, bytes, &options);
+            let engines = |file: &Parts| {
+                let mut engines = engines(file);
+                let files =
+                    file.files.iter().map(|(name, bytes)| (name.clone(), Arc::from(&bytes[..]))).collect();
+                let ort = OrtRuntime::from_bytes_with_files(&library, &file.bytes, &files, &options);
                 engines.push(("ort", ort.map(|runtime| Box::new(runtime) as Box<dyn Runtime>)));
                 engines
             };
@@ -60,23 +67,63 @@ impl Loader {
 
 type Engines = Vec<(&'static str, Result<Box<dyn Runtime>>)>;
 
-fn engines(bytes: &Bytes) -> Engines {
-    let native = NativeRuntime::from_bytes(bytes).map(|runtime| Box::new(runtime) as Box<dyn Runtime>);
+fn engines(file: &Parts) -> Engines {
+    let native = match &file.whole {
+        Some(model) => NativeRuntime::from_model(model),
+        None => NativeRuntime::from_bytes(&file.bytes),
+    };
+    let native = native.map(|runtime| Box::new(runtime) as Box<dyn Runtime>);
     #[allow(unused_mut, reason = "one engine without the feature")]
     let mut engines: Engines = vec![("native", native)];
     #[cfg(feature = "tract")]
     {
-        let tract = crate::runtime::TractRuntime::from_onnx(bytes);
+        let whole = file.whole.as_ref().map(onnx::write);
+        let tract = crate::runtime::TractRuntime::from_onnx(whole.as_ref().unwrap_or(&file.bytes));
         engines.push(("tract", tract.map(|runtime| Box::new(runtime) as Box<dyn Runtime>)));
     }
     engines
+}
+
+/// A model file, and what it keeps in files beside it.
+struct Parts {
+    bytes: Bytes,
+    files: BTreeMap<String, Bytes>,
+    /// The model with all that it keeps elsewhere, if it does.
+    whole: Option<ModelProto>,
+}
+
+impl Parts {
+    fn read(package: &ModelPackage, name: &str) -> Result<Self> {
+        let bytes = package.read(name)?;
+        let mut parts = Self { bytes, files: BTreeMap::new(), whole: None };
+        // What is no ONNX model is for the engines to say.
+        let Some(mut model) = onnx::read(&parts.bytes).ok().filter(|_| name.ends_with(".onnx")) else {
+            return Ok(parts);
+        };
+        let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        for location in model.external_files() {
+            let path = format!("{folder}{location}");
+            if !package.files.contains_key(&path) {
+                return Err(Error::data(format!(
+                    "`{name}` of {} keeps constants in `{path}`, which is none of its files: register that one too",
+                    package.id
+                )));
+            }
+            parts.files.insert(location.to_owned(), package.read(&path)?);
+        }
+        if !parts.files.is_empty() {
+            model.take_in(&mut |location| Ok(parts.files.get(location).cloned().unwrap_or_default()))?;
+            parts.whole = Some(model);
+        }
+        Ok(parts)
+    }
 }
 
 /// The fastest of the engines and files; without a choice the only one, or why it cannot.
 fn choose(
     package: &ModelPackage,
     precisions: &[Precision],
-    engines: &dyn Fn(&Bytes) -> Engines,
+    engines: &dyn Fn(&Parts) -> Engines,
     clock: &dyn Clock,
 ) -> Result<Box<dyn Runtime>> {
     let mut files = model_files(package, precisions)?;
@@ -84,7 +131,7 @@ fn choose(
     files.sort_by_key(|(precision, _)| *precision != Precision::Full);
     let golden = Golden::of(package)?;
     if let [(_, name)] = files[..] {
-        return one_file(package, engines(&package.read(name)?), golden.as_ref(), clock);
+        return one_file(package, engines(&Parts::read(package, name)?), golden.as_ref(), clock);
     }
     let Some(golden) = golden else {
         return Err(Error::invalid(format!(
@@ -98,7 +145,7 @@ fn choose(
         // Whether a reduced precision is near enough is for the golden rows to say; texts, whole numbers and gaps
         // have to agree, being infinitely far apart else.
         let tolerance = if precision == Precision::Full { AutoRuntime::TOLERANCE } else { f64::MAX };
-        for (engine, runtime) in engines(&package.read(name)?) {
+        for (engine, runtime) in engines(&Parts::read(package, name)?) {
             let checked = runtime.and_then(|runtime| {
                 let runtime: Arc<dyn Runtime> = runtime.into();
                 golden.check(&dressed(package, Arc::clone(&runtime))?)?;
@@ -200,8 +247,6 @@ fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use mlops_core::data::Value;
     use mlops_core::{Digest, ElementType, ModelFile, ModelVersion, SystemClock, TensorSpec};
 

@@ -12,6 +12,7 @@ mod deploy;
 mod endpoint;
 mod events;
 mod experiment;
+mod external;
 mod follow;
 #[cfg(feature = "native")]
 mod golden;

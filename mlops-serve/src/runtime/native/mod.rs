@@ -18,6 +18,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use mlops_core::ModelSignature;
+use mlops_core::onnx::ModelProto;
 
 use super::{Capabilities, Runtime, SignatureCheck};
 use crate::batch::Call;
@@ -81,7 +82,15 @@ impl NativeRuntime {
     /// `Data` if the bytes are no ONNX model, `Unsupported` if it uses operations that the kernels do not know:
     /// the message names them.
     pub fn from_onnx(bytes: &Bytes) -> Result<Self> {
-        Self::compile(bytes, None)
+        Self::compile(&mlops_core::onnx::read(bytes)?, None)
+    }
+
+    /// As [`from_onnx`](Self::from_onnx), of a model that was read already.
+    ///
+    /// # Errors
+    /// As [`from_onnx`](Self::from_onnx).
+    pub fn from_model(model: &ModelProto) -> Result<Self> {
+        Self::compile(model, None)
     }
 
     /// Loads an ONNX model that computes these outputs alone, in the order of the model.
@@ -89,7 +98,7 @@ impl NativeRuntime {
     /// # Errors
     /// As [`from_onnx`](Self::from_onnx), and `Invalid` if the model has no such output.
     pub fn from_onnx_outputs(bytes: &Bytes, outputs: &[String]) -> Result<Self> {
-        Self::compile(bytes, Some(outputs))
+        Self::compile(&mlops_core::onnx::read(bytes)?, Some(outputs))
     }
 
     /// Gives raw scores, before the function of the objective: `predict(raw_score=True)` of LightGBM,
@@ -112,9 +121,8 @@ impl NativeRuntime {
         Ok(self)
     }
 
-    fn compile(bytes: &Bytes, outputs: Option<&[String]>) -> Result<Self> {
-        let model = mlops_core::onnx::read(bytes)?;
-        let (signature, plan) = onnx::compile(&model, outputs)?;
+    fn compile(model: &ModelProto, outputs: Option<&[String]>) -> Result<Self> {
+        let (signature, plan) = onnx::compile(model, outputs)?;
         Ok(Self { check: SignatureCheck::new(signature)?, model: Model::Plan(plan) })
     }
 

@@ -4,10 +4,11 @@ mod library;
 mod session;
 mod values;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mlops_core::ModelSignature;
 use ort::ep::ExecutionProviderDispatch;
@@ -116,7 +117,29 @@ impl OrtRuntime {
     /// # Errors
     /// `Data` if the bytes are no model, `Unsupported` if it uses operations or types that are not known.
     pub fn from_bytes(library: &OrtLibrary, bytes: &[u8], options: &OrtOptions) -> Result<Self> {
-        let loaded = Self::new(library, options, bytes.len(), |builder| builder.commit_from_memory(bytes))?;
+        Self::from_bytes_with_files(library, bytes, &BTreeMap::new(), options)
+    }
+
+    /// Loads a model from the bytes of an ONNX file and of the files beside it that hold its constants, by the names
+    /// that it has for them ([`ModelProto::external_files`](mlops_core::onnx::ModelProto::external_files)). The
+    /// sessions share these bytes.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes), and `Data` if a file is missing or too short.
+    pub fn from_bytes_with_files(
+        library: &OrtLibrary,
+        bytes: &[u8],
+        files: &BTreeMap<String, Arc<[u8]>>,
+        options: &OrtOptions,
+    ) -> Result<Self> {
+        let shared: usize = files.values().map(|file| file.len()).sum();
+        let mut loaded = Self::new(library, options, bytes.len(), |mut builder| {
+            for (name, file) in files {
+                builder = builder.with_external_initializer_file_in_memory(name, Arc::clone(file))?;
+            }
+            builder.commit_from_memory(bytes)
+        })?;
+        loaded.memory_usage = loaded.memory_usage.saturating_add(shared);
         Ok(if super::scales_by_batch(bytes) { loaded.whole_batches() } else { loaded })
     }
 
@@ -129,7 +152,7 @@ impl OrtRuntime {
         let bytes = std::fs::read(path).map_err(|error| {
             Error::not_found(format!("cannot read the model `{}`", path.display())).with_source(error)
         })?;
-        let loaded = Self::new(library, options, bytes.len(), |builder| builder.commit_from_file(path))?;
+        let loaded = Self::new(library, options, bytes.len(), |mut builder| builder.commit_from_file(path))?;
         Ok(if super::scales_by_batch(&bytes) { loaded.whole_batches() } else { loaded })
     }
 
@@ -137,13 +160,13 @@ impl OrtRuntime {
         library: &OrtLibrary,
         options: &OrtOptions,
         size: usize,
-        load: impl Fn(&mut SessionBuilder) -> ort::Result<Session>,
+        load: impl Fn(SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Self> {
         // Copies of the weights that the kernels rearrange for themselves are shared by the sessions.
         let prepacked = PrepackedWeights::new();
         let session = || {
-            let mut builder = builder(library, options, &prepacked)?;
-            load(&mut builder).map_err(|error| failed("cannot load the ONNX model", error))
+            let builder = builder(library, options, &prepacked)?;
+            load(builder).map_err(|error| failed("cannot load the ONNX model", error))
         };
         let first = session()?;
         let signature = values::signature(&first, options.outputs.as_deref())?;
