@@ -151,6 +151,7 @@ fn captures(c: &mut Criterion) {
         version: 1,
         arm: "champion",
         propensity: 1.0,
+        fallback: false,
         latency_us: 1.0,
         candidates: &[],
         features: &features,

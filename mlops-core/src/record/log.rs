@@ -57,6 +57,7 @@ impl RecordSchema {
             Field::new("version", DataType::UInt64, false),
             Field::new("arm", DataType::Utf8, false),
             Field::new("propensity", DataType::Float64, false),
+            fallback_field(),
             Field::new("latency_us", DataType::Float64, false),
             Field::new("candidates", text_list, false),
         ];
@@ -87,6 +88,10 @@ impl RecordSchema {
     }
 }
 
+pub(super) fn fallback_field() -> Field {
+    Field::new("fallback", DataType::Boolean, false)
+}
+
 /// Collects records into an Arrow batch.
 ///
 /// ```
@@ -103,6 +108,7 @@ impl RecordSchema {
 ///     version: 3,
 ///     arm: "champion",
 ///     propensity: 1.0,
+///     fallback: false,
 ///     latency_us: 2.5,
 ///     candidates: &[],
 ///     features: &[Value::Float(12.0)],
@@ -122,6 +128,7 @@ pub struct InferenceLog {
     version: UInt64Builder,
     arm: StringBuilder,
     propensity: Float64Builder,
+    fallback: BooleanBuilder,
     latency_us: Float64Builder,
     candidates: ListBuilder<StringBuilder>,
     features: Vec<FeatureBuilder>,
@@ -144,6 +151,7 @@ impl InferenceLog {
             version: UInt64Builder::new(),
             arm: StringBuilder::new(),
             propensity: Float64Builder::new(),
+            fallback: BooleanBuilder::new(),
             latency_us: Float64Builder::new(),
             candidates: ListBuilder::new(StringBuilder::new()),
             features: schema.features.iter().map(|column| FeatureBuilder::new(column.kind)).collect(),
@@ -186,6 +194,7 @@ impl InferenceLog {
         self.version.append_value(record.version);
         self.arm.append_value(record.arm);
         self.propensity.append_value(record.propensity);
+        self.fallback.append_value(record.fallback);
         self.latency_us.append_value(record.latency_us);
         for candidate in record.candidates {
             self.candidates.values().append_value(candidate);
@@ -213,6 +222,7 @@ impl InferenceLog {
             Arc::new(self.version.finish()),
             Arc::new(self.arm.finish()),
             Arc::new(self.propensity.finish()),
+            Arc::new(self.fallback.finish()),
             Arc::new(self.latency_us.finish()),
             Arc::new(self.candidates.finish()),
         ];

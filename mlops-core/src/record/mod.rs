@@ -10,6 +10,7 @@
 //! | `model`, `version` | text, u64 | which version answered |
 //! | `arm` | text | the arm of the rollout: `champion`, `challenger`, `control`, ... |
 //! | `propensity` | f64 | the probability with which that arm was chosen |
+//! | `fallback` | boolean | whether something else answered because the arm's own model could not |
 //! | `latency_us` | f64 | from the call to the answer |
 //! | `candidates` | list of text | what could have been answered; empty if there was no choice |
 //! | `feature.<name>` | as in the schema | the inputs before encoding |
@@ -46,6 +47,9 @@ pub struct InferenceRecord<'a> {
     pub arm: &'a str,
     /// The probability with which that arm was chosen, above 0 up to 1.
     pub propensity: f64,
+    /// Whether something else answered because the arm's own model could not: then model and version are whose answer
+    /// it is, and version 0 is that of a default score. Such an answer says nothing about the arm.
+    pub fallback: bool,
     /// From the call to the answer, in microseconds.
     pub latency_us: f64,
     /// What could have been answered; empty if there was no choice.

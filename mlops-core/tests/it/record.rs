@@ -37,6 +37,7 @@ fn record<'a>(id: u128, features: &'a [Value<'a>], outputs: &'a [f64]) -> Infere
         version: 3,
         arm: "champion",
         propensity: 0.9,
+        fallback: id == 2,
         latency_us: 2.5,
         candidates: &["a", "b"],
         features,
@@ -80,6 +81,8 @@ fn every_field_is_written_as_it_was() {
     assert_eq!(column("request_id").as_fixed_size_binary().value(0), (1_u128 << 100).to_be_bytes());
     assert_eq!(column("model").as_string::<i32>().value(1), "shop");
     assert_eq!(column("propensity").as_primitive::<Float64Type>().values(), &[0.9, 0.9]);
+    let fallback = column("fallback").as_boolean();
+    assert_eq!((fallback.value(0), fallback.value(1)), (false, true));
     let candidates = column("candidates").as_list::<i32>();
     assert_eq!((candidates.value(0).len(), candidates.value(1).len()), (2, 0));
     for (name, value) in ["rate", "clicks", "new", "page", "seen"].into_iter().zip(FEATURES) {
@@ -196,7 +199,7 @@ fn labelled_records_are_training_rows() {
         labelled_rows(std::slice::from_ref(records), schema).unwrap_err().kind()
     };
     assert_eq!(kind(&batch(&[1]), table()), ErrorKind::Data, "not joined yet");
-    let twice: Vec<usize> = (0..batch(&[1]).num_columns()).chain([0, 8]).collect();
+    let twice: Vec<usize> = (0..batch(&[1]).num_columns()).chain([0, 9]).collect();
     let error = store.join(&batch(&[1]).project(&twice).unwrap(), known_at(1)).unwrap_err();
     assert_eq!(error.to_string(), "the data has two columns `request_id`: rename one");
     assert_eq!(
@@ -240,6 +243,13 @@ fn records_survive_parquet() {
     let mut store = LabelStore::default();
     store.insert(label(2, 1, 1.0)).unwrap();
     assert_eq!(labels(&store.join(&read[0], known_at(1)).unwrap()), [None, Some(1.0), None]);
+
+    let place = records.schema().index_of("fallback").unwrap();
+    let before: Vec<usize> = (0..records.num_columns()).filter(|column| *column != place).collect();
+    write(&records.project(&before).unwrap());
+    let old = read_parquet(&path).unwrap().remove(0);
+    assert_eq!(old.schema().fields(), read[0].schema().fields(), "old files go together with new ones");
+    assert_eq!(old.column(place).as_boolean().true_count(), 0);
 
     write(&records.project(&[1, 2]).unwrap());
     assert!(read_parquet(&path).unwrap_err().to_string().contains("no column `request_id`"));

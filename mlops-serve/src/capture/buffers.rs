@@ -90,6 +90,7 @@ mod tests {
                     version: 1,
                     arm: "champion",
                     propensity: 1.0,
+                    fallback: false,
                     latency_us: 1.0,
                     candidates: &["hat"],
                     features: &[Value::Float(0.5), Value::Text("new"), Value::Missing],

@@ -4,6 +4,9 @@
 //! taken out as Arrow batches ([`Capture::drain`]), by hand or by the thread of a [`CaptureWriter`], which
 //! hands them to a [`RecordSink`].
 //!
+//! Answers are captured, and of answers that stood in for the arm's own the column `fallback` is true. Requests that end
+//! in an error are not: [`Endpoint::take_traffic`](crate::endpoint::Endpoint::take_traffic) counts them.
+//!
 //! | sink | writes |
 //! |---|---|
 //! | [`BatchSink`] | batches to memory, for monitors in the same process |
@@ -25,6 +28,7 @@
 //!     version: 3,
 //!     arm: "champion",
 //!     propensity: 1.0,
+//!     fallback: false,
 //!     latency_us: 12.5,
 //!     candidates: &[],
 //!     features: &[Value::Float(2.0)],

@@ -235,6 +235,7 @@ mod tests {
                 version: 1,
                 arm: "champion",
                 propensity: 1.0,
+                fallback: false,
                 latency_us: 1.0,
                 candidates: &["Öl", ""],
                 features,

@@ -205,6 +205,7 @@ mod tests {
             version: 1,
             arm: if id.is_multiple_of(3) { "challenger" } else { "champion" },
             propensity: 0.5,
+            fallback: false,
             latency_us: 1.0,
             candidates: &["a", "", "bc"][..(id % 4) as usize],
             features,

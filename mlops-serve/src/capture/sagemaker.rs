@@ -19,7 +19,7 @@ use super::RecordSink;
 /// that read what SageMaker's data capture writes. In the name of the arm's folder, what is no ASCII letter,
 /// digit, `_` or `-` becomes `%` and two hexadecimal digits; times beyond the year 9999 share the folder
 /// `undated`. Features and outputs are CSV, in the order of the schema;
-/// the request id is the inference id; version, propensity and latency are custom attributes.
+/// the request id is the inference id; version, propensity, latency and whether it is a fall-back are custom attributes.
 ///
 /// Each batch makes one file for each arm and hour, which appears whole or not at all. Offering the same
 /// batch twice writes the same files.
@@ -103,6 +103,14 @@ impl<'a> Columns<'a> {
         &*self.batch[name]
     }
 
+    /// Batches from before there was such a column have none.
+    fn fallback(&self, row: usize) -> bool {
+        self.batch
+            .column_by_name("fallback")
+            .and_then(|column| column.as_boolean_opt())
+            .is_some_and(|cells| cells.value(row))
+    }
+
     fn time(&self, row: usize) -> String {
         Timestamp::from_micros(self.column("time").as_primitive::<TimestampMicrosecondType>().value(row))
             .to_string()
@@ -129,6 +137,7 @@ impl<'a> Columns<'a> {
             format!("version={}", self.column("version").as_primitive::<UInt64Type>().value(row)),
             format!("propensity={}", number("propensity")),
             format!("latency_us={}", number("latency_us")),
+            format!("fallback={}", self.fallback(row)),
         ];
         json!({
             "captureData": {
@@ -229,6 +238,7 @@ mod tests {
                 version: 3,
                 arm,
                 propensity: 0.5,
+                fallback: false,
                 latency_us: 12.5,
                 candidates: &[],
                 features: &[
@@ -272,12 +282,19 @@ mod tests {
             "eventMetadata": {
                 "eventId": "00000000-0000-0000-0000-000000000001",
                 "inferenceId": "00000000000000000000000000000001",
-                "customAttributes": ["version=3", "propensity=0.5", "latency_us=12.5"],
+                "customAttributes": ["version=3", "propensity=0.5", "latency_us=12.5", "fallback=false"],
                 "inferenceTime": "2026-02-01T08:30:00Z",
             },
             "eventVersion": "0",
         });
         assert_eq!(line, want);
+        // A batch from before there was a column of fall-backs.
+        let batch = batch("champion");
+        let places: Vec<usize> = (0..batch.num_columns())
+            .filter(|place| batch.schema().field(*place).name() != "fallback")
+            .collect();
+        sink.write(&batch.project(&places).unwrap()).unwrap();
+        assert_eq!(fs::read_dir(&hour).unwrap().count(), 1, "the same lines");
         assert!(folder.path().join("shop/champion/2026/02/01/09").is_dir());
     }
 

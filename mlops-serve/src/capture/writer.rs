@@ -176,6 +176,7 @@ mod tests {
                 version: 1,
                 arm: "champion",
                 propensity: 1.0,
+                fallback: false,
                 latency_us: 1.0,
                 candidates: &[],
                 features: &[Value::Float(1.0)],

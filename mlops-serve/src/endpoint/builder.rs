@@ -64,6 +64,10 @@ impl Endpoint {
     }
 
     /// Captures what is asked and answered.
+    ///
+    /// Captured are answers, those that stood in for one included: their column `fallback` is true. A request that
+    /// ends in an error has no outputs and is not captured; [`take_traffic`](Self::take_traffic) counts it as a
+    /// failure, unless it fits no model or was called off.
     #[must_use]
     pub fn with_capture(mut self, capture: Arc<Capture>) -> Self {
         self.capture = Some(capture);

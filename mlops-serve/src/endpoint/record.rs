@@ -128,7 +128,7 @@ impl Watchers<'_> {
         latency_us: f64,
     ) {
         let id: RequestId = self.request.row_id(index);
-        let Origin { arm, propensity, version, .. } = origin;
+        let Origin { arm, propensity, version, fallback } = origin;
         let record = InferenceRecord {
             id,
             time: self.time,
@@ -136,6 +136,7 @@ impl Watchers<'_> {
             version: version.version,
             arm,
             propensity: *propensity,
+            fallback: *fallback,
             latency_us,
             candidates,
             features,

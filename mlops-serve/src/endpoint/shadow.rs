@@ -183,6 +183,7 @@ impl Shadow {
                 version: version.version,
                 arm: SHADOW,
                 propensity: 1.0,
+                fallback: false,
                 latency_us: ns as f64 / 1e3,
                 outputs: &[score],
                 ..*record

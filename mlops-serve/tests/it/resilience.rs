@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
 use mlops_core::data::{Column, ColumnKind, TableSchema, Value};
 use mlops_core::record::RecordSchema;
 use mlops_core::{ErrorKind, ManualClock, ModelVersion, SystemClock, Timestamp};
@@ -240,4 +242,32 @@ fn a_shadow_sees_everything_and_harms_nothing() {
         std::thread::yield_now();
     }
     drop(handle);
+}
+
+#[test]
+fn the_capture_tells_which_answers_stood_in() {
+    let table = TableSchema::new([Column::new("x", ColumnKind::Float)]).unwrap();
+    let schema = RecordSchema::new(&table, ["score"]).unwrap();
+    let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
+    let endpoint = Endpoint::new("shop", SystemClock::new())
+        .with_capture(Arc::clone(&capture))
+        .with_remembered_answers(10)
+        .with_default_score(0.25)
+        .unwrap();
+    let (champion, bad, _) = moody(1);
+    endpoint.deploy(champion).unwrap();
+    bad.store(false, Ordering::SeqCst);
+    endpoint.score(id(0), &row()).unwrap();
+    bad.store(true, Ordering::SeqCst);
+    endpoint.score(id(1), &row()).unwrap();
+    let other = [Value::Float(7.0)];
+    endpoint.score(id(2), &other).unwrap();
+    endpoint.score_rows(id(3), &[&other], &mut Vec::new()).unwrap();
+    assert!(endpoint.score_batch(&[id(4).into()], &[&other]).unwrap()[0].is_ok());
+    endpoint.score(id(5), &[]).unwrap_err();
+    let batch = capture.drain().unwrap().unwrap();
+    let versions = batch["version"].as_primitive::<UInt64Type>().values().to_vec();
+    assert_eq!(versions, [1, 1, 0, 0, 0], "answered, remembered, and by default; errors are not captured");
+    let fallback: Vec<bool> = batch["fallback"].as_boolean().values().iter().collect();
+    assert_eq!(fallback, [false, true, true, true, true]);
 }

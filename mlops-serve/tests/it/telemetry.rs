@@ -103,7 +103,8 @@ fn an_endpoint_publishes_each_request_once() {
     let capture = Arc::new(Capture::new(schema, CaptureSettings::default()).unwrap());
     let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
     let health = HealthSettings::default().failures_in_row_max(2).tries_max(1).cool_down_us(1);
-    let endpoint = Endpoint::new("shop", Arc::clone(&clock)).with_health(health).with_capture(Arc::clone(&capture));
+    let endpoint =
+        Endpoint::new("shop", Arc::clone(&clock)).with_health(health).with_capture(Arc::clone(&capture));
     let values = Values::default();
     metrics::with_local_recorder(&values, || {
         endpoint.deploy(model(1, |x| x)).unwrap();
@@ -138,6 +139,7 @@ fn an_endpoint_publishes_each_request_once() {
             version: 1,
             arm: "champion",
             propensity: 1.0,
+            fallback: false,
             latency_us: 1.0,
             candidates: &[],
             features: &[Value::Text("one")],
