@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Rounded, Timestamp};
 
 /// How soon somebody has to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl fmt::Display for Event {
             separator = ", ";
         }
         if let Some(Measurement { name, value, limit }) = &self.measurement {
-            write!(f, "{separator}{name} {value} (limit {limit})")?;
+            write!(f, "{separator}{name} {} (limit {})", Rounded(*value), Rounded(*limit))?;
             separator = ", ";
         }
         for (name, value) in &self.details {

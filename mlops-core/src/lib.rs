@@ -83,6 +83,7 @@ mod error;
 mod event;
 mod id;
 mod model;
+mod rounded;
 mod seed;
 mod version;
 
@@ -95,4 +96,5 @@ pub use model::{
     BoxFuture, Dimension, ElementType, ModelFile, ModelPackage, ModelRef, ModelSignature, ModelSource,
     ModelVersion, Selector, TensorSpec,
 };
+pub use rounded::Rounded;
 pub use seed::Seed;

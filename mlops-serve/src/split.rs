@@ -74,9 +74,12 @@ impl Split {
                 return Err(Error::invalid(format!("arm `{name}` is declared twice: names are unique")));
             }
         }
-        if !(total > 0.0 && total.is_finite()) {
+        if total == 0.0 {
+            return Err(Error::invalid("all weights of a split are 0: want at least one above"));
+        }
+        if !total.is_finite() {
             return Err(Error::invalid(format!(
-                "the weights of a split sum to {total}: want at least one above 0"
+                "the weights of a split sum to {total}: want weights whose sum is finite, such as shares of 1"
             )));
         }
         let arm = |(name, weight): (String, f64)| Arm {
@@ -209,7 +212,7 @@ mod tests {
             assert!(error.contains(words), "{error}");
         };
         check(&[], "no arm");
-        check(&[("a", 0.0)], "sum to 0");
+        check(&[("a", 0.0)], "all weights of a split are 0");
         check(&[("a", -1.0)], "`a` has weight -1");
         check(&[("a", f64::NAN)], "`a` has weight NaN");
         check(&[("a", 1.0), ("a", 1.0)], "declared twice");

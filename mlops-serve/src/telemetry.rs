@@ -44,13 +44,91 @@
 
 use std::collections::BTreeSet;
 
-use metrics::{Label, counter, gauge, histogram};
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use mlops_core::{ModelVersion, Severity};
 
 use crate::Latencies;
 use crate::batch::BatchStats;
 use crate::endpoint::{ArmStats, Endpoint, ModelCache};
 use crate::isolation::IsolatedRuntime;
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// What exporters say of each metric, as the table above does.
+const DESCRIPTIONS: [(&str, Kind, Unit, &str); 22] = {
+    use Kind::{Counter, Gauge, Histogram};
+    use Unit::{Bytes, Count, Seconds};
+    [
+        ("mlops_serve_requests_total", Counter, Count, "Requests that fell into the arm."),
+        (
+            "mlops_serve_failures_total",
+            Counter,
+            Count,
+            "Requests that the arm's model failed, whoever answered.",
+        ),
+        ("mlops_serve_request_seconds", Histogram, Seconds, "How long requests took."),
+        ("mlops_serve_arm_share_ratio", Gauge, Count, "The arm's share of the traffic."),
+        ("mlops_serve_model_bytes", Gauge, Bytes, "Memory of the arm's model."),
+        ("mlops_serve_out_of_service", Gauge, Count, "1 while the circuit of the arm's model is open."),
+        ("mlops_serve_quarantined_versions", Gauge, Count, "Versions in quarantine."),
+        ("mlops_serve_draining_swaps", Gauge, Count, "Sets of arms that were swapped out and still answer."),
+        (
+            "mlops_serve_shadow_requests_total",
+            Counter,
+            Count,
+            "Requests that shadows saw, by what became of them.",
+        ),
+        (
+            "mlops_serve_captured_records_total",
+            Counter,
+            Count,
+            "Records offered to the capture, by what became of them.",
+        ),
+        ("mlops_serve_capture_waiting_records", Gauge, Count, "Captured records that wait to be drained."),
+        ("mlops_serve_events_total", Counter, Count, "Events of endpoints, by severity."),
+        ("mlops_serve_loads_total", Counter, Count, "Models loaded and refused."),
+        (
+            "mlops_serve_batch_calls_total",
+            Counter,
+            Count,
+            "Calls of batching runtimes, by what became of them.",
+        ),
+        ("mlops_serve_batch_rows", Histogram, Count, "Rows of batches, as the power of two below."),
+        ("mlops_serve_batch_wait_seconds", Histogram, Seconds, "How long calls waited for their batch."),
+        (
+            "mlops_serve_batch_cost_seconds",
+            Gauge,
+            Seconds,
+            "What a batch and each of its rows cost, as learned.",
+        ),
+        ("mlops_serve_isolated_threads_hung", Gauge, Count, "Threads of isolated runtimes that hang."),
+        (
+            "mlops_serve_isolated_calls_waiting",
+            Gauge,
+            Count,
+            "Calls that wait for a thread of an isolated runtime.",
+        ),
+        ("mlops_serve_cache_models", Gauge, Count, "Models that the cache holds."),
+        ("mlops_serve_cache_bytes", Gauge, Bytes, "Memory of the models that the cache holds."),
+        ("mlops_serve_cache_events_total", Counter, Count, "Hits, loads and unloads of the cache."),
+    ]
+};
+
+/// Tells the exporter what each metric is: Prometheus shows it as `# HELP`. Each `publish_metrics` does so too, for
+/// an exporter that comes late.
+pub fn describe() {
+    for (name, kind, unit, help) in DESCRIPTIONS {
+        match kind {
+            Kind::Counter => describe_counter!(name, unit, help),
+            Kind::Gauge => describe_gauge!(name, unit, help),
+            Kind::Histogram => describe_histogram!(name, unit, help),
+        }
+    }
+}
 
 /// What an endpoint keeps between two publications.
 #[derive(Debug, Default)]
@@ -112,6 +190,7 @@ fn record(name: &'static str, labels: Vec<Label>, latencies: &Latencies) {
 impl Endpoint {
     /// Hands over what was counted since the last call, as the [module](crate::telemetry) lists it.
     pub fn publish_metrics(&self) {
+        describe();
         let name = self.name().to_owned();
         let (draining, quarantined) = self.publish_arms();
         gauge!("mlops_serve_draining_swaps", "endpoint" => name.clone()).set(draining as f64);
@@ -150,6 +229,7 @@ impl BatchStats {
     /// Hands over what was counted since `before`, the stats that were published last (`default()` at first), as
     /// the [module](crate::telemetry) lists it.
     pub fn publish_metrics(&self, batch: &str, before: &Self) {
+        describe();
         let batch = batch.to_owned();
         for (outcome, count, earlier) in [
             ("direct", self.direct_calls, before.direct_calls),
@@ -180,6 +260,7 @@ impl BatchStats {
 impl IsolatedRuntime {
     /// Hands over how many threads hang and how many calls wait, as the [module](crate::telemetry) lists it.
     pub fn publish_metrics(&self, runtime: &str) {
+        describe();
         gauge!("mlops_serve_isolated_threads_hung", "runtime" => runtime.to_owned()).set(self.hung() as f64);
         gauge!("mlops_serve_isolated_calls_waiting", "runtime" => runtime.to_owned())
             .set(self.waiting() as f64);
@@ -189,6 +270,7 @@ impl IsolatedRuntime {
 impl ModelCache {
     /// Hands over what it holds and did, as the [module](crate::telemetry) lists it.
     pub fn publish_metrics(&self, cache: &str) {
+        describe();
         let stats = self.stats();
         gauge!("mlops_serve_cache_models", "cache" => cache.to_owned()).set(stats.loaded as f64);
         gauge!("mlops_serve_cache_bytes", "cache" => cache.to_owned()).set(stats.loaded_bytes as f64);

@@ -63,9 +63,10 @@ pub fn labelled_rows(records: &[RecordBatch], schema: impl Into<Arc<TableSchema>
     let names = names.collect::<Result<Vec<_>>>()?;
     let batches = records.iter().map(|batch| {
         let column = |name: &str| {
-            named(batch, name)?
-                .cloned()
-                .ok_or_else(|| Error::data(format!("column `{name}` is missing from the records")))
+            named(batch, name)?.cloned().ok_or_else(|| match name {
+                "label" => Error::data("the records have no labels: join them by `LabelStore::join` first"),
+                _ => Error::data(format!("column `{name}` is missing from the records")),
+            })
         };
         let known = present(column("label")?.as_ref(), named(batch, "arm")?);
         let columns = names.iter().map(|(name, recorded)| Ok((*name, column(recorded)?)));

@@ -199,6 +199,11 @@ impl Endpoint {
                 "{version} is in quarantine after its failures: release it first"
             )));
         }
+        let doubts: Vec<(String, String)> = arms
+            .iter()
+            .filter(is_new)
+            .filter_map(|arm| Some((arm.model.version().to_string(), arm.model.doubt.clone()?)))
+            .collect();
         let has_shadows = shadows.is_some();
         let shadows = shadows.or_else(|| old.as_ref().map(|old| old.shadows.clone())).unwrap_or_default();
         let previous = match (&old, arms.first()) {
@@ -230,6 +235,9 @@ impl Endpoint {
         let done = self.settle(&mut admin);
         drop(admin);
         self.tell(Severity::Info, format!("endpoint `{}`", self.name), told);
+        for (version, doubt) in doubts {
+            self.tell(Severity::Warning, version, doubt);
+        }
         self.drop_drained(done);
         Ok(())
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mlops_core::onnx::{self, ModelProto};
 use mlops_core::{Clock, Error, ModelPackage, ModelSignature, Result};
 
-use super::loader::{dressed, zeros};
+use super::loader::{Built, dressed, zeros};
 use super::{Golden, Loader, Precision};
 use crate::runtime::{AutoRuntime, NativeRuntime, Runtime, RuntimeExt};
 #[cfg(feature = "ort")]
@@ -125,13 +125,13 @@ fn choose(
     precisions: &[Precision],
     engines: &dyn Fn(&Parts) -> Engines,
     clock: &dyn Clock,
-) -> Result<Box<dyn Runtime>> {
+) -> Result<Built> {
     let mut files = model_files(package, precisions)?;
     // The first one says what is right: the model as it was trained, in whichever order they are asked for.
     files.sort_by_key(|(precision, _)| *precision != Precision::Full);
     let golden = Golden::of(package)?;
     if let [(_, name)] = files[..] {
-        return one_file(package, engines(&Parts::read(package, name)?), golden.as_ref(), clock);
+        return one_file(package, engines(&Parts::read(package, name)?), golden.as_ref(), clock).map(Built::from);
     }
     let Some(golden) = golden else {
         return Err(Error::invalid(format!(
@@ -141,6 +141,7 @@ fn choose(
         )));
     };
     let mut candidates = Vec::new();
+    let mut full = Vec::new();
     for (precision, name) in files {
         // Whether a reduced precision is near enough is for the golden rows to say; texts, whole numbers and gaps
         // have to agree, being infinitely far apart else.
@@ -151,13 +152,25 @@ fn choose(
                 golden.check(&dressed(package, Arc::clone(&runtime))?)?;
                 Ok(Box::new(runtime) as Box<dyn Runtime>)
             });
+            if precision == Precision::Full {
+                full.push(checked.as_ref().err().map(|error| format!("{engine} {name}: {error:#}")));
+            }
             candidates.push((format!("{engine} {name}"), checked, tolerance));
         }
     }
     let first = candidates.iter().find_map(|(_, runtime, _)| runtime.as_ref().ok());
     let sample =
         first.map_or_else(|| Ok(Vec::new()), |one| sample(package, Some(&golden), one.signature()))?;
-    Ok(Box::new(AutoRuntime::measure_each(candidates, &views(&sample), clock)?))
+    let runtime = Box::new(AutoRuntime::measure_each(candidates, &views(&sample), clock)?);
+    // Which of them is right, only who made the package can tell.
+    let failed: Option<Vec<String>> = full.into_iter().collect();
+    let doubt = failed.filter(|failed| !failed.is_empty()).map(|failed| {
+        format!(
+            "answers in a reduced precision, since the model as it was trained fails: {}",
+            failed.join("; ")
+        )
+    });
+    Ok(Built { runtime, doubt })
 }
 
 fn one_file(
@@ -201,6 +214,8 @@ fn views(sample: &[TensorBuf]) -> Vec<TensorView<'_>> {
 
 /// The model file of each precision that is asked for.
 fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Result<Vec<(Precision, &'a str)>> {
+    const BY_NAME: &str = "in other precisions its name ends in .fp16.onnx (16-bit floats) or .int8.onnx (quantised), \
+                           and `Loader::precisions` asks for it";
     const OURS: [&str; 4] = [Loader::ENCODER_FILE, Loader::HEAD_FILE, Loader::CALIBRATION_FILE, Golden::FILE];
     let ending = |endings: &[&str]| -> Vec<&'a str> {
         let names = package.files.keys().map(String::as_str).filter(|name| !OURS.contains(name));
@@ -222,7 +237,8 @@ fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Resul
             [] if precisions.len() > 1 => {}
             _ => {
                 return Err(Error::data(format!(
-                    "{} files of {} may be the model in {precision}, among {}: want one that ends in {}",
+                    "{} files of {} may be the model in {precision}, among {}: want one that ends in {}; \
+                     {BY_NAME}",
                     names.len(),
                     package.id,
                     has(),
@@ -237,8 +253,9 @@ fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Resul
     }
     if found.is_empty() {
         return Err(Error::data(format!(
-            "no file of {} is the model in a precision that is asked for, among {}",
+            "no file of {} is the model in {}, among {}: {BY_NAME}",
             package.id,
+            precisions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
             has()
         )));
     }

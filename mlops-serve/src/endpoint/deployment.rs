@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mlops_core::{Error, ModelVersion, Result};
+use mlops_core::{Error, ModelVersion, Result, Rounded};
 use serde::Serialize;
 
 use super::{Model, Shadow};
@@ -111,7 +111,7 @@ impl Deployment {
     pub(super) fn describe(&self) -> String {
         let arm = |slot: &Slot| {
             let Origin { arm, propensity, version, .. } = &*slot.origin;
-            format!("{arm} {version} ({propensity})")
+            format!("{arm} {version} ({})", Rounded(*propensity))
         };
         let arms: Vec<String> = self.arms.iter().map(arm).collect();
         format!("answers with {}", arms.join(", "))

@@ -35,13 +35,27 @@ use crate::tensor::{TensorBuf, TensorView};
 #[derive(Clone)]
 pub struct Loader {
     build: Arc<Build>,
+    /// None twice.
     precisions: Vec<Precision>,
     wraps: Vec<Arc<Wrap>>,
     scores: bool,
 }
 
 type Wrap = dyn Fn(Box<dyn Runtime>) -> Result<Box<dyn Runtime>> + Send + Sync;
-type Build = dyn Fn(&ModelPackage, &[Precision]) -> Result<Box<dyn Runtime>> + Send + Sync;
+type Build = dyn Fn(&ModelPackage, &[Precision]) -> Result<Built> + Send + Sync;
+
+/// What a package was built into.
+pub(super) struct Built {
+    pub(super) runtime: Box<dyn Runtime>,
+    /// Why somebody should look at the package, although it answers.
+    pub(super) doubt: Option<String>,
+}
+
+impl From<Box<dyn Runtime>> for Built {
+    fn from(runtime: Box<dyn Runtime>) -> Self {
+        Self { runtime, doubt: None }
+    }
+}
 
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +80,7 @@ impl Loader {
     /// A loader that builds runtimes with this function.
     pub fn new(build: impl Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync + 'static) -> Self {
         Self::of_formats(move |package, precisions| match precisions {
-            [Precision::Full] => build(package),
+            [Precision::Full] => build(package).map(Built::from),
             _ => Err(Error::invalid(
                 "precisions are for `Loader::auto`: the function of this loader reads the files that it wants",
             )),
@@ -74,7 +88,7 @@ impl Loader {
     }
 
     pub(super) fn of_formats(
-        build: impl Fn(&ModelPackage, &[Precision]) -> Result<Box<dyn Runtime>> + Send + Sync + 'static,
+        build: impl Fn(&ModelPackage, &[Precision]) -> Result<Built> + Send + Sync + 'static,
     ) -> Self {
         Self { build: Arc::new(build), precisions: vec![Precision::Full], wraps: Vec::new(), scores: true }
     }
@@ -86,8 +100,8 @@ impl Loader {
     /// With one precision, the package must have that file, and the golden rows check it as they check any. With
     /// several, the files that the package has are tried in all engines. Those that give the golden rows' scores
     /// within their tolerance are measured, and the fastest is taken for each batch size, the full one unless another is
-    /// faster by a tenth. A package without
-    /// golden rows is refused. Files with 16-bit inputs (without `keep_io_types=True`) work alone: engines to be
+    /// faster by a tenth. Where the full one is not among them, an endpoint tells of it when it deploys the model
+    /// ([`with_events`](super::Endpoint::with_events)). A package without golden rows is refused. Files with 16-bit inputs (without `keep_io_types=True`) work alone: engines to be
     /// chosen from take the same tensors. [`Model::runtime`] says by `{:?}` what was chosen, what was left
     /// out, and why.
     ///
@@ -102,7 +116,12 @@ impl Loader {
     /// ```
     #[must_use]
     pub fn precisions(mut self, precisions: impl IntoIterator<Item = Precision>) -> Self {
-        self.precisions = precisions.into_iter().collect();
+        self.precisions.clear();
+        for precision in precisions {
+            if !self.precisions.contains(&precision) {
+                self.precisions.push(precision);
+            }
+        }
         self
     }
 
@@ -171,11 +190,16 @@ impl Loader {
     }
 
     fn load_unguarded(&self, package: &ModelPackage) -> Result<Model> {
+        if self.precisions.is_empty() {
+            return Err(Error::invalid("`Loader::precisions` names none: want one at least"));
+        }
         stage("verify", || package.files.keys().try_for_each(|name| package.read(name).map(drop)))?;
         let build = || {
-            let runtime = (self.build)(package, &self.precisions)?;
+            let Built { runtime, doubt } = (self.build)(package, &self.precisions)?;
             let runtime = self.wraps.iter().try_fold(runtime, |runtime, wrap| wrap(runtime))?;
-            dressed(package, runtime.into())
+            let mut model = dressed(package, runtime.into())?;
+            model.doubt = doubt;
+            Ok(model)
         };
         let model = stage("build", build)?;
         let golden = Golden::of(package)?;

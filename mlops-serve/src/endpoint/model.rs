@@ -54,6 +54,8 @@ pub struct Model {
     inputs: Result<Inputs, String>,
     score: Result<Score, String>,
     pub(super) health: Health,
+    /// Why somebody should look at what it was loaded from.
+    pub(super) doubt: Option<String>,
     /// What batches of rows take that an endpoint puts together.
     pub(super) cost: Mutex<CostCurve>,
 }
@@ -103,6 +105,7 @@ impl Model {
             inputs,
             score,
             health: Health::default(),
+            doubt: None,
             cost: Mutex::default(),
         })
     }
@@ -148,6 +151,7 @@ impl Model {
             inputs: self.inputs.clone(),
             score: self.score.clone(),
             health: Health::default(),
+            doubt: None,
             cost: Mutex::default(),
         }
     }

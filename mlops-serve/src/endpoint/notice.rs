@@ -15,6 +15,7 @@ impl Endpoint {
     /// | event | severity |
     /// |---|---|
     /// | the arms or their shares changed: who answers now | info |
+    /// | a version came that answers in a reduced precision, since its full one fails on the golden rows | warning |
     /// | a version was swapped out and its last request is done | info |
     /// | a version is out of service after failures in a row, and the last of them | warning |
     /// | it answers again | info |

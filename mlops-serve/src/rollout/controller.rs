@@ -1,7 +1,7 @@
 //! The state of a rollout and the policy on it.
 
 use mlops_core::experiment::{Arm, Moments, TwoArm};
-use mlops_core::{Error, ModelVersion, Result, Timestamp};
+use mlops_core::{Error, ModelVersion, Result, Rounded, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::decision::span;
@@ -9,7 +9,7 @@ use super::evidence::StepEvidence;
 use super::guard::{Pair, PairStep, untimed, worse};
 use super::plan::{Guardrail, Metric, Plan, Step};
 use super::stored::Stored;
-use super::{Action, Decision, Reason, Traffic, names_of};
+use super::{Action, Decision, Reason, Traffic, check_propensity, names_of};
 use crate::{CHALLENGER, CHAMPION};
 
 /// What messages call them.
@@ -83,14 +83,15 @@ impl Rollout {
     }
 
     /// Takes in an outcome of a request that this version answered and that fell into this arm at this
-    /// propensity, as its record says. Gives whether that was in this rollout. Labels may come late: they
-    /// count for the step they were asked in.
+    /// propensity, as its record says. Labels may come late: they count for the step they were asked in. Gives whether
+    /// the request was in this rollout: `false` for another arm, version or propensity than a step of it has, as
+    /// those of earlier trials are.
     ///
     /// Where the challenger failed and the champion answered in its place, the outcome still counts for the
     /// challenger's arm: to leave it out would leave out the requests that the challenger cannot do.
     ///
     /// # Errors
-    /// `Invalid` if the value is not finite, or the plan has no guardrail on this metric.
+    /// `Invalid` if the value is not finite, the propensity is none, or the plan has no guardrail on this metric.
     pub fn add_outcome(
         &mut self,
         metric: &str,
@@ -103,6 +104,7 @@ impl Rollout {
             let has = names_of(self.metrics());
             return Err(Error::invalid(format!("the plan has no metric `{metric}`, it has {has}")));
         }
+        check_propensity(propensity)?;
         let Some((step, arm)) = self.locate(arm, propensity) else { return Ok(false) };
         let State { champion, challenger, .. } = &self.state;
         if version != champion && (arm == Arm::Control || version != challenger) {
@@ -176,8 +178,8 @@ impl Rollout {
             if !unjudged.is_empty() {
                 return self.wait_for(unjudged, held_s);
             }
-            let message =
-                format!("no guardrail objects: step {} gives {} of the traffic", step + 2, next.weight);
+            let weight = Rounded(next.weight);
+            let message = format!("no guardrail objects: step {} gives {weight} of the traffic", step + 2);
             return Decision::new(Action::Advance, vec![Reason::new(message)]);
         }
         self.conclude(held_s)

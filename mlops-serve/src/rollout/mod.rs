@@ -81,10 +81,22 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+use mlops_core::{Error, Result};
+
 pub use controller::{Rollout, Status};
 pub use decision::{Action, Decision, Reason};
 pub use evidence::Traffic;
 pub use plan::{Guardrail, Metric, Plan, Proof, Step};
+
+/// Whether this can be the probability with which a request fell into its arm.
+fn check_propensity(propensity: f64) -> Result<()> {
+    if propensity > 0.0 && propensity <= 1.0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the propensity of an outcome is {propensity}: want that of its record, above 0 and at most 1"
+    )))
+}
 
 /// The names of these metrics, for messages.
 fn names_of<'a>(metrics: impl Iterator<Item = &'a Metric>) -> String {

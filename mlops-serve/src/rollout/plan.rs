@@ -246,6 +246,9 @@ impl Guardrail {
             Self::Metric(Metric { margin, .. }) if !(margin.is_finite() && *margin >= 0.0) => {
                 Err(Error::invalid(format!("the margin of a metric is {margin}: want a finite number >= 0")))
             }
+            Self::Metric(Metric { name, .. }) if name.is_empty() => {
+                Err(Error::invalid("a metric has no name: want the one that its outcomes come under"))
+            }
             Self::Metric(_) | Self::ShareMismatch => Ok(()),
         }
     }

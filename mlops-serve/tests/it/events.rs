@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mlops_core::{Event, EventLog, EventSink, ManualClock, Severity, Timestamp};
-use mlops_serve::endpoint::{Endpoint, Follower, Golden, HealthSettings};
+use mlops_serve::endpoint::{ArmSpec, Endpoint, Follower, Golden, HealthSettings};
 use mlops_serve::rollout::{Plan, Rollout};
 
 use crate::models::{id, model, row};
@@ -37,14 +37,19 @@ fn swaps_and_drains_are_told_and_changes_that_change_nothing_are_not() {
     let rollout = Rollout::new(plan, version(1), version(2), Timestamp::EPOCH).unwrap();
     endpoint.apply(&rollout).unwrap();
     endpoint.promote().unwrap();
+    let third = model(3, |x| x);
+    let third = |name: &str| ArmSpec::new(name, Arc::clone(&third), 1.0);
+    endpoint.set_arms(["champion", "b", "c"].map(third).to_vec()).unwrap();
     endpoint.set_arms(Vec::new()).unwrap();
     let want = [
         "info endpoint `shop`: answers with champion shop/1 (1)",
         "info endpoint `shop`: answers with champion shop/1 (0.75), challenger shop/2 (0.25)",
         "info endpoint `shop`: answers with champion shop/2 (1)",
         "info shop/1: is drained: its last request is done",
-        "info endpoint `shop`: has no model any more",
+        "info endpoint `shop`: answers with champion shop/3 (0.3333), b shop/3 (0.3333), c shop/3 (0.3333)",
         "info shop/2: is drained: its last request is done",
+        "info endpoint `shop`: has no model any more",
+        "info shop/3: is drained: its last request is done",
     ];
     assert_eq!(told(&log), want);
 }

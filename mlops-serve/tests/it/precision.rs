@@ -105,16 +105,21 @@ fn cells_become_halves_at_the_edge() {
     let error = model.score(&[Value::Missing, Value::Float(0.0)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "a gap gives NaN: {error}");
 
+    let encoded = encoded_halves();
+    assert_eq!(encoded.score(&[Value::Float(3.0), Value::Float(7.0)]).unwrap(), 8.0);
+    let error = encoded.score(&[Value::Float(2.0), Value::Float(1e5)]).unwrap_err();
+    assert_eq!(error.to_string(), "cell 100000 is beyond the f16 that input `x` takes");
+}
+
+/// The same behind an encoder that was fitted to 32 bits.
+pub(crate) fn encoded_halves() -> Model {
     let schema = TableSchema::new(["a", "b"].map(|name| Column::new(name, ColumnKind::Float))).unwrap();
     let column = |cells: [f64; 2]| std::sync::Arc::new(Float64Array::from(cells.to_vec())) as ArrayRef;
     let columns = vec![column([1.0, 3.0]), column([10.0, 20.0])];
     let batch = RecordBatch::try_new(schema.to_arrow(), columns).unwrap();
     let train = Dataset::new(schema, [batch]).unwrap();
     let spec = EncoderSpec::new([("a", Transform::standardise()), ("b", Transform::passthrough())]);
-    let encoded = halves().with_encoder(Encoder::fit(&spec, &train).unwrap()).unwrap();
-    assert_eq!(encoded.score(&[Value::Float(3.0), Value::Float(7.0)]).unwrap(), 8.0);
-    let error = encoded.score(&[Value::Float(2.0), Value::Float(1e5)]).unwrap_err();
-    assert_eq!(error.to_string(), "cell 100000 is beyond the f16 that input `x` takes");
+    halves().with_encoder(Encoder::fit(&spec, &train).unwrap()).unwrap()
 }
 
 /// A package of the small network in several precisions, with its own scores as golden rows.
@@ -155,7 +160,16 @@ fn precisions_are_asked_for_and_named() {
     let error = loader.clone().precisions([Precision::Half]).load(&package(&FILES[..1], None)).unwrap_err();
     assert!(format!("{error:#}").contains("want one that ends in .fp16.onnx"), "{error:#}");
     let error = loader.clone().precisions([]).load(&all).unwrap_err();
-    assert!(format!("{error:#}").contains("no file of shop/1"), "{error:#}");
+    assert!(format!("{error:#}").contains("`Loader::precisions` names none"), "{error:#}");
+    let halves = package(&[("model.onnx", "mlp.onnx"), ("model_fp16.onnx", "mlp_fp16_inside.onnx")], None);
+    let error = loader.load(&halves).unwrap_err();
+    let way_out = "in other precisions its name ends in .fp16.onnx (16-bit floats) or .int8.onnx (quantised), and \
+                   `Loader::precisions` asks for it";
+    assert!(format!("{error:#}").contains(way_out), "{error:#}");
+    let error = loader.load(&package(&FILES[1..], None)).unwrap_err();
+    assert!(format!("{error:#}").contains(way_out), "{error:#}");
+    let twice = loader.clone().precisions([Precision::Full; 2]).load(&package(&FILES, None));
+    assert!(twice.is_ok(), "one precision, so that no golden rows are needed: {twice:?}");
     // The only file may be called as it likes.
     let loaded = loader.load(&package(&FILES[2..], None));
     assert_eq!(loaded.is_ok(), cfg!(feature = "tract"), "{loaded:?}");
@@ -197,6 +211,31 @@ fn golden_rows_say_which_precisions_will_do() {
     let loader = Loader::auto(SystemClock::new()).precisions([Precision::Full, Precision::Int8]);
     let (choice, _) = parts(&loader.load(&dynamic).unwrap());
     assert_eq!(choice.matches("Choice {").count(), 4, "{choice}");
+}
+
+#[cfg(feature = "tract")]
+#[test]
+fn an_endpoint_tells_when_the_model_as_it_was_trained_is_left_out() {
+    use std::sync::Arc;
+
+    use mlops_core::{EventLog, Severity};
+
+    let log = Arc::new(EventLog::default());
+    let endpoint = Endpoint::new("shop", SystemClock::new()).with_events(Arc::clone(&log) as _);
+    let loader = Loader::auto(SystemClock::new()).precisions([Precision::Full, Precision::Int8]);
+    // Nobody here computes with 16-bit floats.
+    let broken = package(&[("model.onnx", FILES[1].1), FILES[2]], Some(1e-2));
+    for (package, doubted) in [(package(&FILES, Some(1e-2)), false), (broken, true)] {
+        let model = loader.load(&package).unwrap();
+        endpoint.deploy(Arc::clone(&model)).unwrap();
+        endpoint.deploy(model).unwrap();
+        let events = log.take();
+        let warnings: Vec<_> = events.iter().filter(|event| event.severity == Severity::Warning).collect();
+        assert_eq!(warnings.len(), usize::from(doubted), "once: {events:?}");
+        let want =
+            "answers in a reduced precision, since the model as it was trained fails: native model.onnx: ";
+        assert!(warnings.iter().all(|event| event.message.starts_with(want)), "{events:?}");
+    }
 }
 
 /// Answers each row with the sum of all.

@@ -1,6 +1,6 @@
 //! What the host's exporters hear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use crate::shelf::{Shelf, loader};
 
 /// Values by name and labels: sums of counters, the last of a gauge, how many values a histogram took.
 #[derive(Clone, Debug, Default)]
-struct Values(Arc<Mutex<BTreeMap<String, f64>>>);
+struct Values(Arc<Mutex<BTreeMap<String, f64>>>, Arc<Mutex<BTreeSet<String>>>);
 
 struct Cell(Values, String);
 
@@ -78,10 +78,32 @@ impl Values {
     }
 }
 
+impl Values {
+    fn describe(&self, name: &KeyName, help: &SharedString) {
+        assert!(help.ends_with('.'));
+        let name = name.as_str().strip_prefix("mlops_serve_").unwrap();
+        self.1.lock().unwrap().insert(name.to_owned());
+    }
+
+    /// Whether exporters know what each value is.
+    fn are_described(&self) -> bool {
+        let described = self.1.lock().unwrap();
+        self.0.lock().unwrap().keys().all(|name| described.contains(name.split(' ').next().unwrap()))
+    }
+}
+
 impl Recorder for Values {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
+        self.describe(&name, &help);
+    }
+
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
+        self.describe(&name, &help);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
+        self.describe(&name, &help);
+    }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         Counter::from_arc(self.cell(key))
@@ -172,6 +194,7 @@ fn an_endpoint_publishes_each_request_once() {
         }
         // The rollout's and the dashboard's counts are not taken away.
         assert_eq!(endpoint.take_traffic().iter().map(|arm| arm.traffic.requests).sum::<u64>(), 7);
+        assert!(values.are_described());
     });
 }
 

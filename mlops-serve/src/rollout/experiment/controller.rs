@@ -8,7 +8,7 @@ use super::plan::{Plan, Variant, check_variants};
 use super::stored::Stored;
 use super::{Action, Status};
 use crate::rollout::plan::{Guardrail, Metric};
-use crate::rollout::{Decision, Traffic, names_of};
+use crate::rollout::{Decision, Traffic, check_propensity, names_of};
 
 /// Several variants against a control: plan, arms, and what was seen. See the [module](super).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,14 +61,16 @@ impl Experiment {
     }
 
     /// Takes in an outcome of a request that this version answered and that fell into this arm at this
-    /// propensity, as its record says. Gives whether that was in this experiment. Labels may come late: they
-    /// count for the split they were asked in.
+    /// propensity, as its record says. Labels may come late: they count for the split they were asked in. Gives whether
+    /// the request was in this experiment: `false` for an arm, version or propensity that it never had, as those of
+    /// earlier trials are.
     ///
     /// Where a variant failed and the control answered in its place, the outcome still counts for the variant's
     /// arm: to leave it out would leave out the requests that the variant cannot do.
     ///
     /// # Errors
-    /// `Invalid` if the value is not finite, or the plan has no such goal and no guardrail on it.
+    /// `Invalid` if the value is not finite, the propensity is none, or the plan has no such goal and no guardrail on
+    /// it.
     pub fn add_outcome(
         &mut self,
         metric: &str,
@@ -81,6 +83,7 @@ impl Experiment {
             let has = names_of(self.metrics());
             return Err(Error::invalid(format!("the plan has no metric `{metric}`, it has {has}")));
         }
+        check_propensity(propensity)?;
         let Some((phase, arm)) = self.locate(arm, propensity) else { return Ok(false) };
         let State { variants, phases, .. } = &mut self.state;
         if *version != variants[arm].version && *version != variants[0].version {

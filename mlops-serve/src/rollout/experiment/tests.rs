@@ -171,6 +171,12 @@ fn evidence_of_others_is_not_taken() {
     let error = experiment.add_outcome("gian", &version(0), "b", 0.25, 1.0).unwrap_err();
     assert_eq!(error.to_string(), "the plan has no metric `gian`, it has `gain`");
     assert!(experiment.add_outcome("gain", &version(0), "b", 0.25, f64::NAN).is_err());
+    for propensity in [f64::NAN, 0.0, -0.5, 1.5] {
+        let error = experiment.add_outcome("gain", &version(0), "b", propensity, 1.0).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("the propensity of an outcome is {propensity}: want"))
+        );
+    }
 }
 
 #[test]
@@ -219,6 +225,8 @@ fn plans_and_arms_that_make_no_sense_are_refused() {
     refused(plan().effect_min(0.0), &arms, "effect_min is 0");
     refused(plan().tolerance(-1.0), &arms, "tolerance is -1");
     refused(plan().guardrail(Metric::new("gain")), &arms, "`gain` is named twice");
+    refused(Plan::new(Metric::new("")), &arms, "a metric has no name");
+    refused(plan().guardrail(Metric::new("")), &arms, "a metric has no name");
     refused(Plan::new(Metric::new("gain").margin(f64::NAN)), &arms, "margin of a metric is NaN");
     refused(plan().guardrail(Guardrail::FailureRate { max: 2.0 }), &arms, "failure rate is 2");
 }
