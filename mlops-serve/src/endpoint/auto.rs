@@ -131,7 +131,8 @@ fn choose(
     files.sort_by_key(|(precision, _)| *precision != Precision::Full);
     let golden = Golden::of(package)?;
     if let [(_, name)] = files[..] {
-        return one_file(package, engines(&Parts::read(package, name)?), golden.as_ref(), clock).map(Built::from);
+        return one_file(package, engines(&Parts::read(package, name)?), golden.as_ref(), clock)
+            .map(Built::from);
     }
     let Some(golden) = golden else {
         return Err(Error::invalid(format!(
