@@ -21,7 +21,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
     }
     for model in state.models() {
-        for (alias, _) in &model.aliases {
+        for alias in model.aliases.keys() {
             let _ = (state.alias(&model.name, alias), state.served_at(&model.name, alias, Timestamp::EPOCH));
         }
         let _ = state.moves_back(Some(&model.name), At::Sequence(1));

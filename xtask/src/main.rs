@@ -102,6 +102,11 @@ fn test(without: &[&str]) -> Result<()> {
     };
     clippy(&[])?;
     clippy(&["--all-features"])?;
+    // A workspace of their own, since they link with libFuzzer.
+    let fuzz = ["clippy", "--manifest-path", "fuzz/Cargo.toml", "--bins"];
+    Step::new("lints of the fuzz targets")
+        .env("CARGO_TARGET_DIR", shell::target())
+        .cargo(&[&fuzz[..], &lints].concat())?;
 
     Step::new("docs").env("RUSTDOCFLAGS", "-D warnings").cargo(&[
         "doc",
