@@ -12,7 +12,13 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let width = encoder.width();
         if width <= 1 << 16 {
             let mut out = vec![0.0; width];
-            for cell in [Value::Missing, Value::Float(f64::MAX), Value::Integer(i64::MIN), Value::Text("x"), Value::Boolean(true)] {
+            for cell in [
+                Value::Missing,
+                Value::Float(f64::MAX),
+                Value::Integer(i64::MIN),
+                Value::Text("x"),
+                Value::Boolean(true),
+            ] {
                 let row = vec![cell; encoder.inputs().len()];
                 let _ = encoder.encode_row(&row, &mut out);
             }

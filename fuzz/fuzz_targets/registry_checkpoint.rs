@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     assert_eq!(state, same);
     let Some(state) = state else { return };
     for model in state.models() {
-        for (alias, _) in &model.aliases {
+        for alias in model.aliases.keys() {
             let _ = (state.alias(&model.name, alias), state.served_at(&model.name, alias, Timestamp::EPOCH));
         }
         for version in &model.versions {
