@@ -1,10 +1,12 @@
 //! What a model is called, what it takes and gives, and where its files come from.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -292,6 +294,25 @@ pub struct ModelPackage {
     pub signature: ModelSignature,
     /// Its files by relative name, with the digest that each must have.
     pub files: BTreeMap<String, (Digest, ModelFile)>,
+    lease: Lease,
+}
+
+/// What keeps the files of a package in their places. No two packages differ by it.
+#[derive(Clone, Default)]
+struct Lease(Option<Arc<dyn Any + Send + Sync>>);
+
+impl PartialEq for Lease {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Lease {}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "held" } else { "none" })
+    }
 }
 
 impl ModelPackage {
@@ -301,7 +322,29 @@ impl ModelPackage {
         signature: ModelSignature,
         files: BTreeMap<String, (Digest, ModelFile)>,
     ) -> Self {
-        Self { id, signature, files }
+        Self { id, signature, files, lease: Lease::default() }
+    }
+
+    /// The package with what keeps its files in their places: a lock, a folder that is removed when it is dropped. It
+    /// lives as long as the package or a clone of it.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::sync::Arc;
+    ///
+    /// use mlops_core::{ModelPackage, ModelSignature, ModelVersion};
+    ///
+    /// let lock = Arc::new(());
+    /// let package = ModelPackage::new(ModelVersion::new("shop", 1), ModelSignature::default(), BTreeMap::new());
+    /// let package = package.with_lease(lock.clone());
+    /// assert_eq!(Arc::strong_count(&lock), 2);
+    /// drop(package);
+    /// assert_eq!(Arc::strong_count(&lock), 1);
+    /// ```
+    #[must_use]
+    pub fn with_lease(mut self, lease: impl Any + Send + Sync) -> Self {
+        self.lease = Lease(Some(Arc::new(lease)));
+        self
     }
 
     /// The content of one file, checked against its digest.

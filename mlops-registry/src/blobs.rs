@@ -38,7 +38,7 @@ impl Blobs {
         let failed = |error| store::failed("write", &path, error);
         let part_bytes = part_bytes(record.size_bytes);
         let mut source = Parts::open(content, part_bytes).await?;
-        if record.size_bytes <= part_bytes as u64 {
+        if !is_big(record) {
             let bytes = source.next().await?;
             if Digest::of(&bytes) != record.sha256 {
                 return Err(changed(content));
@@ -279,6 +279,11 @@ fn is_staged(name: &std::ffi::OsStr) -> bool {
 
 fn blob_path(sha256: &Digest, upload: UploadId) -> Path {
     Path::from(format!("blob/{sha256}/{upload}"))
+}
+
+/// Whether a file is uploaded in parts.
+pub(crate) fn is_big(file: &FileRecord) -> bool {
+    file.size_bytes > part_bytes(file.size_bytes) as u64
 }
 
 /// The size of the parts of a big file: all but the last are of one size, and S3 takes 10 000 of them at most.

@@ -104,9 +104,9 @@ impl Builder {
     /// the cache's files is neither counted nor removed, but nobody else should write there.
     ///
     /// Packages then hold paths into the folder instead of bytes: constant memory for models of any size. A path
-    /// stays good until this process fetches another version of the same model, or drops the registry. What was
-    /// not used for longest is removed when the files outgrow `bytes_max`; what some process holds so stays, so
-    /// `bytes_max` should hold the versions that are served at once.
+    /// stays good while the package that names it, or a clone of it, lives; and that of the version of a model that was
+    /// fetched last as long as the registry. What was not used for longest is removed when the files outgrow
+    /// `bytes_max`; what some process holds so stays, so `bytes_max` should hold the versions that are served at once.
     #[must_use]
     pub fn cache(mut self, folder: impl Into<PathBuf>, bytes_max: u64) -> Self {
         self.cache = Some((folder.into(), bytes_max));

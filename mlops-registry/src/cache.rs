@@ -14,6 +14,9 @@ use crate::download::{digest_of, download, failed, is_at};
 use crate::name::PART_PREFIX;
 use crate::{FileRecord, UploadId};
 
+/// Files that are locked for reading: nobody removes them while this lives.
+pub(crate) type Lease = Arc<Vec<File>>;
+
 /// A folder of files by digest, bounded in size, shared by any number of processes.
 ///
 /// A file that is locked for reading is in use; only who can lock it alone may remove it.
@@ -23,7 +26,7 @@ pub(crate) struct Cache {
     bytes_max: u64,
     /// The files of the version of each model that this process fetched last, locked for reading; models by the names
     /// that they were made with.
-    held: Arc<Mutex<HashMap<String, Vec<File>>>>,
+    held: Arc<Mutex<HashMap<String, Lease>>>,
 }
 
 impl Cache {
@@ -65,8 +68,12 @@ impl Cache {
     }
 
     /// Keeps the files of the version of a model that was fetched last.
-    pub(crate) fn hold(&self, model: &str, files: Vec<File>) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), files);
+    ///
+    /// Gives the lease that keeps them for whoever has the package, whatever is fetched next.
+    pub(crate) fn hold(&self, model: &str, files: Vec<File>) -> Lease {
+        let lease: Lease = Arc::new(files);
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), lease.clone());
+        lease
     }
 
     /// Removes what was not used for longest until the rest fits; never what some process holds.

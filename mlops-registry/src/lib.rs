@@ -241,6 +241,7 @@ mod format;
 mod gate;
 mod ids;
 mod lineage;
+mod many;
 mod measure;
 mod new_version;
 mod pickle;

@@ -1,6 +1,6 @@
 //! The files of versions on their way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,9 +10,10 @@ use mlops_core::{
 };
 
 use crate::content::Content;
+use crate::many::at_once;
 use crate::registry::Registry;
 use crate::telemetry::{self, Amount, Call};
-use crate::{Version, download, store};
+use crate::{FileRecord, Version, download, store};
 
 impl Registry {
     /// The content of one file of a version, checked against its digest.
@@ -33,8 +34,8 @@ impl Registry {
 
     /// Writes the files of a version below a folder, in constant memory.
     ///
-    /// A file appears under its name when its digest was checked, one after the other; files of another version
-    /// that lie there stay unless they have the same names. For a folder that is whole or not there, fetch into a
+    /// A file appears under its name when its digest was checked, in any order: eight are under way at once. Files of
+    /// another version that lie there stay unless they have the same names. For a folder that is whole or not there, fetch into a
     /// fresh one beside it and rename that. What was interrupted goes on where it ended: files that are whole are
     /// not fetched again, and the part of one is continued. Parts lie in the folder as `.mlops-part-<digest>`.
     ///
@@ -52,14 +53,15 @@ impl Registry {
             let what = format!("cannot create `{}`", folder.display());
             store::io_failed(&error, &what).with_source(error)
         })?;
-        for (name, file) in &found.record.files {
+        let write = |(name, file): (String, FileRecord)| async move {
             // The log may hold what an older or foreign writer let through.
-            crate::name::check_file(name)?;
-            let place = download::place(folder, name)?;
+            crate::name::check_file(&name)?;
+            let place = download::place(folder, &name)?;
             let fresh = self.fresh(&self.state())?;
-            let got = download::download(&self.inner.blobs, file, folder, &place, fresh).await;
-            self.unless_purged(version, got).await?;
-        }
+            download::download(&self.inner.blobs, &file, folder, &place, fresh).await
+        };
+        let written = at_once(found.record.files.clone().into_iter(), write).await;
+        self.unless_purged(version, written).await?;
         download::remove_parts(folder);
         telemetry::add(&self.inner, Amount::BytesFetched, size_bytes(&found));
         Ok(())
@@ -149,25 +151,30 @@ impl ModelSource for Registry {
 impl Registry {
     async fn package(&self, version: &Version, id: &ModelVersion) -> Result<ModelPackage> {
         let record = &version.record;
-        let mut files = BTreeMap::new();
-        let mut held = Vec::new();
-        for (name, file) in &record.files {
-            let content = match &self.inner.cache {
-                None => ModelFile::Bytes(self.inner.blobs.get(file).await?),
-                Some(cache) => {
-                    let fresh = self.fresh(&self.state())?;
-                    let (path, lease) =
-                        cache.file(&self.inner.blobs, file, self.inner.clock.now(), fresh).await?;
-                    held.push(lease);
-                    ModelFile::Path(path)
-                }
+        // Files of the same bytes are one.
+        let mut met = BTreeSet::new();
+        let mut wanted: Vec<_> = record.files.values().cloned().collect();
+        wanted.retain(|file| met.insert(file.sha256));
+        let bring = |file: FileRecord| async move {
+            let Some(cache) = &self.inner.cache else {
+                return Ok((file.sha256, ModelFile::Bytes(self.inner.blobs.get(&file).await?), None));
             };
-            files.insert(name.clone(), (file.sha256, content));
+            let fresh = self.fresh(&self.state())?;
+            let (path, lock) = cache.file(&self.inner.blobs, &file, self.inner.clock.now(), fresh).await?;
+            Ok((file.sha256, ModelFile::Path(path), Some(lock)))
+        };
+        let mut contents = BTreeMap::new();
+        let mut locks = Vec::new();
+        for (sha256, content, lock) in at_once(wanted.into_iter(), bring).await? {
+            contents.insert(sha256, content);
+            locks.extend(lock);
         }
-        if let Some(cache) = &self.inner.cache {
-            cache.hold(self.state().first_name(&id.name), held);
-            cache.evict()?;
-        }
-        Ok(ModelPackage::new(id.clone(), record.signature.clone(), files))
+        let of = |file: &FileRecord| Some((file.sha256, contents.get(&file.sha256)?.clone()));
+        let files = record.files.iter().filter_map(|(name, file)| Some((name.clone(), of(file)?))).collect();
+        let package = ModelPackage::new(id.clone(), record.signature.clone(), files);
+        let Some(cache) = &self.inner.cache else { return Ok(package) };
+        let lease = cache.hold(self.state().first_name(&id.name), locks);
+        cache.evict()?;
+        Ok(package.with_lease(lease))
     }
 }

@@ -1,20 +1,24 @@
 //! Commits: from a draft to an entry of the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use futures_util::lock::Mutex;
 use mlops_core::{Digest, Error, Result};
 
 use crate::content::Content;
 use crate::draft::Step;
 use crate::log::Appended;
+use crate::many::at_once;
 use crate::prepare::{Prepared, prepare};
 use crate::registry::Registry;
 use crate::state::{Refusal, Request, checkpoint};
 use crate::telemetry::{self, Amount, Call};
-use crate::{Change, Commit, Draft, FileRecord, Receipt, Snapshot, UploadId};
+use crate::{
+    Change, Commit, Draft, FileRecord, NewVersion, Receipt, Snapshot, UploadId, VersionRecord, blobs,
+};
 
 impl Registry {
     /// Commits a draft: uploads its files, then adds one entry to the log.
@@ -166,11 +170,12 @@ impl Registry {
                 Step::Register(version) => {
                     // `prepare` made one record for each of these steps, in this order.
                     let Some(mut record) = records.next().cloned() else { continue };
-                    for (name, file) in &mut record.files {
-                        file.upload = match &mut uploads {
-                            Some(uploads) => self.upload(file, &version.files[name], state, uploads).await?,
-                            None => state.watermark(),
-                        };
+                    if let Some(uploads) = &mut uploads {
+                        self.upload_all(&record, version, state, uploads).await?;
+                    }
+                    for file in record.files.values_mut() {
+                        let made = uploads.as_ref().map(|uploads| uploads[&file.sha256]);
+                        file.upload = made.unwrap_or_else(|| state.watermark());
                     }
                     changes.push(Change::Register(Arc::new(record)));
                 }
@@ -179,44 +184,62 @@ impl Registry {
         Ok(changes)
     }
 
+    /// Sees to it that the bytes of all files of a version are stored, and notes the uploads that hold them.
+    async fn upload_all(
+        &self,
+        record: &VersionRecord,
+        version: &NewVersion,
+        state: &Snapshot,
+        uploads: &mut HashMap<Digest, UploadId>,
+    ) -> Result<()> {
+        let done = |sha256: &Digest| {
+            let known = state.upload(sha256);
+            uploads.get(sha256).is_some_and(|made| known.is_none_or(|known| known == *made))
+        };
+        let mut met = HashSet::new();
+        let mut missing = record.files.clone();
+        missing.retain(|_, file| met.insert(file.sha256) && !done(&file.sha256));
+        let turn = &Mutex::new(());
+        let upload = |(name, file): (String, FileRecord)| async move {
+            Ok((file.sha256, self.upload(&file, &version.files[&name], state, turn).await?))
+        };
+        let found = at_once(missing.into_iter(), upload).await?;
+        uploads.extend(found);
+        Ok(())
+    }
+
     /// The upload that holds the bytes of a file; makes one if there is none.
     async fn upload(
         &self,
         record: &FileRecord,
         content: &Content,
         state: &Snapshot,
-        uploads: &mut HashMap<Digest, UploadId>,
+        turn: &Mutex<()>,
     ) -> Result<UploadId> {
         let blobs = &self.inner.blobs;
-        let known = state.upload(&record.sha256);
-        if let Some(made) =
-            uploads.get(&record.sha256).filter(|made| known.is_none_or(|known| known == **made))
-        {
-            return Ok(*made);
-        }
-        let upload = match known {
+        match state.upload(&record.sha256) {
             Some(upload) => {
                 let record = FileRecord { upload, ..record.clone() };
                 // What was lost is brought back: these are the same bytes, and nobody sweeps what is referred to.
                 if blobs.size(&record).await? != Some(record.size_bytes) {
-                    self.put(&record, content).await?;
+                    self.put(&record, content, turn).await?;
                 }
-                upload
+                Ok(upload)
             }
             None => match blobs.find(record, state.watermark()).await? {
-                Some(upload) => upload,
+                Some(upload) => Ok(upload),
                 None => {
                     let upload = self.fresh(state)?;
-                    self.put(&FileRecord { upload, ..record.clone() }, content).await?;
-                    upload
+                    self.put(&FileRecord { upload, ..record.clone() }, content, turn).await?;
+                    Ok(upload)
                 }
             },
-        };
-        uploads.insert(record.sha256, upload);
-        Ok(upload)
+        }
     }
 
-    async fn put(&self, file: &FileRecord, content: &Content) -> Result<()> {
+    async fn put(&self, file: &FileRecord, content: &Content, turn: &Mutex<()>) -> Result<()> {
+        // Big files, whose parts go several at once, take turns: so memory stays at some parts.
+        let _turn = if blobs::is_big(file) { Some(turn.lock().await) } else { None };
         self.inner.blobs.put(file, content).await?;
         telemetry::add(&self.inner, Amount::BytesUploaded, file.size_bytes);
         Ok(())

@@ -316,6 +316,71 @@ fn the_cache_removes_what_it_made_and_nothing_else() {
 }
 
 #[test]
+fn two_who_follow_one_model_do_not_take_the_files_from_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = mlops_registry::Registry::builder().cache(folder.path(), 1000);
+    let registry = Registry::open_with(builder, "memory:").unwrap();
+    let ids: Vec<_> = [1, 2, 3]
+        .iter()
+        .map(|&byte| {
+            let version =
+                NewVersion::new("shop").file("model.bin", vec![byte; 800]).file("twin", vec![byte; 800]);
+            registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone()
+        })
+        .collect();
+    let first = registry.fetch(&ids[0]).unwrap();
+    let second = registry.fetch(&ids[1]).unwrap().clone();
+    for (package, byte) in [(&first, 1), (&second, 2)] {
+        for name in ["model.bin", "twin"] {
+            assert_eq!(package.read(name).unwrap(), vec![byte; 800]);
+        }
+    }
+    assert_eq!(tree(folder.path()).len(), 2);
+    drop(first);
+    let third = registry.fetch(&ids[2]).unwrap();
+    drop(third);
+    registry.fetch(&ids[2]).unwrap();
+    let digest = |byte: u8| Digest::of(vec![byte; 800]).to_string();
+    let mut left = [digest(2), digest(3)];
+    left.sort();
+    assert_eq!(tree(folder.path()), left, "what somebody has, and what was fetched last");
+}
+
+#[test]
+fn many_files_go_in_and_out_as_few_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("registry"));
+    let mut version = NewVersion::new("shop").file("big-1", big()).file("big-2", [big(), big()].concat());
+    for number in 0..60 {
+        // Some have the same bytes.
+        version = version.file(format!("part/{number}"), format!("content {}", number / 2));
+    }
+    let id = registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone();
+    assert_eq!(tree(&folder.path().join("registry/blob")).len(), 32, "the same bytes are stored once");
+    let out = folder.path().join("out");
+    registry.fetch_to(&id, &out).unwrap();
+    let package = registry.fetch(&id).unwrap();
+    assert_eq!(tree(&out).len(), 62);
+    for (name, (digest, _)) in &package.files {
+        let bytes = package.read(name).unwrap();
+        assert_eq!(fs::read(out.join(name)).unwrap(), bytes);
+        assert_eq!(Digest::of(&bytes), *digest);
+    }
+    assert_eq!(package.read("big-2").unwrap(), [big(), big()].concat());
+    // Of several that are damaged the first by name is told.
+    let state = registry.snapshot();
+    for name in ["part/7", "part/30"] {
+        let file = &state.version(&id).unwrap().record.files[name];
+        fs::remove_dir_all(folder.path().join("registry/blob").join(file.sha256.to_string())).unwrap();
+        fs::remove_file(out.join(name)).unwrap();
+    }
+    let first = state.version(&id).unwrap().record.files["part/30"].sha256.to_string();
+    let error = registry.fetch_to(&id, &out).unwrap_err();
+    assert!(error.to_string().contains(&first), "{error}");
+    assert!(registry.fetch(&id).unwrap_err().to_string().contains(&first));
+}
+
+#[test]
 fn compressed_files_and_onnx_in_disguise_are_refused() {
     let registry = Registry::open("memory:").unwrap();
     let commit = |name: &str, bytes: Vec<u8>| {
