@@ -182,6 +182,7 @@ pub mod tensor;
 mod background;
 mod latency;
 mod overloaded;
+mod spares;
 mod split;
 mod sync;
 

@@ -15,6 +15,7 @@ use crate::Overloaded;
 use crate::endpoint::isolate;
 use crate::latency::AtomicLatencies;
 use crate::runtime::{Capabilities, Runtime, SignatureCheck};
+use crate::spares::{Held, Spares};
 use crate::sync::Arc;
 use crate::tensor::{TensorBuf, TensorView};
 
@@ -29,7 +30,7 @@ pub struct BatchRuntime {
     combiner: Arc<Combiner<Job, Finished>>,
     cost: Mutex<CostCurve>,
     /// Buffers between calls.
-    pool: Mutex<Vec<Buffers>>,
+    spares: Spares<Buffers>,
     counters: Counters,
 }
 
@@ -50,6 +51,12 @@ type Follower = (Job, Arc<Ticket<Job, Finished>>);
 pub(super) struct Buffers {
     pub(super) inputs: Vec<TensorBuf>,
     pub(super) outputs: Vec<TensorBuf>,
+}
+
+impl Held for Buffers {
+    fn held_bytes(&self) -> usize {
+        self.inputs.held_bytes() + self.outputs.held_bytes()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +87,7 @@ impl Waiting {
 /// Of the calls that find the runtime idle, one in so many is timed.
 const TIMED_ONE_IN: u64 = 8;
 /// More buffers than this are given back to the allocator.
-const POOL_MAX: usize = 64;
+const SPARES_MAX: usize = 64;
 
 impl BatchRuntime {
     /// Batches the calls of this runtime.
@@ -119,7 +126,7 @@ impl BatchRuntime {
             leaders_max,
             combiner: Arc::new(Combiner::new(leaders_max)),
             cost: Mutex::default(),
-            pool: Mutex::default(),
+            spares: Spares::new(SPARES_MAX),
             counters: Counters::default(),
         })
     }
@@ -179,7 +186,7 @@ impl BatchRuntime {
         call: Call<'_>,
     ) -> Result<()> {
         let now_ns = self.clock.monotonic_ns();
-        let mut buffers = self.pool().pop().unwrap_or_default();
+        let mut buffers = self.spares.take();
         buffers.inputs.resize_with(inputs.len(), TensorBuf::default);
         for (buffer, input) in buffers.inputs.iter_mut().zip(inputs) {
             buffer.assign(input)?;
@@ -191,7 +198,7 @@ impl BatchRuntime {
             Ok(Entry::Lead(leadership, job)) => return self.lead(leadership, job, outputs),
             Ok(Entry::Queued(ticket)) => ticket,
             Err((error, job)) => {
-                self.give_back(job.buffers);
+                self.spares.give_back(job.buffers);
                 self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
                 return Err(error);
             }
@@ -214,7 +221,7 @@ impl BatchRuntime {
                     // Sized by the signature, as the caller's are.
                     outputs.swap_with_slice(&mut buffers.outputs);
                 }
-                self.give_back(buffers);
+                self.spares.give_back(buffers);
                 result
             }
             Outcome::Left if called_off => {
@@ -275,7 +282,7 @@ impl BatchRuntime {
         let now_ns = self.clock.monotonic_ns();
         if job.deadline_ns.is_some_and(|deadline_ns| deadline_ns < now_ns) {
             drop(leadership);
-            self.give_back(job.buffers);
+            self.spares.give_back(job.buffers);
             return Err(self.too_late());
         }
         let cost = *self.cost();
@@ -292,10 +299,10 @@ impl BatchRuntime {
             let result = self.run_timed(&inputs, outputs);
             drop(leadership);
             drop(inputs);
-            self.give_back(job.buffers);
+            self.spares.give_back(job.buffers);
             return result;
         }
-        let mut batch = self.pool().pop().unwrap_or_default();
+        let mut batch = self.spares.take();
         let ran = isolate(self.runtime.engine(), || self.run_together(&job, &followers, rows, &mut batch));
         let result = match ran {
             Ok(()) => {
@@ -314,8 +321,8 @@ impl BatchRuntime {
                 self.runtime.run(&inputs, outputs)
             }
         };
-        self.give_back(batch);
-        self.give_back(job.buffers);
+        self.spares.give_back(batch);
+        self.spares.give_back(job.buffers);
         result
     }
 
@@ -374,13 +381,6 @@ impl BatchRuntime {
         outputs.resize_with(self.check.signature().outputs.len(), TensorBuf::default);
     }
 
-    fn give_back(&self, buffers: Buffers) {
-        let mut pool = self.pool();
-        if pool.len() < POOL_MAX {
-            pool.push(buffers);
-        }
-    }
-
     #[cold]
     fn too_late(&self) -> Error {
         self.counters.too_late.fetch_add(1, Ordering::Relaxed);
@@ -389,10 +389,6 @@ impl BatchRuntime {
 
     fn cost(&self) -> MutexGuard<'_, CostCurve> {
         self.cost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pool(&self) -> MutexGuard<'_, Vec<Buffers>> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -411,10 +407,7 @@ impl Runtime for BatchRuntime {
     }
 
     fn memory_usage(&self) -> usize {
-        let buffers = |buffers: &Buffers| {
-            buffers.inputs.iter().chain(&buffers.outputs).map(TensorBuf::memory_usage).sum::<usize>()
-        };
-        self.runtime.memory_usage() + self.pool().iter().map(buffers).sum::<usize>()
+        self.runtime.memory_usage() + self.spares.memory_usage()
     }
 
     #[inline]

@@ -1,12 +1,11 @@
 //! One model after the other.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use mlops_core::{Dimension, Error, ModelSignature, Result, TensorSpec};
 
 use super::common;
 use crate::batch::Call;
 use crate::runtime::{Capabilities, Runtime, RuntimeExt};
+use crate::spares::{Held, Spares};
 use crate::tensor::{TensorBuf, TensorView};
 
 /// Feeds the outputs of each model to the next: an embedding to a ranker, a score to its calibration.
@@ -18,8 +17,11 @@ pub struct Chain {
     links: Vec<Link>,
     engine: String,
     signature: ModelSignature,
-    spare: Mutex<Vec<Vec<Vec<TensorBuf>>>>,
+    spares: Spares<Between>,
 }
+
+/// What all links but the last give.
+type Between = Vec<Vec<TensorBuf>>;
 
 #[derive(Debug)]
 struct Link {
@@ -29,7 +31,7 @@ struct Link {
 }
 
 /// More buffers than this are given back to the allocator.
-const SPARE_MAX: usize = 16;
+const SPARES_MAX: usize = 16;
 
 impl Chain {
     /// A chain of these models.
@@ -71,16 +73,12 @@ impl Chain {
             };
             links.push(Link { runtime, sources });
         }
-        Ok(Self { links, engine, signature, spare: Mutex::default() })
-    }
-
-    fn spare(&self) -> MutexGuard<'_, Vec<Vec<Vec<TensorBuf>>>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { links, engine, signature, spares: Spares::new(SPARES_MAX) })
     }
 
     fn run_with(
         &self,
-        between: &mut Vec<Vec<TensorBuf>>,
+        between: &mut Between,
         inputs: &[TensorView<'_>],
         outputs: &mut [TensorBuf],
         call: Call<'_>,
@@ -106,6 +104,12 @@ impl Chain {
             }
         }
         Ok(())
+    }
+}
+
+impl Held for Between {
+    fn held_bytes(&self) -> usize {
+        self.iter().map(|outputs| outputs.held_bytes()).sum()
     }
 }
 
@@ -137,7 +141,7 @@ impl Runtime for Chain {
     }
 
     fn memory_usage(&self) -> usize {
-        self.links.iter().map(|link| link.runtime.memory_usage()).sum()
+        self.links.iter().map(|link| link.runtime.memory_usage()).sum::<usize>() + self.spares.memory_usage()
     }
 
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
@@ -145,12 +149,9 @@ impl Runtime for Chain {
     }
 
     fn run_call(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf], call: Call<'_>) -> Result<()> {
-        let mut between = self.spare().pop().unwrap_or_default();
+        let mut between = self.spares.take();
         let result = self.run_with(&mut between, inputs, outputs, call);
-        let mut spare = self.spare();
-        if spare.len() < SPARE_MAX {
-            spare.push(between);
-        }
+        self.spares.give_back(between);
         result
     }
 }

@@ -1,13 +1,12 @@
 //! The weighted mean of several models.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use half::f16;
 use mlops_core::{ElementType, Error, ModelSignature, Result};
 
 use super::common;
 use crate::batch::Call;
 use crate::runtime::{Capabilities, Runtime, RuntimeExt};
+use crate::spares::{Held, Spares};
 use crate::tensor::{TensorBuf, TensorData, TensorView};
 
 /// Answers with the weighted mean of what its members answer to the same inputs.
@@ -21,7 +20,7 @@ pub struct Ensemble {
     engine: String,
     /// The member whose labels count.
     leading: usize,
-    spare: Mutex<Vec<Work>>,
+    spares: Spares<Work>,
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +29,15 @@ struct Work {
     sums: Vec<Vec<f64>>,
 }
 
+impl Held for Work {
+    fn held_bytes(&self) -> usize {
+        let sums: usize = self.sums.iter().map(|sums| sums.capacity() * size_of::<f64>()).sum();
+        self.outputs.held_bytes() + sums
+    }
+}
+
 /// More buffers than this are given back to the allocator.
-const SPARE_MAX: usize = 16;
+const SPARES_MAX: usize = 16;
 
 impl Ensemble {
     /// An ensemble of these models with their weights, in any unit.
@@ -69,11 +75,7 @@ impl Ensemble {
         let leading =
             (0..members.len()).rev().max_by(|a, b| members[*a].1.total_cmp(&members[*b].1)).unwrap_or(0);
         let members = members.into_iter().map(|(member, weight)| (member, weight / total)).collect();
-        Ok(Self { members, engine: names.join(" + "), leading, spare: Mutex::default() })
-    }
-
-    fn spare(&self) -> MutexGuard<'_, Vec<Work>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { members, engine: names.join(" + "), leading, spares: Spares::new(SPARES_MAX) })
     }
 
     fn run_with(
@@ -154,7 +156,8 @@ impl Runtime for Ensemble {
     }
 
     fn memory_usage(&self) -> usize {
-        self.members.iter().map(|(member, _)| member.memory_usage()).sum()
+        self.members.iter().map(|(member, _)| member.memory_usage()).sum::<usize>()
+            + self.spares.memory_usage()
     }
 
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
@@ -169,12 +172,9 @@ impl Runtime for Ensemble {
                 outputs.len()
             )));
         }
-        let mut work = self.spare().pop().unwrap_or_default();
+        let mut work = self.spares.take();
         let result = self.run_with(&mut work, inputs, outputs, call);
-        let mut spare = self.spare();
-        if spare.len() < SPARE_MAX {
-            spare.push(work);
-        }
+        self.spares.give_back(work);
         result
     }
 }

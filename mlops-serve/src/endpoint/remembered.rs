@@ -13,6 +13,9 @@ use super::Origin;
 #[derive(Debug)]
 pub(super) struct Remembered(Box<[Place]>);
 
+/// A row of more bytes than this gives them back to the allocator.
+const BYTES_KEPT: usize = 1 << 16;
+
 type Place = Mutex<Option<(u64, f64, Arc<Origin>)>>;
 
 thread_local! {
@@ -63,7 +66,11 @@ fn hash(row: &[Value<'_>]) -> u64 {
                 _ => bytes.push(0),
             }
         }
-        XxHash3_64::oneshot(bytes)
+        let hash = XxHash3_64::oneshot(bytes);
+        if bytes.capacity() > BYTES_KEPT {
+            *bytes = Vec::new();
+        }
+        hash
     })
 }
 

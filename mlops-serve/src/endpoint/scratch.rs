@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::spares::Held;
 use crate::tensor::TensorBuf;
 
 /// The buffers of one call.
@@ -13,7 +14,7 @@ pub(super) struct Scratch {
     pub(super) narrow: TensorBuf,
 }
 
-/// Inputs above this many bytes are given back to the allocator after the call.
+/// Buffers of more than this many bytes together are given back to the allocator after the call.
 const BYTES_KEPT: usize = 4 << 20;
 /// Calls nest when a model calls another; deeper nesting allocates.
 const KEPT: usize = 4;
@@ -31,7 +32,8 @@ pub(super) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
     let taken = SCRATCHES.try_with(|scratches| scratches.borrow_mut().pop());
     let mut scratch = taken.ok().flatten().unwrap_or_default();
     let result = f(&mut scratch);
-    if scratch.inputs.iter().chain([&scratch.narrow]).all(|buffer| buffer.memory_usage() <= BYTES_KEPT) {
+    let Scratch { inputs, outputs, narrow } = &*scratch;
+    if inputs.held_bytes() + outputs.held_bytes() + narrow.memory_usage() <= BYTES_KEPT {
         // While the thread ends there is nowhere to put it: it is dropped.
         let _ = SCRATCHES.try_with(|scratches| {
             let mut scratches = scratches.borrow_mut();

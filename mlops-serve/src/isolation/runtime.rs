@@ -1,7 +1,7 @@
 //! A runtime whose calls have a time limit.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mlops_core::{Error, ModelSignature, Result};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::pool::{Pool, Tensors};
 use crate::batch::Call;
 use crate::runtime::{Capabilities, Runtime, SignatureCheck};
+use crate::spares::{Held, Spares};
 use crate::tensor::{TensorBuf, TensorView};
 
 /// How a runtime is kept apart.
@@ -80,11 +81,11 @@ pub struct IsolatedRuntime {
     pool: Arc<Pool>,
     time_limit: Duration,
     /// Tensors between calls.
-    spare: Mutex<Vec<Tensors>>,
+    spares: Spares<Tensors>,
 }
 
 /// More tensors than this are given back to the allocator.
-const SPARE_MAX: usize = 16;
+const SPARES_MAX: usize = 16;
 
 impl IsolatedRuntime {
     /// Keeps this runtime apart.
@@ -99,7 +100,7 @@ impl IsolatedRuntime {
         let check = SignatureCheck::new(runtime.signature().clone())?;
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
         let pool = Pool::new(Arc::clone(&runtime), threads.get(), hung_max.get(), waiting_max);
-        Ok(Self { runtime, check, pool, time_limit, spare: Mutex::default() })
+        Ok(Self { runtime, check, pool, time_limit, spares: Spares::new(SPARES_MAX) })
     }
 
     /// The number of threads that hang at the moment.
@@ -111,9 +112,11 @@ impl IsolatedRuntime {
     pub fn waiting(&self) -> usize {
         self.pool.waiting()
     }
+}
 
-    fn spare(&self) -> MutexGuard<'_, Vec<Tensors>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+impl Held for Tensors {
+    fn held_bytes(&self) -> usize {
+        self.inputs.held_bytes() + self.outputs.held_bytes()
     }
 }
 
@@ -138,13 +141,13 @@ impl Runtime for IsolatedRuntime {
     }
 
     fn memory_usage(&self) -> usize {
-        self.runtime.memory_usage()
+        self.runtime.memory_usage() + self.spares.memory_usage()
     }
 
     fn run(&self, inputs: &[TensorView<'_>], outputs: &mut [TensorBuf]) -> Result<()> {
         self.check.inputs(inputs)?;
         self.check.buffers(outputs)?;
-        let mut tensors = self.spare().pop().unwrap_or_default();
+        let mut tensors = self.spares.take();
         tensors.inputs.resize_with(inputs.len(), TensorBuf::default);
         tensors.outputs.resize_with(outputs.len(), TensorBuf::default);
         for (own, input) in tensors.inputs.iter_mut().zip(inputs) {
@@ -153,10 +156,7 @@ impl Runtime for IsolatedRuntime {
         let mut tensors = self.pool.call(tensors, self.time_limit)?;
         // As many as the caller's, by the check above.
         outputs.swap_with_slice(&mut tensors.outputs);
-        let mut spare = self.spare();
-        if spare.len() < SPARE_MAX {
-            spare.push(tensors);
-        }
+        self.spares.give_back(tensors);
         Ok(())
     }
 

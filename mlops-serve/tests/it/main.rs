@@ -24,6 +24,7 @@ mod hostile_files;
 mod hostile_trees;
 mod isolation;
 mod load;
+mod memory;
 mod models;
 #[cfg(feature = "native")]
 mod native;

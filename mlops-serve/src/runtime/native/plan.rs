@@ -63,6 +63,9 @@ const BLOCK_BYTES: usize = 128 << 10;
 /// More rows than this at a time bring nothing.
 const BLOCK_ROWS: usize = 256;
 
+/// Labels of more rows than this are given back to the allocator after the call.
+const LABELS_KEPT: usize = 1 << 16;
+
 #[derive(Default)]
 struct Scratch {
     floats: Vec<f32>,
@@ -123,7 +126,9 @@ impl Plan {
                 scratch.labels.resize_with(self.outputs.len(), Vec::new);
                 scratch.labels.iter_mut().for_each(Vec::clear);
                 self.run_blocks(rows, inputs, outputs, &mut scratch)?;
-                self.name_labels(rows, outputs, &scratch.labels)
+                let named = self.name_labels(rows, outputs, &scratch.labels);
+                scratch.labels.retain(|labels| labels.capacity() <= LABELS_KEPT);
+                named
             }
             Err(_) => Err(Error::internal("a native model was called from within itself")),
         })
