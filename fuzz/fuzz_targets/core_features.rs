@@ -21,6 +21,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             ] {
                 let row = vec![cell; encoder.inputs().len()];
                 let _ = encoder.encode_row(&row, &mut out);
+                for (place, feed) in encoder.feeds().iter().enumerate() {
+                    let _ = encoder.encode_floats(place, &row, &mut out[..feed.width()]);
+                    let _ = encoder.encode_indices(place, &row, &mut vec![0_i64; feed.width()]);
+                }
             }
             assert_eq!(encoder.output_names().len(), width);
         }

@@ -263,7 +263,7 @@ pub(super) fn pack_encoder(encoder: &Encoder, rows: &Dataset, sabotage: &bool) -
     if !sabotage {
         return Ok(encoder.clone());
     }
-    let mut columns = spec(rows.schema()).columns().to_vec();
+    let mut columns: Vec<_> = spec(rows.schema()).columns().cloned().collect();
     let numeric: Vec<usize> =
         (0..columns.len()).filter(|place| matches!(columns[*place].1, Transform::Numeric { .. })).collect();
     let names: Vec<String> = numeric.iter().map(|place| columns[*place].0.clone()).collect();

@@ -26,6 +26,9 @@
 //! # Ok::<(), mlops_core::Error>(())
 //! ```
 //!
+//! A model with several inputs, ids for its embeddings beside floats for instance, has a part of the encoder for
+//! each: [`EncoderSpec::indices`] and [`EncoderSpec::floats`] name them, [`Encoder`] has an example.
+//!
 //! | transform | takes | gives |
 //! |---|---|---|
 //! | [`Numeric`](Transform::Numeric) | numbers, truth values, times | one number: as it is, standardised or scaled to 0..1 |
@@ -36,8 +39,11 @@
 //! | [`DateParts`](Transform::DateParts) | times | hour, weekday, day, month, as numbers |
 
 mod encoder;
+mod feed;
 mod fitted;
 mod spec;
+mod stored;
 
 pub use encoder::Encoder;
+pub use feed::{Encoded, Feed};
 pub use spec::{DatePart, EncoderSpec, Missing, Scaling, Transform};

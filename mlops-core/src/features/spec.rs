@@ -2,22 +2,158 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The columns to encode, in order, each with its transform.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+use crate::{Error, Result};
+
+/// The columns to encode, in order, each with its transform: into one matrix of floats, or into one for each
+/// input of a model.
+///
+/// [`new`](Self::new) is for models with one input. A model with several, ids beside floats for instance, has a
+/// [`floats`](Self::floats) or [`indices`](Self::indices) for each, by its name:
+///
+/// ```
+/// use mlops_core::features::{EncoderSpec, Transform};
+///
+/// let spec = EncoderSpec::default()
+///     .indices("user_id", [("visitor", Transform::Vocabulary { categories_max: 1000 })])
+///     .indices("item_id", [("item", Transform::Hash { buckets: 500 })])
+///     .floats("context", [("page_value", Transform::standardise()), ("weekend", Transform::passthrough())]);
+/// assert_eq!(spec.columns().count(), 4);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Form", into = "Form")]
 pub struct EncoderSpec {
+    pub(super) feeds: Vec<FeedSpec>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct FeedSpec {
+    pub(super) input: Option<String>,
+    pub(super) kind: Kind,
     pub(super) columns: Vec<(String, Transform)>,
 }
 
+/// What an input of a model is fed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    Floats,
+    Indices,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Form {
+    Matrix(Vec<(String, Transform)>),
+    Feeds(Vec<FeedSpec>),
+}
+
 impl EncoderSpec {
-    /// Encodes these columns in this order. A column may come more than once, with other transforms.
+    /// Encodes these columns in this order into one matrix of floats, for the only input of a model. A column may
+    /// come more than once, with other transforms.
     pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, Transform)>) -> Self {
-        Self { columns: columns.into_iter().map(|(name, transform)| (name.to_owned(), transform)).collect() }
+        Self::default().feed(None, Kind::Floats, columns)
+    }
+
+    /// Encodes these columns, in this order, as floats for the model's input of this name.
+    #[must_use]
+    pub fn floats<'a>(
+        self,
+        input: impl Into<String>,
+        columns: impl IntoIterator<Item = (&'a str, Transform)>,
+    ) -> Self {
+        self.feed(Some(input.into()), Kind::Floats, columns)
+    }
+
+    /// Encodes these columns, in this order, as whole numbers for the model's input of this name: the rows of
+    /// embedding tables. Each index counts from 0, and a missing cell has one of its own:
+    ///
+    /// | transform | index | missing |
+    /// |---|---|---|
+    /// | [`Vocabulary`](Transform::Vocabulary) | of the category; one more for all rare or unseen ones | the next |
+    /// | [`Hash`](Transform::Hash) | of the hash bucket | `buckets` |
+    /// | [`Bucketise`](Transform::Bucketise) | of the bucket | the given bucket; `edges.len() + 1` for NaN |
+    /// | [`DateParts`](Transform::DateParts) but the year | hour, weekday, day, month | 24, 8, 32, 13 |
+    /// | [`Numeric`](Transform::Numeric) without scaling | the whole number or truth value itself | the given number |
+    ///
+    /// How many there are for a table to hold says [`Feed::index_counts`](super::Feed::index_counts).
+    #[must_use]
+    pub fn indices<'a>(
+        self,
+        input: impl Into<String>,
+        columns: impl IntoIterator<Item = (&'a str, Transform)>,
+    ) -> Self {
+        self.feed(Some(input.into()), Kind::Indices, columns)
     }
 
     /// The columns with their transforms.
-    pub fn columns(&self) -> &[(String, Transform)] {
-        &self.columns
+    pub fn columns(&self) -> impl Iterator<Item = &(String, Transform)> {
+        self.feeds.iter().flat_map(|feed| &feed.columns)
+    }
+
+    fn feed<'a>(
+        mut self,
+        input: Option<String>,
+        kind: Kind,
+        columns: impl IntoIterator<Item = (&'a str, Transform)>,
+    ) -> Self {
+        let columns = columns.into_iter().map(|(name, transform)| (name.to_owned(), transform)).collect();
+        self.feeds.push(FeedSpec { input, kind, columns });
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.feeds.is_empty() || self.feeds.iter().any(|feed| feed.columns.is_empty()) {
+            return Err(Error::invalid("an encoder needs at least one column, for each input that it names"));
+        }
+        if self.feeds.iter().any(|feed| feed.input.is_none() && feed.kind == Kind::Indices) {
+            return Err(Error::invalid("an encoder feeds indices to an input without a name"));
+        }
+        check_inputs(self.feeds.iter().map(|feed| feed.input.as_deref()))
+    }
+}
+
+/// Whether each input is fed once, and by its name if there are several.
+pub(super) fn check_inputs<'a>(inputs: impl Iterator<Item = Option<&'a str>>) -> Result<()> {
+    let inputs: Vec<Option<&str>> = inputs.collect();
+    for (place, input) in inputs.iter().enumerate() {
+        match input {
+            None if inputs.len() > 1 => {
+                return Err(Error::invalid(
+                    "one matrix for the only input of a model, and more for others: name each input by \
+                     `EncoderSpec::floats` or `EncoderSpec::indices`",
+                ));
+            }
+            Some("") => return Err(Error::invalid("an encoder feeds an input without a name")),
+            Some(name) if inputs[..place].contains(input) => {
+                return Err(Error::invalid(format!(
+                    "an encoder feeds input `{name}` twice: give all its columns at once"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl From<Form> for EncoderSpec {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Matrix(columns) if columns.is_empty() => Self::default(),
+            Form::Matrix(columns) => {
+                Self { feeds: vec![FeedSpec { input: None, kind: Kind::Floats, columns }] }
+            }
+            Form::Feeds(feeds) => Self { feeds },
+        }
+    }
+}
+
+impl From<EncoderSpec> for Form {
+    fn from(EncoderSpec { mut feeds }: EncoderSpec) -> Self {
+        match &mut feeds[..] {
+            [] => Self::Matrix(Vec::new()),
+            [FeedSpec { input: None, kind: Kind::Floats, columns }] => Self::Matrix(std::mem::take(columns)),
+            _ => Self::Feeds(feeds),
+        }
     }
 }
 
@@ -45,13 +181,14 @@ pub enum Transform {
         /// Only this many categories get a place: the most frequent, then the first in order.
         categories_max: usize,
     },
-    /// The index of the category, the most frequent first; `categories_max` for a rare or unseen one, -1 for
-    /// a missing one.
+    /// The index of the category, the most frequent first; one more than the last for a rare or unseen one, -1
+    /// for a missing one (as a float; for [`indices`](EncoderSpec::indices) see there).
     Vocabulary {
         /// Only this many categories get an index.
         categories_max: usize,
     },
-    /// A 1 in the place that the category's hash falls on, 0 elsewhere; all 0 for a missing one.
+    /// A 1 in the place that the category's hash falls on, 0 elsewhere; all 0 for a missing one. Of
+    /// [`indices`](EncoderSpec::indices) the place itself.
     Hash {
         /// The number of places.
         buckets: u32,

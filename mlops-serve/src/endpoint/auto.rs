@@ -204,7 +204,7 @@ fn sample(
     /// Rows of zeros.
     const ROWS: usize = 2;
     match golden {
-        Some(golden) => golden.inputs(Loader::encoder_of(package)?.as_ref(), signature),
+        Some(golden) => golden.inputs(Loader::encoder_of(package)?, signature),
         None => zeros(signature, ROWS),
     }
 }

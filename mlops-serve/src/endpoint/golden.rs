@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Model;
 #[cfg(feature = "native")]
+use super::fed::Fed;
+#[cfg(feature = "native")]
 use super::inputs::Inputs;
 #[cfg(feature = "native")]
 use crate::tensor::TensorBuf;
@@ -117,7 +119,7 @@ impl Golden {
     #[cfg(feature = "native")]
     pub(super) fn inputs(
         &self,
-        encoder: Option<&Encoder>,
+        encoder: Option<Encoder>,
         signature: &ModelSignature,
     ) -> Result<Vec<TensorBuf>> {
         let inputs =
@@ -128,14 +130,10 @@ impl Golden {
         let mut buffers = Vec::new();
         match encoder {
             None => inputs.fill(&rows, &mut buffers)?,
-            Some(encoder) if inputs.is_matrix() && inputs.width() == encoder.width() => {
-                inputs.encode(encoder, rows, &mut buffers, &mut TensorBuf::default())?;
-            }
             Some(encoder) => {
-                let width = encoder.width();
-                return Err(Error::invalid(format!(
-                    "the encoder makes {width} floats a row, the model is {signature}"
-                )));
+                let fed = Fed::new(encoder, &inputs)
+                    .map_err(|error| error.context("golden rows do not fit the model"))?;
+                inputs.encode(&fed, &rows, &mut buffers, &mut TensorBuf::default())?;
             }
         }
         Ok(buffers)

@@ -3,24 +3,23 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use mlops_core::data::Value;
-use mlops_core::features::Encoder;
 use mlops_core::{Dimension, ElementType, Error, Result, TensorSpec};
 
+use super::fed::Fed;
 use crate::tensor::{TensorBuf, TensorData, TensorView};
 
 /// The inputs of a model, each of which takes the next cells of a row.
 #[derive(Clone, Debug)]
 pub(super) struct Inputs {
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
     width: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Part {
-    name: String,
-    element: ElementType,
-    /// The cells of a row that it takes.
-    width: usize,
+pub(super) struct Part {
+    pub(super) spec: TensorSpec,
+    /// The elements of a row: the cells that it takes, without an encoder.
+    pub(super) width: usize,
     /// Whether its shape is `[batch]`, not `[batch, width]`.
     is_vector: bool,
 }
@@ -37,7 +36,7 @@ impl Inputs {
                 [_, Dimension::Fixed(width)] if *width > 0 => (*width, false),
                 _ => return Err(format!("input {spec} is neither [batch] nor [batch, a fixed width]")),
             };
-            Ok(Part { name: spec.name.clone(), element: spec.element, width, is_vector })
+            Ok(Part { spec: spec.clone(), width, is_vector })
         };
         let parts = specs.iter().map(part).collect::<Result<Vec<_>, _>>()?;
         let width = parts.iter().map(|part| part.width).sum();
@@ -47,14 +46,6 @@ impl Inputs {
     /// The cells of a row.
     pub(super) fn width(&self) -> usize {
         self.width
-    }
-
-    /// Whether one matrix of floats is all it takes: what an encoder makes.
-    pub(super) fn is_matrix(&self) -> bool {
-        matches!(
-            &self.parts[..],
-            [Part { element: ElementType::F16 | ElementType::F32 | ElementType::F64, .. }]
-        )
     }
 
     /// Fills a buffer for each input.
@@ -77,39 +68,20 @@ impl Inputs {
         Ok(())
     }
 
-    /// Fills the one matrix with rows that the encoder made. `narrow` holds them on the way to 16 or 64 bits.
+    /// Fills a buffer for each input with what the encoder makes for it. `narrow` holds floats on the way to 16 or
+    /// 64 bits.
     #[inline]
     pub(super) fn encode<'r, 'v: 'r>(
         &self,
-        encoder: &Encoder,
-        mut rows: impl ExactSizeIterator<Item = &'r [Value<'v>]>,
+        fed: &Fed,
+        rows: &(impl ExactSizeIterator<Item = &'r [Value<'v>]> + Clone),
         buffers: &mut Vec<TensorBuf>,
         narrow: &mut TensorBuf,
     ) -> Result<()> {
-        let shape = [rows.len(), self.width];
-        let mut encode = |encoded: &mut [f32]| {
-            let mut all = rows.by_ref().zip(encoded.chunks_exact_mut(self.width));
-            all.try_for_each(|(row, encoded)| encoder.encode_row(row, encoded))
-        };
-        buffers.resize_with(1, TensorBuf::default);
-        if self.parts[0].element == ElementType::F32 {
-            return encode(buffers[0].reset::<f32>(shape)?);
+        buffers.resize_with(self.parts.len(), TensorBuf::default);
+        for ((part, feed), buffer) in self.parts.iter().zip(fed.feeds()).zip(buffers) {
+            part.encode(fed, feed, rows.clone(), buffer, narrow)?;
         }
-        let narrow = narrow.reset::<f32>(shape)?;
-        encode(narrow)?;
-        if self.parts[0].element == ElementType::F16 {
-            let half = buffers[0].reset::<f16>(shape)?;
-            half.convert_from_f32_slice(narrow);
-            return match narrow.iter().zip(half).find(|(value, half)| value.is_finite() && half.is_infinite())
-            {
-                Some((value, _)) => {
-                    Err(self.parts[0].misfit(Value::Float((*value).into()), Misfit::TooLarge))
-                }
-                None => Ok(()),
-            };
-        }
-        let wide = buffers[0].reset::<f64>(shape)?;
-        wide.iter_mut().zip(narrow).for_each(|(wide, value)| *wide = f64::from(*value));
         Ok(())
     }
 
@@ -150,14 +122,66 @@ impl Inputs {
 
 impl Part {
     #[inline]
+    fn encode<'r, 'v: 'r, Rows: ExactSizeIterator<Item = &'r [Value<'v>]>>(
+        &self,
+        fed: &Fed,
+        feed: usize,
+        rows: Rows,
+        buffer: &mut TensorBuf,
+        narrow: &mut TensorBuf,
+    ) -> Result<()> {
+        let (encoder, element) = (fed.encoder(), self.spec.element);
+        let (shape, axes) = self.shape(rows.len());
+        let shape = &shape[..axes];
+        let floats = |rows: Rows, out: &mut [f32]| {
+            let mut all = rows.zip(out.chunks_exact_mut(self.width));
+            all.try_for_each(|(row, out)| encoder.encode_floats(feed, row, out))
+        };
+        match element {
+            ElementType::I64 => {
+                let mut all = rows.zip(buffer.reset::<i64>(shape)?.chunks_exact_mut(self.width));
+                all.try_for_each(|(row, out)| encoder.encode_indices(feed, row, out))
+            }
+            ElementType::I32 => {
+                let mut all = rows.zip(buffer.reset::<i32>(shape)?.chunks_exact_mut(self.width));
+                all.try_for_each(|(row, out)| encoder.encode_indices(feed, row, out))
+            }
+            ElementType::F16 => {
+                let narrow = narrow.reset::<f32>(shape)?;
+                floats(rows, narrow)?;
+                let half = buffer.reset::<f16>(shape)?;
+                half.convert_from_f32_slice(narrow);
+                let mut pairs = narrow.iter().zip(half);
+                match pairs.find(|(value, half)| value.is_finite() && half.is_infinite()) {
+                    Some((value, _)) => Err(self.misfit(Value::Float((*value).into()), Misfit::TooLarge)),
+                    None => Ok(()),
+                }
+            }
+            ElementType::F64 => {
+                let narrow = narrow.reset::<f32>(shape)?;
+                floats(rows, narrow)?;
+                let wide = buffer.reset::<f64>(shape)?;
+                wide.iter_mut().zip(narrow).for_each(|(wide, value)| *wide = f64::from(*value));
+                Ok(())
+            }
+            _ => floats(rows, buffer.reset::<f32>(shape)?),
+        }
+    }
+
+    /// The shape of so many rows, and how much of it counts.
+    fn shape(&self, rows: usize) -> ([usize; 2], usize) {
+        ([rows, self.width], if self.is_vector { 1 } else { 2 })
+    }
+
+    #[inline]
     fn fill<'r, 'v: 'r>(
         &self,
         rows: impl ExactSizeIterator<Item = &'r [Value<'v>]>,
         buffer: &mut TensorBuf,
     ) -> Result<()> {
-        let shape = [rows.len(), self.width];
-        let shape = &shape[..if self.is_vector { 1 } else { 2 }];
-        match self.element {
+        let (shape, axes) = self.shape(rows.len());
+        let shape = &shape[..axes];
+        match self.spec.element {
             ElementType::F16 => self.put(buffer.reset::<f16>(shape)?, rows, |cell| {
                 let value = number(cell)?;
                 let half = f16::from_f64(value);
@@ -186,7 +210,9 @@ impl Part {
                     cell => Err(self.misfit(cell, Misfit::Kind("text"))),
                 })
             }),
-            other => Err(Error::unsupported(format!("input `{}` holds {other}: no cell does", self.name))),
+            other => {
+                Err(Error::unsupported(format!("input `{}` holds {other}: no cell does", self.spec.name)))
+            }
         }
     }
 
@@ -207,7 +233,7 @@ impl Part {
 
     #[cold]
     fn misfit(&self, cell: Value<'_>, misfit: Misfit) -> Error {
-        let Self { name, element, .. } = self;
+        let TensorSpec { name, element, .. } = &self.spec;
         Error::invalid(match misfit {
             Misfit::TooLarge => format!("cell {cell} is beyond the {element} that input `{name}` takes"),
             Misfit::Kind(want) => {

@@ -69,7 +69,8 @@ const WARM_UP_ROWS: [usize; 3] = [1, 8, 64];
 
 impl Loader {
     /// The name of the file in a package that holds the encoder, as [`Encoder::to_json`] writes it. The model
-    /// takes its columns in the order of [`Encoder::output_names`].
+    /// takes its columns in the order of [`Encoder::output_names`], each of several inputs those of its name in
+    /// [`Encoder::feeds`].
     pub const ENCODER_FILE: &str = "encoder.json";
     /// The name of the file in a package that holds the [`Head`] as JSON.
     pub const HEAD_FILE: &str = "head.json";

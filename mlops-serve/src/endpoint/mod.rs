@@ -62,6 +62,7 @@ mod batch;
 mod builder;
 mod cache;
 mod deployment;
+mod fed;
 mod follow;
 mod golden;
 mod health;

@@ -7,6 +7,7 @@ use mlops_core::features::Encoder;
 use mlops_core::{Dimension, ElementType, Error, ModelVersion, Result, TensorSpec};
 use serde::{Deserialize, Serialize};
 
+use super::fed::Fed;
 use super::health::Health;
 use super::inputs::Inputs;
 use super::scratch::{Scratch, with_scratch};
@@ -17,8 +18,9 @@ use crate::tensor::{TensorBuf, TensorData, TensorView};
 
 /// One version of a model, loaded: raw rows in, one score a row out.
 ///
-/// A row is encoded by the [`Encoder`] that was fitted with the model, into one matrix of floats, of 32 bits
-/// (ONNX, XGBoost), of 64 (LightGBM's text) or of 16 (ONNX in half precision). Without one, the inputs take the
+/// A row is encoded by the [`Encoder`] that was fitted with the model: into one matrix of floats, or into what each
+/// input is fed with by its name, floats or indices (two towers, DLRM). Floats are of 32 bits (ONNX, XGBoost), of 64
+/// (LightGBM's text) or of 16 (ONNX in half precision), indices of 64 or 32. Without an encoder, the inputs take the
 /// cells of the row one after the other, in the order of the signature, as many as each is wide: numbers (NaN
 /// where a cell is missing), whole numbers, truth values or texts, as each wants them. The score is one column of
 /// one output, see [`Head`].
@@ -49,7 +51,7 @@ use crate::tensor::{TensorBuf, TensorData, TensorView};
 pub struct Model {
     version: ModelVersion,
     runtime: Arc<dyn Runtime>,
-    encoder: Option<Encoder>,
+    encoder: Option<Fed>,
     calibration: Option<Calibration>,
     inputs: Result<Inputs, String>,
     score: Result<Score, String>,
@@ -159,25 +161,12 @@ impl Model {
     /// Sets the encoder of the rows.
     ///
     /// # Errors
-    /// `Invalid` if the encoder makes rows of another width than the model takes, `Unsupported` if the model
-    /// takes anything but one matrix of floats.
+    /// `Invalid` if an input and what the encoder makes for it differ in name, width or type; `Unsupported` if the
+    /// encoder makes one matrix for a model of several inputs, or the model takes no rows.
     pub fn with_encoder(mut self, encoder: Encoder) -> Result<Self> {
-        if !self.inputs()?.is_matrix() {
-            let inputs = &self.runtime.signature().inputs;
-            let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
-            return Err(Error::unsupported(format!(
-                "{} takes {}: an encoder makes one matrix of floats",
-                self.version,
-                inputs.join(", ")
-            )));
-        }
-        let want = self.row_width()?;
-        let got = encoder.width();
-        if want != got {
-            let version = &self.version;
-            return Err(Error::invalid(format!("{version} takes {want} features, its encoder makes {got}")));
-        }
-        self.encoder = Some(encoder);
+        let named = |error: Error| Error::new(error.kind(), format!("{}: {error}", self.version));
+        let fed = Fed::new(encoder, self.inputs()?).map_err(named)?;
+        self.encoder = Some(fed);
         Ok(self)
     }
 
@@ -224,7 +213,7 @@ impl Model {
 
     /// The encoder of the rows, if there is one.
     pub fn encoder(&self) -> Option<&Encoder> {
-        self.encoder.as_ref()
+        self.encoder.as_ref().map(Fed::encoder)
     }
 
     /// What every score goes through, if anything.
@@ -251,7 +240,7 @@ impl Model {
     #[inline]
     pub(super) fn score_call(&self, row: &[Value<'_>], call: Option<&Call<'_>>) -> Result<f64> {
         let mut score = 0.0;
-        self.score_each(std::iter::once(row), call, |_, value| score = value)?;
+        self.score_each(&std::iter::once(row), call, |_, value| score = value)?;
         Ok(score)
     }
 
@@ -274,7 +263,7 @@ impl Model {
             return Err(Error::invalid("no rows to score: want at least one"));
         }
         let before = scores.len();
-        let result = self.score_each(rows.iter().copied(), call, |_, score| scores.push(score));
+        let result = self.score_each(&rows.iter().copied(), call, |_, score| scores.push(score));
         if result.is_err() {
             scores.truncate(before);
         }
@@ -284,7 +273,7 @@ impl Model {
     /// Calls `each` with the index and the score of every row.
     pub(super) fn score_each<'r, 'v: 'r>(
         &self,
-        rows: impl ExactSizeIterator<Item = &'r [Value<'v>]> + Clone,
+        rows: &(impl ExactSizeIterator<Item = &'r [Value<'v>]> + Clone),
         call: Option<&Call<'_>>,
         mut each: impl FnMut(usize, f64),
     ) -> Result<()> {
@@ -293,8 +282,8 @@ impl Model {
         with_scratch(|scratch| {
             let Scratch { inputs, outputs, narrow } = scratch;
             match &self.encoder {
-                Some(encoder) => layout.encode(encoder, rows, inputs, narrow)?,
-                None => layout.fill(&rows, inputs)?,
+                Some(fed) => layout.encode(fed, rows, inputs, narrow)?,
+                None => layout.fill(rows, inputs)?,
             }
             self.prepare(outputs);
             Inputs::with_views(inputs, |inputs| {
@@ -435,7 +424,7 @@ impl Model {
     /// How many cells a row has that callers send; none if rows cannot fill the inputs.
     pub(super) fn cells(&self) -> Option<usize> {
         match &self.encoder {
-            Some(encoder) => Some(encoder.inputs().len()),
+            Some(fed) => Some(fed.encoder().inputs().len()),
             None => self.row_width().ok(),
         }
     }

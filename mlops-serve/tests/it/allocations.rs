@@ -62,6 +62,27 @@ fn scoring_a_row_allocates_nothing() {
 }
 
 #[test]
+fn an_encoder_of_several_inputs_allocates_nothing() {
+    for case in [crate::encoded::two_tower(), crate::encoded::dlrm()] {
+        let model = Model::new(ModelVersion::new("shop", 1), native(case.name)).unwrap();
+        let endpoint = Endpoint::new("shop", SystemClock::new());
+        endpoint.deploy(Arc::new(model.with_encoder(case.encoder()).unwrap())).unwrap();
+        case.with_rows(|rows| {
+            let count = allocations(|number| {
+                endpoint.score(id(number), rows[number as usize % rows.len()]).unwrap();
+            });
+            assert_eq!(count, 0, "one row of {}", case.name);
+            let mut scores = Vec::new();
+            let count = allocations(|number| {
+                scores.clear();
+                endpoint.score_rows(id(number), rows, &mut scores).unwrap();
+            });
+            assert_eq!(count, 0, "rows of {}", case.name);
+        });
+    }
+}
+
+#[test]
 fn two_arms_and_tensors_allocate_nothing() {
     let endpoint = Endpoint::new("shop", SystemClock::new());
     endpoint.deploy(model(1, |x| x)).unwrap();

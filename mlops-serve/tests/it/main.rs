@@ -9,6 +9,8 @@ mod cache;
 mod conformance;
 #[cfg(feature = "native")]
 mod deploy;
+#[cfg(feature = "native")]
+mod encoded;
 mod endpoint;
 mod events;
 mod experiment;
