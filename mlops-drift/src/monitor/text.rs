@@ -49,15 +49,18 @@ impl fmt::Display for ColumnReport {
         if let Some(decision) = &self.decision {
             write!(f, ", {} {:.4} (limit {:.4})", decision.by, decision.value, decision.limit)?;
         }
+        // The size alone decides nothing where a test has to be sure too: what chance alone reaches is no limit.
+        if let Some(psi) = self.psi {
+            write!(f, ", psi {:.4} (by chance up to {:.4})", psi.value, psi.limit)?;
+        }
         let mut measure = |name: &str, against: &str, measure: Option<Measure>| match measure {
             Some(Measure { value, limit, p_adjusted, .. }) => {
                 write!(f, ", {name} {value:.4} ({against} {limit:.4}, p {})", p_value(p_adjusted))
             }
             None => Ok(()),
         };
-        measure("psi", "limit", self.psi)?;
-        measure("ks", "limit", self.kolmogorov_smirnov)?;
-        measure("chi-squared", "limit", self.chi_squared)?;
+        measure("ks", "by chance up to", self.kolmogorov_smirnov)?;
+        measure("chi-squared", "by chance up to", self.chi_squared)?;
         measure("missing", "was", self.missing_rate.filter(|rate| rate.value != rate.limit))?;
         measure("non-finite", "was", self.non_finite_rate.filter(|rate| rate.value != rate.limit))?;
         if self.unseen > 0 {
@@ -72,5 +75,9 @@ impl fmt::Display for ColumnReport {
 
 /// Three digits; what is below all floats is not 0.
 pub(super) fn p_value(p: f64) -> String {
-    if p == 0.0 { "<1e-300".to_owned() } else { format!("{p:.3e}") }
+    match p {
+        0.0 => "<1e-300".to_owned(),
+        _ if p < 0.001 => format!("{p:.2e}"),
+        _ => format!("{p:.3}"),
+    }
 }
