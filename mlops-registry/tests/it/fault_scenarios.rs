@@ -112,31 +112,42 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 && state.sequence() == 10
         },
     },
-    commit!(
-        "all that can be changed of versions and their model",
-        draft()
-            .policy("shop", Policy::default().stages(Stages::new("dev").allow("dev", "production")))
-            .describe_model("shop", "Buys or not", [("team", "a")])
-            .register(NewVersion::new("shop").file("a", "new a").tag("market", "eu").tag("old", "yes"))
-            .stage(&id(5), "dev", "production")
-            .describe(&id(5), "the fifth")
-            .tag(&id(5), "market", "us")
-            .remove_tag(&id(5), "old")
-            .measure(&id(5), "psi", 0.1)
-            .reject(&id(5))
-            .delete(&id(2))
-            .restore(&id(4)),
-        |state| {
+    Scenario {
+        name: "all that can be changed of versions and their model",
+        commits: 7,
+        calls: u64::MAX,
+        damage: NO_DAMAGE,
+        run: |registry, _| {
+            Box::pin(async move {
+                let rules = Policy::default().stages(Stages::new("dev").allow("dev", "production"));
+                registry.commit(keyed("rules").policy("shop", rules)).await?;
+                let all = draft()
+                    .describe_model("shop", "Buys or not", [("team", "a")])
+                    .register(
+                        NewVersion::new("shop").file("a", "new a").tag("market", "eu").tag("old", "yes"),
+                    )
+                    .stage(&id(5), "dev", "production")
+                    .describe(&id(5), "the fifth")
+                    .tag(&id(5), "market", "us")
+                    .remove_tag(&id(5), "old")
+                    .measure(&id(5), "psi", 0.1)
+                    .reject(&id(5))
+                    .delete(&id(2))
+                    .restore(&id(4));
+                registry.commit(all).await.map(drop)
+            })
+        },
+        done: |state| {
             let [second, fourth, fifth] = [2, 4, 5].map(|version| state.version(&id(version)).unwrap());
             let tags = fifth.tags.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            state.sequence() == 8
+            state.sequence() == 9
                 && state.model("shop").unwrap().tags["team"] == "a"
                 && (fifth.stage.as_deref(), fifth.description.as_str()) == (Some("production"), "the fifth")
                 && tags.eq([("market", "us")])
                 && (fifth.metrics["psi"], fifth.approval) == (0.1, Approval::Rejected)
                 && (second.deleted.is_some(), fourth.deleted.is_some()) == (true, false)
-        }
-    ),
+        },
+    },
     Scenario {
         name: "rename a model, go on by its former name, delete and restore it",
         commits: 7,
