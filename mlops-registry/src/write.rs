@@ -27,7 +27,9 @@ impl Registry {
     /// commit the same draft with the same [`key`](Draft::key) again; for a draft without one, the message tells
     /// the key to take. When it is dropped or the process dies, the commit has happened whole or not at all.
     ///
-    /// Bytes that the registry holds already are not uploaded again, unless they are gone or cut off.
+    /// Bytes that the registry holds already are not uploaded again, unless they are gone or cut off. Of a big file each
+    /// part that fails is sent again, in clouds for minutes. If its upload breaks off all the same, the next try begins
+    /// that file anew, and finds the big files before it that were whole.
     ///
     /// # Errors
     /// `Conflict` if an expectation does not hold (read and decide again), `NotFound` if a named thing does not

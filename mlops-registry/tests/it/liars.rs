@@ -1,21 +1,29 @@
 //! Two real servers that speak S3 and lose commits: the doctor catches both and says what does not hold.
 //! `cargo xtask test` starts them; without it the tests say that they were left out.
 
-use mlops_core::Severity;
+use mlops_core::{Result, Severity};
 use mlops_registry::blocking::Registry;
 use mlops_registry::doctor::{Checkup, Report};
 
 use crate::support::{fresh, register, server};
 
+/// A new registry on a server, opened anew at each call.
+fn on(endpoint: &str, key: &str) -> impl Fn() -> Result<Registry> + Sync {
+    let location = format!("s3://mlops-test/{}", fresh());
+    move || {
+        let builder = mlops_registry::Registry::builder()
+            .option("aws_endpoint", endpoint)
+            .option("aws_allow_http", "true")
+            .option("aws_region", "us-east-1")
+            .option("aws_access_key_id", key)
+            .option("aws_secret_access_key", key);
+        Registry::open_with(builder, &location)
+    }
+}
+
 /// What the doctor says of a registry on a server, after a sequence of commits that went well.
 fn examine(endpoint: &str, key: &str) -> Report {
-    let builder = mlops_registry::Registry::builder()
-        .option("aws_endpoint", endpoint)
-        .option("aws_allow_http", "true")
-        .option("aws_region", "us-east-1")
-        .option("aws_access_key_id", key)
-        .option("aws_secret_access_key", key);
-    let registry = Registry::open_with(builder, &format!("s3://mlops-test/{}", fresh())).unwrap();
+    let registry = on(endpoint, key)().unwrap();
     // Nothing shows while nobody races: what is committed is there.
     for content in ["1", "2", "3"] {
         let id = register(&registry, "shop", content).unwrap();
@@ -47,6 +55,19 @@ fn s3rver_ignores_the_condition_and_is_caught() {
     // Whoever comes late overwrites, every time.
     assert_eq!((races(&report, DOUBLED), races(&report, OVERWRITTEN)), (60, 60));
     assert!(!report.measured.unwrap().create_if_absent);
+}
+
+/// What is no order of the calls is seen as such, and the log that it leaves is broken.
+#[cfg(feature = "conformance")]
+#[test]
+fn no_order_explains_what_s3rver_answers() {
+    let Some(endpoint) = server("MLOPS_TEST_S3RVER", "the lying S3 server s3rver") else { return };
+    let seed = mlops_core::Seed::new(1);
+    let error = mlops_registry::conformance::check_history(on(&endpoint, "S3RVER"), 24, seed).unwrap_err();
+    assert!(
+        [mlops_core::ErrorKind::Internal, mlops_core::ErrorKind::Data].contains(&error.kind()),
+        "{error:#}"
+    );
 }
 
 #[test]

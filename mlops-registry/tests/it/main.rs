@@ -26,6 +26,7 @@ mod liars;
 #[cfg(feature = "conformance")]
 mod linear;
 mod model;
+mod model_readers;
 mod model_source;
 mod models;
 mod races;

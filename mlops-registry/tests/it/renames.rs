@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mlops_core::{Error, ErrorKind, ModelVersion};
+use mlops_core::{Digest, Error, ErrorKind, ModelVersion};
 use mlops_registry::blocking::Registry;
 use mlops_registry::{At, Draft, Expect, NewVersion, Snapshot};
 
@@ -103,6 +103,23 @@ fn names_that_come_and_go_are_told_once() {
         let checkpoint = Snapshot::from_checkpoint(state.sequence(), &state.to_checkpoint().unwrap());
         assert_eq!(checkpoint.as_ref(), Some(&*state));
     }
+}
+
+/// Earlier builds noted a name each time that it was lost, the present one too.
+#[test]
+fn a_checkpoint_with_names_that_came_back_is_the_same_state() {
+    let registry = Registry::open("memory:").unwrap();
+    register(&registry, "a", "1").unwrap();
+    for (from, to) in [("a", "b"), ("b", "a"), ("a", "b")] {
+        registry.commit(draft().rename_model(from, to)).unwrap();
+    }
+    let state = registry.snapshot();
+    let checkpoint = String::from_utf8(state.to_checkpoint().unwrap()).unwrap();
+    let (_, body) = checkpoint.split_once('\n').unwrap();
+    let earlier = body.replace("\"former\":[[\"a\",", "\"former\":[[\"a\",0],[\"b\",0],[\"a\",");
+    assert_ne!(earlier, body);
+    let head = format!("{{\"format\":3,\"sequence\":4,\"sha256\":\"{}\"}}\n", Digest::of(&earlier));
+    assert_eq!(Snapshot::from_checkpoint(4, (head + &earlier).as_bytes()).as_ref(), Some(&*state));
 }
 
 #[test]
