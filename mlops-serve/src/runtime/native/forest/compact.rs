@@ -24,7 +24,8 @@ struct Node<T> {
 }
 
 const PLACE_SHIFT: u32 = 8;
-const NODES_MAX: usize = 1 << (32 - PLACE_SHIFT);
+/// The most nodes of a forest.
+pub(super) const NODES_MAX: usize = 1 << (32 - PLACE_SHIFT);
 /// Walks side by side: enough to hide the time that a load takes.
 pub(super) const WALKS: usize = 8;
 /// Few walks arrive before so many steps; from then on it is worth looking.

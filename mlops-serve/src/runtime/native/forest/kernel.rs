@@ -15,7 +15,7 @@ pub(super) enum Kernel<T> {
     Panels { panels: Panels<T>, columns: Columns, tiles: Option<Heap<T>> },
     /// Nodes with one parent each and few columns, as learners make them.
     Compact { columns: Columns, trees: Compact<T> },
-    /// Anything: sets of categories, and hundreds of features.
+    /// Anything: hundreds of features, and sets of categories that would take too many nodes with one parent.
     Walk(Walk<T>),
 }
 
@@ -112,7 +112,7 @@ mod tests {
     use rand::{Rng, RngExt};
 
     use super::*;
-    use crate::runtime::native::forest::{Forest, NodeSpec, Split};
+    use crate::runtime::native::forest::{Comparison, Forest, NodeSpec, Split};
 
     const FEATURES: usize = 9;
 
@@ -275,5 +275,33 @@ mod tests {
         chain.push(NodeSpec::Leaf { first: 0, count: 1 });
         trees.push(chain);
         agree(&mut rng, spec(trees, weights), Some("walk"));
+    }
+
+    /// Trees as sets of categories and equality make them, of which a few are in a forest of others.
+    #[test]
+    fn a_few_trees_with_sets_leave_the_forest_its_fast_kernel() {
+        let mut rng = Seed::new(5).rng();
+        for (leaves, every, kernel) in
+            [(12, 20, "panels"), (31, 20, "panels"), (100, 20, "compact"), (12, 1, "panels")]
+        {
+            let mut weights = Vec::new();
+            let mut trees = (0..300).map(|_| tree(&mut rng, leaves, false, &mut weights)).collect::<Vec<_>>();
+            for tree in trees.iter_mut().step_by(every) {
+                // The last splits, of which there are enough.
+                let splits = (0..tree.len()).rev().filter(|place| matches!(tree[*place], NodeSpec::Split(_)));
+                let places: Vec<usize> = splits.take(3).collect();
+                for (turn, place) in places.into_iter().enumerate() {
+                    let NodeSpec::Split(split) = tree[place] else { continue };
+                    let split = Split { threshold: 0.0, ..split };
+                    match turn {
+                        0 => ForestSpec::split(tree, place, Comparison::Equal, split).unwrap(),
+                        1 => ForestSpec::split(tree, place, Comparison::NotEqual, split).unwrap(),
+                        _ => ForestSpec::split_by_ranges(tree, place, split, &[-0.6, -0.2, 0.0, 0.3, 0.7])
+                            .unwrap(),
+                    }
+                }
+            }
+            agree(&mut rng, spec(trees, weights), Some(kernel));
+        }
     }
 }

@@ -7,6 +7,7 @@ mod kernel;
 mod panels;
 mod ranges;
 mod spec;
+mod untangle;
 mod walk;
 
 use kernel::Kernel;
@@ -51,6 +52,7 @@ impl<T: Real> Forest<T> {
         if nodes > u32::MAX as usize / 2 || spec.features > u32::MAX as usize / 2 {
             return Err(Error::unsupported(format!("a forest of {nodes} nodes: 2^31 is the limit")));
         }
+        spec.untangle();
         let one = spec.targets == 1
             && spec
                 .trees
