@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mlops_core::Seed;
 use mlops_core::onnx::{LinearModel, Link, Tree, TreeEnsemble, TreeNode};
+use mlops_core::{Dimension, ElementType, ModelSignature, Seed, TensorSpec};
 use mlops_serve::runtime::{NativeRuntime, OrtLibrary, OrtOptions, OrtRuntime, Runtime, RuntimeExt};
-use mlops_serve::tensor::TensorView;
+use mlops_serve::tensor::{TensorBuf, TensorView};
 use ort::session::{OutputSelector, RunOptions, Session, builder::GraphOptimizationLevel};
 use ort::value::{Tensor, TensorRef};
 use rand::RngExt;
@@ -147,12 +147,59 @@ fn models(c: &mut Criterion) {
     compare(c, "serve/mlp_64_128_32_1", &std::fs::read(mlp).expect("test data is there").into(), 64);
 }
 
+/// The models of recommenders, with several inputs: two towers, a DLRM, the ten best of a thousand items.
+fn recommenders(c: &mut Criterion) {
+    let library = library();
+    for name in ["two_tower", "dlrm", "retrieval"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../testdata/serve/{name}.onnx"));
+        let model: Bytes = std::fs::read(file).expect("test data is there").into();
+        let native = NativeRuntime::from_onnx(&model).expect("the kernels know the model");
+        let ort = library.as_ref().map(|library| {
+            OrtRuntime::from_bytes(library, &model, &OrtOptions::default()).expect("ORT knows the model")
+        });
+        let mut group = c.benchmark_group(format!("serve/{name}"));
+        for rows in BATCHES {
+            let inputs = inputs(native.signature(), rows);
+            let views: Vec<TensorView<'_>> = inputs.iter().map(TensorBuf::view).collect();
+            group.throughput(Throughput::Elements(rows as u64));
+            let runtimes =
+                [("native", Some(&native as &dyn Runtime)), ("ort", ort.as_ref().map(|ort| ort as _))];
+            for (engine, runtime) in runtimes {
+                let Some(runtime) = runtime else { continue };
+                let mut outputs = runtime.outputs();
+                group.bench_function(BenchmarkId::new(engine, rows), |b| {
+                    b.iter(|| runtime.run(black_box(&views), &mut outputs).expect("the input fits"));
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+/// Rows of this signature: numbers of a normal distribution, small ids.
+fn inputs(signature: &ModelSignature, rows: usize) -> Vec<TensorBuf> {
+    let input = |spec: &TensorSpec| {
+        let width = |axis: &Dimension| if let Dimension::Fixed(width) = axis { *width } else { rows };
+        let shape: Vec<usize> = spec.shape.iter().map(width).collect();
+        let mut input = TensorBuf::default();
+        if spec.element == ElementType::I64 {
+            let ids = input.reset::<i64>(&shape).expect("a small tensor");
+            ids.iter_mut().zip(0_i64..).for_each(|(id, place)| *id = place % 7);
+        } else {
+            let numbers = input.reset::<f32>(&shape).expect("a small tensor");
+            numbers.copy_from_slice(&normal(numbers.len()));
+        }
+        input
+    };
+    signature.inputs.iter().map(input).collect()
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(700));
-    targets = models
+    targets = models, recommenders
 }
 criterion_main!(benches);
