@@ -1,4 +1,4 @@
-//! What is read as ONNX is written and read again as the same.
+//! What is read as ONNX is written and read again as the same; constants in other files are taken in or refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,4 +11,8 @@ fuzz_target!(|data: &[u8]| {
     // NaN differs from itself: the bytes are compared.
     let again = onnx::read(&bytes).expect("what was written is read");
     assert_eq!(onnx::write(&again), bytes);
+    let mut whole = again;
+    if whole.take_in(&mut |name| Ok(name.repeat(3).into())).is_ok() {
+        assert!(whole.external_files().is_empty());
+    }
 });
