@@ -22,7 +22,7 @@ use mlops_core::{BoxFuture, ModelFile, ModelPackage, ModelRef, ModelSource, Mode
 use crate::Builder;
 use crate::doctor::{Checkup, Report};
 use crate::log::Log;
-use crate::{Commit, Draft, NewVersion, Receipt, Snapshot, Swept, Watch};
+use crate::{Commit, CommitQuery, Draft, NewVersion, Receipt, Snapshot, Swept, Watch};
 
 /// [`Registry`](crate::Registry) without futures. Clones share one state.
 ///
@@ -129,6 +129,14 @@ impl Registry {
     /// As there.
     pub fn history(&self, from: u64, count_max: usize) -> Result<Vec<Commit>> {
         self.driver.wait(self.inner.history(from, count_max))
+    }
+
+    /// See [`Registry::find_commits`](crate::Registry::find_commits).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find_commits(&self, query: &CommitQuery) -> Result<Vec<Commit>> {
+        self.driver.wait(self.inner.find_commits(query))
     }
 
     /// See [`Registry::read`](crate::Registry::read).

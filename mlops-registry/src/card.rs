@@ -5,11 +5,11 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use mlops_core::evaluation::Evaluation;
-use mlops_core::{ModelVersion, Result};
+use mlops_core::{ModelSignature, ModelVersion, Result};
 use serde::Serialize;
 
-use crate::state::{Review, Snapshot, Stamp};
-use crate::{Approval, Format};
+use crate::state::{Model, Review, Snapshot, Stamp};
+use crate::{Approval, Format, GateResult};
 
 /// All that the registry knows of one version. Serialises to JSON; [`to_markdown`](Self::to_markdown) is for
 /// people.
@@ -20,8 +20,18 @@ use crate::{Approval, Format};
 pub struct ModelCard {
     /// Its name and number.
     pub id: ModelVersion,
+    /// The names that its model had before, oldest first.
+    pub former_names: Vec<String>,
     /// What the model is for.
     pub model_description: String,
+    /// The tags of the model.
+    pub model_tags: BTreeMap<String, String>,
+    /// The commit that deleted the model, if it is deleted.
+    pub model_deleted: Option<Arc<Stamp>>,
+    /// The commit that deleted this version, if it is deleted.
+    pub deleted: Option<Arc<Stamp>>,
+    /// The commit that gave up its files, if they are gone.
+    pub purged: Option<Arc<Stamp>>,
     /// What this version is.
     pub description: String,
     /// Who registered it, when and why.
@@ -34,8 +44,12 @@ pub struct ModelCard {
     pub stage: Option<String>,
     /// The aliases that point at it.
     pub aliases: Vec<String>,
-    /// What it takes and gives, in words.
-    pub signature: String,
+    /// When aliases pointed at it, by alias and time.
+    pub served: Vec<CardService>,
+    /// How it fares at the gates of its model now, by alias.
+    pub gates: BTreeMap<String, Vec<GateResult>>,
+    /// What it takes and gives.
+    pub signature: ModelSignature,
     /// What wrote it.
     pub framework: Option<String>,
     /// Its numbers.
@@ -60,6 +74,40 @@ pub struct ModelCard {
     pub files: BTreeMap<String, CardFile>,
 }
 
+/// A span of time in which an alias pointed at a version.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CardService {
+    /// The alias.
+    pub alias: String,
+    /// The commit that pointed it there.
+    pub from: Arc<Stamp>,
+    /// The commit that pointed it elsewhere; `None` if it still points there.
+    pub until: Option<Arc<Stamp>>,
+}
+
+/// The spans of time in which aliases of a model pointed at a version of it.
+fn served(model: &Model, version: u64) -> Vec<CardService> {
+    let mut spans: Vec<CardService> = Vec::new();
+    for (name, alias) in &model.aliases {
+        let mut open: Option<CardService> = None;
+        for step in &alias.moves {
+            match (&mut open, step.to == Some(version)) {
+                (None, true) => {
+                    open = Some(CardService { alias: name.clone(), from: step.by.clone(), until: None });
+                }
+                (Some(_), false) => {
+                    let until = Some(step.by.clone());
+                    spans.extend(open.take().map(|span| CardService { until, ..span }));
+                }
+                _ => {}
+            }
+        }
+        spans.extend(open);
+    }
+    spans
+}
+
 /// One file of a model card.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -82,6 +130,9 @@ impl Snapshot {
         let version = self.version(id)?;
         let record = &version.record;
         let pointing = model.aliases.iter().filter(|(_, alias)| alias.version == Some(id.version));
+        let gates = model.policy.gates.keys();
+        let gates =
+            gates.map(|alias| Ok((alias.clone(), self.gates(&model.name, alias, version.id().version)?)));
         let file = |file: &crate::FileRecord| CardFile {
             format: file.format,
             size_bytes: file.size_bytes,
@@ -89,14 +140,21 @@ impl Snapshot {
         };
         Ok(ModelCard {
             id: version.id().clone(),
+            former_names: model.former.iter().map(|former| former.name.clone()).collect(),
             model_description: model.description.clone(),
+            model_tags: model.tags.clone(),
+            model_deleted: model.deleted.clone(),
+            deleted: version.deleted.clone(),
+            purged: version.purged.clone(),
             description: version.description.clone(),
             registered: version.registered.clone(),
             approval: version.approval,
             reviews: version.reviews.clone(),
             stage: model.stage_of(version).map(str::to_owned),
             aliases: pointing.map(|(name, _)| name.clone()).collect(),
-            signature: record.signature.to_string(),
+            served: served(model, version.id().version),
+            gates: gates.collect::<Result<_>>()?,
+            signature: record.signature.clone(),
             framework: record.framework.clone(),
             metrics: version.metrics.clone(),
             tags: version.tags.clone(),
@@ -130,12 +188,16 @@ impl ModelCard {
         }
         let by = |stamp: &Stamp| format!("{} on {}: {}", stamp.actor, stamp.time, stamp.reason);
         let facts = [
+            ("Former names", (!self.former_names.is_empty()).then(|| self.former_names.join(", "))),
             ("Registered by", Some(by(&self.registered))),
+            ("Model deleted by", self.model_deleted.as_deref().map(by)),
+            ("Deleted by", self.deleted.as_deref().map(by)),
+            ("Files given up by", self.purged.as_deref().map(by)),
             ("Approval", Some(self.approval.to_string())),
             ("Stage", self.stage.clone()),
             ("Aliases", (!self.aliases.is_empty()).then(|| self.aliases.join(", "))),
             ("Framework", self.framework.clone()),
-            ("Signature", Some(self.signature.clone())),
+            ("Signature", Some(self.signature.to_string())),
             ("Run", self.run.clone()),
             ("Code", self.code.clone()),
             ("Parents", (!self.parents.is_empty()).then(|| self.parents.join(", "))),
@@ -179,6 +241,21 @@ impl ModelCard {
             let said = |Review { verdict, by }: &Review| format!("{verdict} on {}: {}", by.time, by.reason);
             self.reviews.iter().map(|review| (review.by.actor.as_str(), said(review))).collect()
         })?;
+        let span = |span: &CardService| {
+            let until = span.until.as_deref().map_or("now".to_owned(), by);
+            format!("from {}; until {until}", by(&span.from))
+        };
+        table("Served as", self.served.iter().map(|found| (found.alias.as_str(), span(found))).collect())?;
+        let gates = self
+            .gates
+            .iter()
+            .flat_map(|(alias, gates)| gates.iter().map(move |gate| (alias.as_str(), gate.to_string())));
+        table("Gates", gates.collect())?;
+        let model_tags = text(&self.model_tags);
+        table(
+            "Tags of the model",
+            model_tags.iter().map(|(name, value)| (name.as_str(), value.clone())).collect(),
+        )?;
         let (data, tags) = (text(&self.data), text(&self.tags));
         table("Data", data.iter().map(|(role, digest)| (role.as_str(), digest.clone())).collect())?;
         table("Tags", tags.iter().map(|(name, value)| (name.as_str(), value.clone())).collect())?;

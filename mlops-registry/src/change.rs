@@ -147,6 +147,70 @@ pub enum Change {
 }
 
 impl Change {
+    /// The names of the kinds of changes, as the log has them.
+    pub const KINDS: [&str; 16] = [
+        "register",
+        "review",
+        "move_alias",
+        "move_stage",
+        "set_policy",
+        "describe_model",
+        "tag",
+        "describe",
+        "measure",
+        "delete",
+        "restore",
+        "purge",
+        "delete_model",
+        "restore_model",
+        "rename_model",
+        "watermark",
+    ];
+
+    /// What kind of change it is: one of [`KINDS`](Self::KINDS).
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Register(_) => "register",
+            Self::Review { .. } => "review",
+            Self::MoveAlias { .. } => "move_alias",
+            Self::MoveStage { .. } => "move_stage",
+            Self::SetPolicy { .. } => "set_policy",
+            Self::DescribeModel { .. } => "describe_model",
+            Self::Tag { .. } => "tag",
+            Self::Describe { .. } => "describe",
+            Self::Measure { .. } => "measure",
+            Self::Delete { .. } => "delete",
+            Self::Restore { .. } => "restore",
+            Self::Purge { .. } => "purge",
+            Self::DeleteModel { .. } => "delete_model",
+            Self::RestoreModel { .. } => "restore_model",
+            Self::RenameModel { .. } => "rename_model",
+            Self::Watermark { .. } => "watermark",
+        }
+    }
+
+    /// The number of the version that it is about: that which it changes, or which an alias is pointed at.
+    pub fn version(&self) -> Option<u64> {
+        match self {
+            Self::Register(record) => Some(record.id.version),
+            Self::MoveAlias { to, .. } => *to,
+            Self::Review { version, .. }
+            | Self::Tag { version, .. }
+            | Self::Describe { version, .. }
+            | Self::Measure { version, .. }
+            | Self::MoveStage { version, .. }
+            | Self::Delete { version, .. }
+            | Self::Restore { version, .. }
+            | Self::Purge { version, .. } => Some(*version),
+            Self::DescribeModel { .. }
+            | Self::SetPolicy { .. }
+            | Self::DeleteModel { .. }
+            | Self::RestoreModel { .. }
+            | Self::RenameModel { .. }
+            | Self::Watermark { .. } => None,
+        }
+    }
+
     /// The model that it changes, if it is about one: in a log by the name that it had before the change.
     pub fn model(&self) -> Option<&str> {
         match self {

@@ -120,7 +120,7 @@ impl fmt::Display for GateResult {
 }
 
 /// How a version fares at one gate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct GateResult {
     /// The gate.

@@ -65,7 +65,7 @@
 //! - [`Registry::copy_of`]: a version for another model or registry, its origin recorded.
 //! - [`Policy`], [`Gate`], [`Stages`]: rules as data, checked inside the commit.
 //! - [`Follower`]: refresh in the background; [`Watch`]: read the log as a feed; [`Registry::sweep`] removes what nobody needs.
-//! - [`Commit`], [`Change`]: the log that is the truth and the audit.
+//! - [`Commit`], [`Change`], [`CommitQuery`]: the log that is the truth and the audit, and who did what.
 //! - [`log`]: the trait of a back end and what there is of them; [`doctor`] finds out whether one keeps its
 //!   promises and whether anything is damaged.
 //!
@@ -232,6 +232,7 @@ mod card;
 mod change;
 mod cloud;
 mod commit;
+mod commit_query;
 mod content;
 mod copy;
 mod download;
@@ -259,9 +260,10 @@ mod watch;
 mod write;
 
 pub use builder::Builder;
-pub use card::{CardFile, ModelCard};
+pub use card::{CardFile, CardService, ModelCard};
 pub use change::{Approval, Change, CopyOf, Expect, FileRecord, VersionRecord};
 pub use commit::Commit;
+pub use commit_query::CommitQuery;
 pub use draft::{Draft, Receipt};
 pub use follow::Follower;
 pub use format::Format;

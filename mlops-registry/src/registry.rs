@@ -23,6 +23,14 @@ use crate::{Commit, Snapshot, UploadId};
 ///
 /// With a folder or memory as storage the futures need no runtime: any executor drives them. See
 /// [`blocking`](crate::blocking) for a face without futures.
+///
+/// Not all work gives way to other tasks of the executor. [`commit`](Self::commit) reads and hashes local files within
+/// a poll, `fetch` with a [`cache`](Builder::cache) and [`fetch_to`](Self::fetch_to) hash and write them there, about
+/// a second for each GB and more on a slow disk; a fetch into a cache waits for the lock of another process on a file;
+/// SQLite waits up to ten seconds for another writer; a folder is read and written in the poll. A service that answers
+/// others on the same executor calls these from a thread of its own: `spawn_blocking` with the
+/// [blocking face](crate::blocking::Registry), which takes the runtime that it finds. [`state`](Self::state) and all
+/// questions to a [`Snapshot`] never wait.
 #[derive(Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,

@@ -1,7 +1,7 @@
 //! Real disks at their limits: full, read-only, forbidden, huge files, many versions, what kills leave behind.
 //!
 //! Some need a file system or a user of their own: a copy of this test runs there. Where the machine does not allow
-//! that, the test says so on standard error.
+//! that, the test says so on standard error, and fails if `MLOPS_TEST_DISK_REQUIRED` is set.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,14 @@ fn copy() {
     println!("scenario done");
 }
 
+/// Set, it makes a failure of what the machine does not allow: for checks that must not be left out.
+const REQUIRED: &str = "MLOPS_TEST_DISK_REQUIRED";
+
 /// Runs a copy of this test by a shell script whose last words start it; `None` if the machine does not allow it.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "whoever starts the tests says by the environment what must run"
+)]
 fn run(script: &str, scenario: &str, place: &Path) -> Option<String> {
     let exe = std::env::current_exe().unwrap();
     let start = "exec \"$0\" disk::copy --exact --nocapture";
@@ -58,6 +65,12 @@ fn run(script: &str, scenario: &str, place: &Path) -> Option<String> {
         assert!(text.contains("scenario done"), "{scenario}: {text}");
         return Some(text);
     }
+    let required = std::env::var(REQUIRED).is_ok_and(|value| !value.is_empty() && value != "0");
+    assert!(
+        !required,
+        "`{scenario}` did not run, though {REQUIRED} is set: this machine does not allow it ({})",
+        text.trim()
+    );
     let why = format!("left out: `{scenario}`, since this machine does not allow it ({})\n", text.trim());
     std::io::Write::write_all(&mut std::io::stderr(), why.as_bytes()).unwrap();
     None

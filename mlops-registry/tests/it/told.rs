@@ -96,6 +96,117 @@ fn lineage_and_card_tell_what_is_recorded_and_nothing_else() {
 }
 
 #[test]
+fn a_card_tells_what_became_of_a_version() {
+    use mlops_registry::{Expect, Gate, Policy};
+    let registry = Registry::open("memory:").unwrap();
+    let commit = |draft: Draft| registry.commit(draft).unwrap();
+    let why = |reason: &str| Draft::new("ann", reason);
+    let ids: Vec<_> = ["1", "2"].map(|content| register(&registry, "shop", content).unwrap()).into();
+    commit(why("words").describe_model("shop", "Buys or not", [("team", "growth")]));
+    commit(why("rules").policy("shop", Policy::default().gate("champion", Gate::metric_at_most("psi", 0.2))));
+    commit(why("numbers").measure(&ids[0], "psi", 0.1).measure(&ids[1], "psi", 0.15));
+    for (id, reason) in
+        [(&ids[0], "first"), (&ids[0], "again"), (&ids[1], "second"), (&ids[0], "third"), (&ids[1], "last")]
+    {
+        commit(why(reason).alias("champion", id, Expect::Any));
+    }
+    commit(why("new name").rename_model("shop", "store"));
+    commit(Draft::new("bob", "too old").delete(&ids[0]).purge(&ids[0]).measure(&ids[1], "psi", 0.5));
+    let state = registry.snapshot();
+    let card = state.card(&ids[0]).unwrap();
+    let spans: Vec<_> = card
+        .served
+        .iter()
+        .map(|span| {
+            (span.alias.as_str(), span.from.reason.as_str(), span.until.as_ref().map(|by| by.reason.as_str()))
+        })
+        .collect();
+    assert_eq!(spans, [("champion", "first", Some("second")), ("champion", "third", Some("last"))]);
+    let now = state.card(&ids[1]).unwrap();
+    assert_eq!(now.served.len(), 2);
+    assert!(now.served[1].until.is_none());
+    assert!(!now.gates["champion"][0].passed);
+    let page = card.to_markdown();
+    for part in [
+        "| Former names | shop |",
+        "| Deleted by | bob on",
+        "| Files given up by | bob on",
+        "| team | growth |",
+        "; until ann on",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let page = now.to_markdown();
+    for part in ["| champion | failed: psi at most 0.2: psi is 0.5", "until now |"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let json = serde_json::to_value(&card).unwrap();
+    assert_eq!(json["purged"]["actor"], "bob");
+    assert!(
+        json["signature"]["inputs"].is_array() && json["gates"]["champion"][0]["passed"] == true,
+        "{json}"
+    );
+    commit(why("alone").remove_alias("store", "champion", Expect::Any).delete_model("store"));
+    assert_eq!(registry.snapshot().card(&ids[1]).unwrap().model_deleted.unwrap().reason, "alone");
+}
+
+#[test]
+fn commits_are_found_by_what_they_change_by_whom_and_when() {
+    use mlops_registry::{Change, CommitQuery, Expect, Policy};
+    let clock = std::sync::Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let registry =
+        Registry::open_with(mlops_registry::Registry::builder().clock(clock.clone()), "memory:").unwrap();
+    let commit = |draft: Draft| {
+        clock.advance(Duration::from_secs(1));
+        registry.commit(draft).unwrap()
+    };
+    let other = register(&registry, "other", "1").unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    commit(Draft::new("lead", "rules").policy("shop", Policy::default()));
+    // More than a page of what nobody asks for.
+    for round in 0..300 {
+        commit(Draft::new("job", "fill").tag(&other, "round", round.to_string()));
+    }
+    commit(Draft::new("ann", "go").approve(&id).alias("champion", &id, Expect::Any));
+    commit(Draft::new("lead", "stricter").policy("shop", Policy::default().four_eyes()));
+    commit(Draft::new("lead", "a name").rename_model("shop", "store"));
+    let last =
+        commit(Draft::new("ann", "back").remove_alias("store", "champion", Expect::Any)).commit.sequence;
+    let check = |query: CommitQuery, expect: &[u64]| {
+        let found = registry.find_commits(&query).unwrap();
+        assert_eq!(found.iter().map(|commit| commit.sequence).collect::<Vec<_>>(), expect, "{query:?}");
+    };
+    let of = |model: &str| CommitQuery::new().model(model);
+    check(of("shop"), &[last, last - 1, last - 2, last - 3, 3, 2]);
+    check(of("store").kind("set_policy"), &[last - 2, 3]);
+    check(of("store").kind("set_policy").limit(1), &[last - 2]);
+    check(of("store").kind("set_policy").before(last - 2), &[3]);
+    check(CommitQuery::new().version(&id), &[last - 3, 2]);
+    check(CommitQuery::new().alias("champion"), &[last, last - 3]);
+    check(CommitQuery::new().actor("lead"), &[last - 1, last - 2, 3]);
+    check(CommitQuery::new().actor("trainer"), &[2, 1]);
+    check(of("other").kind("tag").limit(2), &[303, 302]);
+    check(of("shop").kind("tag"), &[]);
+    let second = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+    check(CommitQuery::new().time(second(1)..second(3)), &[4, 3]);
+    check(CommitQuery::new().before(1), &[]);
+    assert_eq!(registry.find_commits(&CommitQuery::new()).unwrap().len() as u64, last);
+    let error = registry.find_commits(&CommitQuery::new().kind("setpolicy")).unwrap_err();
+    assert!(
+        error.to_string().contains("no kind of change `setpolicy`: want one of register, review"),
+        "{error}"
+    );
+    assert!(registry.find_commits(&of("none")).is_err());
+    // The names of the kinds are those of the log.
+    for commit in registry.find_commits(&CommitQuery::new()).unwrap() {
+        for change in &commit.changes {
+            assert_eq!(serde_json::to_value(change).unwrap()["change"], change.kind());
+            assert!(Change::KINDS.contains(&change.kind()));
+        }
+    }
+}
+
+#[test]
 fn words_change_and_versions_are_found_by_them() {
     let registry = Registry::open("memory:").unwrap();
     let commit = |draft: Draft| registry.commit(draft).unwrap();
