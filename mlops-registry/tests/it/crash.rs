@@ -14,7 +14,20 @@ use rand::RngExt as _;
 /// Tells a process that is a copy of this test what to write to.
 const VARIABLE: &str = "MLOPS_TEST_CRASH_WRITER";
 
-/// The writer: goes on where the log says that it was, registers and promotes by turns, and says what is done.
+/// More than one part of a multi-part upload.
+const BIG: usize = 9 << 20;
+
+/// What the version of this number holds: every fifth one is uploaded in parts.
+fn content(number: u64) -> Vec<u8> {
+    let mut content = format!("weights {number}").into_bytes();
+    if number.is_multiple_of(5) {
+        content.resize(BIG, 0);
+    }
+    content
+}
+
+/// The writer: goes on where the log says that it was, registers and promotes by turns, gives up an old version and
+/// sweeps at times, and says what is done.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the parent process tells its copy by the environment")]
 fn writer() {
@@ -22,23 +35,85 @@ fn writer() {
     let registry = Registry::open(&location).unwrap();
     let state = registry.snapshot();
     let start = state.model("shop").map_or(0, |model| model.versions.len() as u64);
+    let draft = |what: &str, number: u64| Draft::new("writer", "next").key(format!("{what} {number}"));
     // The last promotion may have been killed: it is tried again first, under its own key.
     for number in start.max(1).. {
         if number > start {
-            let version = NewVersion::new("shop").file("model.bin", format!("weights {number}"));
-            let draft = Draft::new("writer", "next").key(format!("register {number}")).register(version);
-            registry.commit(draft).unwrap();
+            let version = NewVersion::new("shop").file("model.bin", content(number));
+            registry.commit(draft("register", number).register(version)).unwrap();
             println!("registered {number}");
         }
-        let promote = Draft::new("writer", "next").key(format!("promote {number}"));
-        registry.commit(promote.alias("champion", &ModelVersion::new("shop", number), Expect::Any)).unwrap();
+        let id = ModelVersion::new("shop", number);
+        registry.commit(draft("promote", number).alias("champion", &id, Expect::Any)).unwrap();
         println!("promoted {number}");
+        if number % 5 == 3 && number > 5 {
+            let old = ModelVersion::new("shop", number - 5);
+            registry.commit(draft("purge", old.version).delete(&old).purge(&old)).unwrap();
+            println!("purged {}", old.version);
+            registry.sweep("writer", "space", Duration::ZERO).unwrap();
+        }
     }
+}
+
+/// The highest numbers that the writers said were done.
+#[derive(Debug, Default)]
+struct Acknowledged {
+    registered: u64,
+    promoted: u64,
+    purged: u64,
+}
+
+impl Acknowledged {
+    fn note(&mut self, line: &str) {
+        for (what, highest) in [
+            ("registered ", &mut self.registered),
+            ("promoted ", &mut self.promoted),
+            ("purged ", &mut self.purged),
+        ] {
+            if let Some(number) = line.strip_prefix(what) {
+                *highest = (*highest).max(number.parse().unwrap());
+            }
+        }
+    }
+
+    /// Whether the log holds all of it, each once and in order, before any writer could do it again.
+    fn check(&self, registry: &Registry) {
+        let state = registry.snapshot();
+        let model = state.model("shop").unwrap();
+        let versions = model.versions.len() as u64;
+        assert!(versions >= self.registered, "{versions} versions, {self:?}");
+        let moves: Vec<u64> = model
+            .aliases
+            .get("champion")
+            .map_or(Vec::new(), |alias| alias.moves.iter().flat_map(|step| step.to).collect());
+        assert_eq!(
+            moves,
+            (1..=moves.len() as u64).collect::<Vec<_>>(),
+            "each promotion happened once, in order"
+        );
+        assert!(moves.len() as u64 >= self.promoted, "{} promotions, {self:?}", moves.len());
+        assert!(versions - moves.len() as u64 <= 1);
+        for version in &model.versions {
+            let number = version.id().version;
+            if version.purged.is_none() {
+                assert!(number % 5 != 3 || number > self.purged, "version {number} is back, {self:?}");
+            }
+        }
+        // What came last is whole.
+        for version in model.versions.iter().rev().filter(|version| version.purged.is_none()).take(2) {
+            whole(registry, version.id());
+        }
+    }
+}
+
+fn whole(registry: &Registry, id: &ModelVersion) {
+    let bytes = registry.read(id, "model.bin").unwrap();
+    assert!(bytes == content(id.version), "{id} holds what was registered as it, once");
 }
 
 fn kill_again_and_again(location: &str, kills: u32, seed: u64) {
     let mut rng = Seed::new(seed).rng();
-    let mut acknowledged = 0_u64;
+    let mut acknowledged = Acknowledged::default();
     for _ in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["crash::writer", "--exact", "--nocapture", "--test-threads=1"])
@@ -53,25 +128,18 @@ fn kill_again_and_again(location: &str, kills: u32, seed: u64) {
         std::thread::sleep(Duration::from_micros(rng.random_range(0..12_000)));
         child.kill().unwrap();
         child.wait().unwrap();
-        for line in first.into_iter().chain(lines) {
-            if let Some(number) = line.strip_prefix("registered ") {
-                acknowledged = acknowledged.max(number.parse().unwrap());
-            }
-        }
+        first.into_iter().chain(lines).for_each(|line| acknowledged.note(&line));
+        acknowledged.check(&Registry::open(location).unwrap());
     }
+    assert!(
+        acknowledged.registered > 10 && acknowledged.promoted > 10 && acknowledged.purged > 0,
+        "{acknowledged:?}"
+    );
     let registry = Registry::open(location).unwrap();
     let state = registry.snapshot();
-    let model = state.model("shop").unwrap();
-    assert!(acknowledged > 0);
-    assert!(model.versions.len() as u64 >= acknowledged, "lost: {} of {acknowledged}", model.versions.len());
-    for (version, number) in model.versions.iter().zip(1_u64..) {
-        let bytes = registry.read(version.id(), "model.bin").unwrap();
-        assert_eq!(bytes, format!("weights {number}"), "each number was registered once, in order");
+    for version in state.model("shop").unwrap().versions.iter().filter(|version| version.purged.is_none()) {
+        whole(&registry, version.id());
     }
-    let champion = &model.aliases["champion"];
-    let moves: Vec<u64> = champion.moves.iter().map(|step| step.to.unwrap()).collect();
-    assert_eq!(moves, (1..=moves.len() as u64).collect::<Vec<_>>(), "each promotion happened once, in order");
-    assert!(model.versions.len() - moves.len() <= 1);
     let mut checkup = Checkup::default();
     checkup.races = 0;
     let report = registry.doctor(checkup).unwrap();
