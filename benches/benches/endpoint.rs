@@ -152,6 +152,7 @@ fn captures(c: &mut Criterion) {
         arm: "champion",
         propensity: 1.0,
         fallback: false,
+        decision: None,
         latency_us: 1.0,
         candidates: &[],
         features: &features,

@@ -58,6 +58,7 @@ impl RecordSchema {
             Field::new("arm", DataType::Utf8, false),
             Field::new("propensity", DataType::Float64, false),
             fallback_field(),
+            decision_field(),
             Field::new("latency_us", DataType::Float64, false),
             Field::new("candidates", text_list, false),
         ];
@@ -92,6 +93,10 @@ pub(super) fn fallback_field() -> Field {
     Field::new("fallback", DataType::Boolean, false)
 }
 
+pub(super) fn decision_field() -> Field {
+    Field::new("decision", DataType::Boolean, true)
+}
+
 /// Collects records into an Arrow batch.
 ///
 /// ```
@@ -109,6 +114,7 @@ pub(super) fn fallback_field() -> Field {
 ///     arm: "champion",
 ///     propensity: 1.0,
 ///     fallback: false,
+///     decision: Some(true),
 ///     latency_us: 2.5,
 ///     candidates: &[],
 ///     features: &[Value::Float(12.0)],
@@ -129,6 +135,7 @@ pub struct InferenceLog {
     arm: StringBuilder,
     propensity: Float64Builder,
     fallback: BooleanBuilder,
+    decision: BooleanBuilder,
     latency_us: Float64Builder,
     candidates: ListBuilder<StringBuilder>,
     features: Vec<FeatureBuilder>,
@@ -152,6 +159,7 @@ impl InferenceLog {
             arm: StringBuilder::new(),
             propensity: Float64Builder::new(),
             fallback: BooleanBuilder::new(),
+            decision: BooleanBuilder::new(),
             latency_us: Float64Builder::new(),
             candidates: ListBuilder::new(StringBuilder::new()),
             features: schema.features.iter().map(|column| FeatureBuilder::new(column.kind)).collect(),
@@ -195,6 +203,7 @@ impl InferenceLog {
         self.arm.append_value(record.arm);
         self.propensity.append_value(record.propensity);
         self.fallback.append_value(record.fallback);
+        self.decision.append_option(record.decision);
         self.latency_us.append_value(record.latency_us);
         for candidate in record.candidates {
             self.candidates.values().append_value(candidate);
@@ -223,6 +232,7 @@ impl InferenceLog {
             Arc::new(self.arm.finish()),
             Arc::new(self.propensity.finish()),
             Arc::new(self.fallback.finish()),
+            Arc::new(self.decision.finish()),
             Arc::new(self.latency_us.finish()),
             Arc::new(self.candidates.finish()),
         ];

@@ -11,6 +11,7 @@
 //! | `arm` | text | the arm of the rollout: `champion`, `challenger`, `control`, ... |
 //! | `propensity` | f64 | the probability with which that arm was chosen |
 //! | `fallback` | boolean | whether something else answered because the arm's own model could not |
+//! | `decision` | boolean | whether the score reaches the threshold of the version that answered; missing if it has none |
 //! | `latency_us` | f64 | from the call to the answer |
 //! | `candidates` | list of text | what could have been answered; empty if there was no choice |
 //! | `feature.<name>` | as in the schema | the inputs before encoding |
@@ -50,6 +51,8 @@ pub struct InferenceRecord<'a> {
     /// Whether something else answered because the arm's own model could not: then model and version are whose answer
     /// it is, and version 0 is that of a default score. Such an answer says nothing about the arm.
     pub fallback: bool,
+    /// Whether the score reaches the threshold of the version that answered, if it has one.
+    pub decision: Option<bool>,
     /// From the call to the answer, in microseconds.
     pub latency_us: f64,
     /// What could have been answered; empty if there was no choice.

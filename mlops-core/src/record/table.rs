@@ -11,7 +11,7 @@ use arrow_select::filter::filter_record_batch;
 
 use super::SHADOW_ARM;
 #[cfg(feature = "parquet")]
-use super::log::fallback_field;
+use super::log::{decision_field, fallback_field};
 use crate::data::{Dataset, Role, TableSchema, named};
 #[cfg(feature = "parquet")]
 use crate::data::{caught, damaged_parquet as damaged};
@@ -35,8 +35,8 @@ use crate::{Error, Result};
 /// let (id, time) = (RequestId::from_u128(1), Timestamp::EPOCH);
 /// let mut log = InferenceLog::new(RecordSchema::new(&table, ["probability"])?);
 /// log.push(&InferenceRecord {
-///     id, time, model: "shop", version: 3, arm: "champion", propensity: 1.0, fallback: false, latency_us: 2.5,
-///     candidates: &[], features: &[Value::Float(12.0)], outputs: &[0.7],
+///     id, time, model: "shop", version: 3, arm: "champion", propensity: 1.0, fallback: false, decision: None,
+///     latency_us: 2.5, candidates: &[], features: &[Value::Float(12.0)], outputs: &[0.7],
 /// })?;
 /// let mut labels = LabelStore::default();
 /// labels.insert(Label { id, time, value: 1.0 })?;
@@ -84,8 +84,8 @@ fn present(labels: &dyn Array, arms: Option<&ArrayRef>) -> BooleanArray {
     (0..labels.len()).map(|row| Some(labels.is_valid(row) && heard(row))).collect()
 }
 
-/// Reads captured records back from a Parquet file, whole. Files from before there was a column `fallback` have it,
-/// as `false`.
+/// Reads captured records back from a Parquet file, whole. Files from before there were columns `fallback` and
+/// `decision` have them, as `false` and as missing.
 ///
 /// # Errors
 /// `NotFound` if there is no such file, `Unavailable` if it cannot be read, `Data` if it is damaged or holds
@@ -110,21 +110,24 @@ pub fn read_parquet(path: impl AsRef<Path>) -> Result<Vec<RecordBatch>> {
         .map_err(|error| error.context(format!("`{name}` is no readable Parquet file of records")))?;
     match batches.iter().find(|batch| batch.column_by_name("request_id").is_none()) {
         Some(_) => Err(Error::data(format!("`{name}` holds no records: it has no column `request_id`"))),
-        None => batches.into_iter().map(with_fallback).collect(),
+        None => batches.into_iter().map(completed).collect(),
     }
 }
 
-/// The batch with a column `fallback` in its place, before the latencies.
+/// The batch with the columns that older files lack, each after the one that it follows.
 #[cfg(feature = "parquet")]
-fn with_fallback(batch: RecordBatch) -> Result<RecordBatch> {
+fn completed(batch: RecordBatch) -> Result<RecordBatch> {
     let (schema, mut columns, rows) = batch.into_parts();
-    let place = schema.fields().iter().position(|field| field.name() == "latency_us");
-    let (None, Some(place)) = (schema.column_with_name("fallback"), place) else {
-        return Ok(RecordBatch::try_new(schema, columns)?);
-    };
     let mut fields = schema.fields().to_vec();
-    fields.insert(place, Arc::new(fallback_field()));
-    columns.insert(place, Arc::new(BooleanArray::from(vec![false; rows])));
+    let newer = [("propensity", fallback_field(), Some(false)), ("fallback", decision_field(), None)];
+    for (before, field, cell) in newer {
+        let is_there = fields.iter().any(|other| other.name() == field.name());
+        let before = fields.iter().position(|other| other.name() == before);
+        if let Some(before) = before.filter(|_| !is_there) {
+            fields.insert(before + 1, Arc::new(field));
+            columns.insert(before + 1, Arc::new(BooleanArray::from(vec![cell; rows])));
+        }
+    }
     let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }

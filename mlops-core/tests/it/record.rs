@@ -38,6 +38,7 @@ fn record<'a>(id: u128, features: &'a [Value<'a>], outputs: &'a [f64]) -> Infere
         arm: "champion",
         propensity: 0.9,
         fallback: id == 2,
+        decision: (id != 2).then_some(id > 2),
         latency_us: 2.5,
         candidates: &["a", "b"],
         features,
@@ -83,6 +84,8 @@ fn every_field_is_written_as_it_was() {
     assert_eq!(column("propensity").as_primitive::<Float64Type>().values(), &[0.9, 0.9]);
     let fallback = column("fallback").as_boolean();
     assert_eq!((fallback.value(0), fallback.value(1)), (false, true));
+    let decisions: Vec<Option<bool>> = column("decision").as_boolean().iter().collect();
+    assert_eq!(decisions, [Some(true), None]);
     let candidates = column("candidates").as_list::<i32>();
     assert_eq!((candidates.value(0).len(), candidates.value(1).len()), (2, 0));
     for (name, value) in ["rate", "clicks", "new", "page", "seen"].into_iter().zip(FEATURES) {
@@ -199,7 +202,7 @@ fn labelled_records_are_training_rows() {
         labelled_rows(std::slice::from_ref(records), schema).unwrap_err().kind()
     };
     assert_eq!(kind(&batch(&[1]), table()), ErrorKind::Data, "not joined yet");
-    let twice: Vec<usize> = (0..batch(&[1]).num_columns()).chain([0, 9]).collect();
+    let twice: Vec<usize> = (0..batch(&[1]).num_columns()).chain([0, 10]).collect();
     let error = store.join(&batch(&[1]).project(&twice).unwrap(), known_at(1)).unwrap_err();
     assert_eq!(error.to_string(), "the data has two columns `request_id`: rename one");
     assert_eq!(
@@ -250,6 +253,15 @@ fn records_survive_parquet() {
     let old = read_parquet(&path).unwrap().remove(0);
     assert_eq!(old.schema().fields(), read[0].schema().fields(), "old files go together with new ones");
     assert_eq!(old.column(place).as_boolean().true_count(), 0);
+    let place = records.schema().index_of("decision").unwrap();
+    for without in [&["decision"][..], &["decision", "fallback"]] {
+        let kept = |column: &usize| !without.contains(&records.schema().field(*column).name().as_str());
+        let before: Vec<usize> = (0..records.num_columns()).filter(kept).collect();
+        write(&records.project(&before).unwrap());
+        let old = read_parquet(&path).unwrap().remove(0);
+        assert_eq!(old.schema().fields(), read[0].schema().fields(), "{without:?}");
+        assert_eq!(old.column(place).null_count(), old.num_rows());
+    }
 
     write(&records.project(&[1, 2]).unwrap());
     assert!(read_parquet(&path).unwrap_err().to_string().contains("no column `request_id`"));

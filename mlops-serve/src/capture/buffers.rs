@@ -91,6 +91,7 @@ mod tests {
                     arm: "champion",
                     propensity: 1.0,
                     fallback: false,
+                    decision: None,
                     latency_us: 1.0,
                     candidates: &["hat"],
                     features: &[Value::Float(0.5), Value::Text("new"), Value::Missing],

@@ -29,6 +29,7 @@
 //!     arm: "champion",
 //!     propensity: 1.0,
 //!     fallback: false,
+//!     decision: None,
 //!     latency_us: 12.5,
 //!     candidates: &[],
 //!     features: &[Value::Float(2.0)],

@@ -206,6 +206,7 @@ mod tests {
             arm: if id.is_multiple_of(3) { "challenger" } else { "champion" },
             propensity: 0.5,
             fallback: false,
+            decision: None,
             latency_us: 1.0,
             candidates: &["a", "", "bc"][..(id % 4) as usize],
             features,

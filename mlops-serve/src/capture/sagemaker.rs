@@ -19,7 +19,7 @@ use super::RecordSink;
 /// that read what SageMaker's data capture writes. In the name of the arm's folder, what is no ASCII letter,
 /// digit, `_` or `-` becomes `%` and two hexadecimal digits; times beyond the year 9999 share the folder
 /// `undated`. Features and outputs are CSV, in the order of the schema;
-/// the request id is the inference id; version, propensity, latency and whether it is a fall-back are custom attributes.
+/// the request id is the inference id; version, propensity, latency, whether it is a fall-back and the decision, if there is one, are custom attributes.
 ///
 /// Each batch makes one file for each arm and hour, which appears whole or not at all. Offering the same
 /// batch twice writes the same files.
@@ -111,6 +111,12 @@ impl<'a> Columns<'a> {
             .is_some_and(|cells| cells.value(row))
     }
 
+    /// None if the version has no threshold, or in a batch from before there was such a column.
+    fn decision(&self, row: usize) -> Option<bool> {
+        let cells = self.batch.column_by_name("decision")?.as_boolean_opt()?;
+        cells.is_valid(row).then(|| cells.value(row))
+    }
+
     fn time(&self, row: usize) -> String {
         Timestamp::from_micros(self.column("time").as_primitive::<TimestampMicrosecondType>().value(row))
             .to_string()
@@ -133,12 +139,13 @@ impl<'a> Columns<'a> {
         let id = RequestId::from_u128(id.iter().fold(0, |id, byte| id << 8 | u128::from(*byte)));
         let part = |mode: &str, columns: &[&dyn Array]| json!({"observedContentType": "text/csv", "mode": mode, "data": csv(columns, row), "encoding": "CSV"});
         let number = |name| self.column(name).as_primitive::<Float64Type>().value(row);
-        let attributes = [
+        let mut attributes = vec![
             format!("version={}", self.column("version").as_primitive::<UInt64Type>().value(row)),
             format!("propensity={}", number("propensity")),
             format!("latency_us={}", number("latency_us")),
             format!("fallback={}", self.fallback(row)),
         ];
+        attributes.extend(self.decision(row).map(|decision| format!("decision={decision}")));
         json!({
             "captureData": {
                 "endpointInput": part("INPUT", &self.features),
@@ -239,6 +246,7 @@ mod tests {
                 arm,
                 propensity: 0.5,
                 fallback: false,
+                decision: Some(true),
                 latency_us: 12.5,
                 candidates: &[],
                 features: &[
@@ -282,7 +290,7 @@ mod tests {
             "eventMetadata": {
                 "eventId": "00000000-0000-0000-0000-000000000001",
                 "inferenceId": "00000000000000000000000000000001",
-                "customAttributes": ["version=3", "propensity=0.5", "latency_us=12.5", "fallback=false"],
+                "customAttributes": ["version=3", "propensity=0.5", "latency_us=12.5", "fallback=false", "decision=true"],
                 "inferenceTime": "2026-02-01T08:30:00Z",
             },
             "eventVersion": "0",

@@ -177,6 +177,7 @@ mod tests {
                 arm: "champion",
                 propensity: 1.0,
                 fallback: false,
+                decision: None,
                 latency_us: 1.0,
                 candidates: &[],
                 features: &[Value::Float(1.0)],

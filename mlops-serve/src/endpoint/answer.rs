@@ -13,6 +13,7 @@ use super::request::{Answer, Request};
 use super::{Endpoint, Model, isolate};
 use crate::Overloaded;
 use crate::batch::Call;
+use crate::post::Threshold;
 use crate::tensor::{TensorBuf, TensorView};
 
 impl Endpoint {
@@ -38,7 +39,8 @@ impl Endpoint {
         if let Some(remembered) = self.remembered.as_ref().filter(|_| !origin.fallback) {
             remembered.put(row, score, &origin);
         }
-        let answer = Answer { score, origin, latency_us: to_us(latency_ns) };
+        let decision = origin.decides(score);
+        let answer = Answer { score, decision, origin, latency_us: to_us(latency_ns) };
         self.record(deployment, &request, row, &answer);
         Ok(answer)
     }
@@ -187,7 +189,7 @@ impl Endpoint {
         for model in others {
             match isolate(model.version(), || score(Source::Model(model))) {
                 Ok(value) => {
-                    rescued = Some((value, model.version().clone()));
+                    rescued = Some((value, model.version().clone(), model.threshold()));
                     break;
                 }
                 Err(other) => {
@@ -208,10 +210,10 @@ impl Endpoint {
         if is_ill {
             self.failed(slot, permit, cause.as_ref().unwrap_or(&error));
         }
-        let Some((value, version)) = rescued.or_else(|| self.stand_in(slot, score)) else {
+        let Some((value, version, threshold)) = rescued.or_else(|| self.stand_in(slot, score)) else {
             return Err(error);
         };
-        let origin = Origin { version, fallback: true, ..(*slot.origin).clone() };
+        let origin = Origin { version, fallback: true, threshold, ..(*slot.origin).clone() };
         Ok((value, Arc::new(origin), latency_ns))
     }
 
@@ -245,25 +247,27 @@ impl Endpoint {
         let latency_ns = self.latency_ns(start_ns);
         slot.counters.answered(latency_ns, true);
         slot.counters.failed_by(&error);
-        let Some((value, version)) = self.stand_in(slot, score) else { return Err(error) };
-        let origin = Origin { version, fallback: true, ..(*slot.origin).clone() };
+        let Some((value, version, threshold)) = self.stand_in(slot, score) else { return Err(error) };
+        let origin = Origin { version, fallback: true, threshold, ..(*slot.origin).clone() };
         Ok((value, Arc::new(origin), latency_ns))
     }
 
-    /// What answers when no model does, and the version that gave the answer at first.
+    /// What answers when no model does, with the version that gave the answer at first and its threshold.
     fn stand_in<T>(
         &self,
         slot: &Slot,
         mut score: impl FnMut(Source<'_>) -> Result<T>,
-    ) -> Option<(T, ModelVersion)> {
-        let nobody = || ModelVersion::new(slot.model.version().name.clone(), 0);
+    ) -> Option<(T, ModelVersion, Option<Threshold>)> {
         if let Some(remembered) = &self.remembered {
-            let answers = Answers { remembered, version: RefCell::new(nobody()) };
+            let answers = Answers { remembered, origin: RefCell::new(Arc::clone(&slot.origin)) };
             if let Ok(value) = score(Source::Remembered(&answers)) {
-                return Some((value, answers.version.into_inner()));
+                let origin = answers.origin.into_inner();
+                return Some((value, origin.version.clone(), origin.threshold));
             }
         }
-        Some((score(Source::Default(self.default_score?)).ok()?, nobody()))
+        let value = score(Source::Default(self.default_score?)).ok()?;
+        let nobody = ModelVersion::new(slot.model.version().name.clone(), 0);
+        Some((value, nobody, slot.origin.threshold))
     }
 
     #[inline]
@@ -306,10 +310,10 @@ enum Source<'a> {
     Default(f64),
 }
 
-/// Remembered answers, and the version that gave the last one that was asked for.
+/// Remembered answers, and where the last one that was asked for came from.
 struct Answers<'a> {
     remembered: &'a Remembered,
-    version: RefCell<ModelVersion>,
+    origin: RefCell<Arc<Origin>>,
 }
 
 impl Answers<'_> {
@@ -317,7 +321,7 @@ impl Answers<'_> {
         let found = self.remembered.get(row);
         let (score, origin) =
             found.ok_or_else(|| Error::unavailable("no answer to this row is remembered"))?;
-        self.version.replace(origin.version.clone());
+        self.origin.replace(origin);
         Ok(score)
     }
 }

@@ -217,7 +217,13 @@ fn views(sample: &[TensorBuf]) -> Vec<TensorView<'_>> {
 fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Result<Vec<(Precision, &'a str)>> {
     const BY_NAME: &str = "in other precisions its name ends in .fp16.onnx (16-bit floats) or .int8.onnx (quantised), \
                            and `Loader::precisions` asks for it";
-    const OURS: [&str; 4] = [Loader::ENCODER_FILE, Loader::HEAD_FILE, Loader::CALIBRATION_FILE, Golden::FILE];
+    const OURS: [&str; 5] = [
+        Loader::ENCODER_FILE,
+        Loader::HEAD_FILE,
+        Loader::CALIBRATION_FILE,
+        Loader::THRESHOLD_FILE,
+        Golden::FILE,
+    ];
     let ending = |endings: &[&str]| -> Vec<&'a str> {
         let names = package.files.keys().map(String::as_str).filter(|name| !OURS.contains(name));
         names.filter(|name| endings.iter().any(|ending| name.ends_with(ending))).collect()

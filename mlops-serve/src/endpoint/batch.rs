@@ -140,7 +140,8 @@ impl Batch<'_> {
             if let Some(remembered) = &endpoint.remembered {
                 remembered.put(self.rows[index], score, &slot.origin);
             }
-            let answer = Answer { score, origin: Arc::clone(&slot.origin), latency_us };
+            let origin = Arc::clone(&slot.origin);
+            let answer = Answer { score, decision: origin.decides(score), origin, latency_us };
             endpoint.record(self.deployment, &self.requests[index], self.rows[index], &answer);
             self.answers[index] = Some(answer);
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Model, Shadow};
 use crate::Split;
 use crate::latency::AtomicLatencies;
+use crate::post::Threshold;
 use crate::rollout::Traffic;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,6 +43,16 @@ pub struct Origin {
     pub version: ModelVersion,
     /// Whether the arm's own model failed and something else answered in its place.
     pub fallback: bool,
+    /// The threshold of the version that answered, for a default score that of the arm's model; none if it decides
+    /// nothing.
+    pub threshold: Option<Threshold>,
+}
+
+impl Origin {
+    /// Whether this score, one of the answers that came from here, is a yes; `None` without a threshold.
+    pub fn decides(&self, score: f64) -> Option<bool> {
+        self.threshold.map(|threshold| threshold.decides(score))
+    }
 }
 
 /// What one arm did at one propensity.
@@ -86,6 +97,7 @@ impl Deployment {
                 propensity: split.propensity(index),
                 version: model.version().clone(),
                 fallback: false,
+                threshold: model.threshold(),
             };
             Slot { model, origin: origin.into(), counters: Arc::default() }
         };

@@ -10,7 +10,7 @@ use mlops_core::{
 };
 
 use super::{Golden, Head, Model, Precision};
-use crate::post::Calibration;
+use crate::post::{Calibration, Threshold};
 use crate::runtime::{Runtime, RuntimeExt};
 use crate::tensor::{TensorBuf, TensorView};
 
@@ -18,8 +18,9 @@ use crate::tensor::{TensorBuf, TensorView};
 ///
 /// [`auto`](Self::auto) knows ONNX, LightGBM and XGBoost; [`new`](Self::new) takes a function for anything else.
 /// [`load`](Self::load) reads every file of the package and checks its digest, builds the runtime, adds the
-/// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)), the head ([`HEAD_FILE`](Self::HEAD_FILE)) and the
-/// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) if the package has them, warms up, and scores the golden
+/// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)), the head ([`HEAD_FILE`](Self::HEAD_FILE)), the
+/// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) and the threshold
+/// ([`THRESHOLD_FILE`](Self::THRESHOLD_FILE)) if the package has them, warms up, and scores the golden
 /// rows ([`Golden::FILE`]). What fails on the way never reaches a caller.
 ///
 /// ```
@@ -77,6 +78,10 @@ impl Loader {
     /// The name of the file in a package that holds the [`Calibration`] as JSON: what
     /// [`mlops_core::evaluation::calibration`] fitted.
     pub const CALIBRATION_FILE: &str = "calibration.json";
+    /// The name of the file in a package that holds the [`Threshold`] as JSON, a number: the calibrated score from
+    /// which on an [`Answer`](super::Answer) says yes. Each version brings its own, so a challenger may decide
+    /// otherwise than the champion.
+    pub const THRESHOLD_FILE: &str = "threshold.json";
 
     /// A loader that builds runtimes with this function.
     pub fn new(build: impl Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync + 'static) -> Self {
@@ -264,7 +269,7 @@ fn stage<T>(stage: &'static str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     f()
 }
 
-/// A runtime with the encoder, the head and the calibration of the package.
+/// A runtime with the encoder, the head, the calibration and the threshold of the package.
 pub(super) fn dressed(package: &ModelPackage, runtime: Arc<dyn Runtime>) -> Result<Model> {
     let mut model = Model::from_arc(package.id.clone(), runtime)?;
     check_signature(package, model.runtime().signature())?;
@@ -280,6 +285,11 @@ pub(super) fn dressed(package: &ModelPackage, runtime: Arc<dyn Runtime>) -> Resu
         let calibration: Calibration = serde_json::from_slice(&package.read(Loader::CALIBRATION_FILE)?)
             .map_err(|error| Error::data("the bytes are no calibration in JSON").with_source(error))?;
         model = model.with_calibration(calibration);
+    }
+    if package.files.contains_key(Loader::THRESHOLD_FILE) {
+        let threshold: Threshold = serde_json::from_slice(&package.read(Loader::THRESHOLD_FILE)?)
+            .map_err(|error| Error::data("the bytes are no threshold in JSON").with_source(error))?;
+        model = model.with_threshold(threshold)?;
     }
     Ok(model)
 }

@@ -12,7 +12,7 @@ use super::health::Health;
 use super::inputs::Inputs;
 use super::scratch::{Scratch, with_scratch};
 use crate::batch::{Call, CostCurve};
-use crate::post::Calibration;
+use crate::post::{Calibration, Threshold};
 use crate::runtime::Runtime;
 use crate::tensor::{TensorBuf, TensorData, TensorView};
 
@@ -53,6 +53,7 @@ pub struct Model {
     runtime: Arc<dyn Runtime>,
     encoder: Option<Fed>,
     calibration: Option<Calibration>,
+    threshold: Option<Threshold>,
     inputs: Result<Inputs, String>,
     score: Result<Score, String>,
     pub(super) health: Health,
@@ -104,6 +105,7 @@ impl Model {
             runtime,
             encoder: None,
             calibration: None,
+            threshold: None,
             inputs,
             score,
             health: Health::default(),
@@ -150,6 +152,7 @@ impl Model {
             runtime,
             encoder: self.encoder.clone(),
             calibration: self.calibration.clone(),
+            threshold: self.threshold,
             inputs: self.inputs.clone(),
             score: self.score.clone(),
             health: Health::default(),
@@ -201,6 +204,22 @@ impl Model {
         self
     }
 
+    /// Sets the score from which on an endpoint's [`Answer`](super::Answer) says yes, after the calibration.
+    ///
+    /// # Errors
+    /// `Invalid` if the scores are calibrated, so that they are probabilities, and it is none.
+    pub fn with_threshold(mut self, threshold: Threshold) -> Result<Self> {
+        if self.calibration.is_some() && !(0.0..=1.0).contains(&threshold.score()) {
+            return Err(Error::invalid(format!(
+                "{} is calibrated, its threshold {} is no probability: want 0 to 1",
+                self.version,
+                threshold.score()
+            )));
+        }
+        self.threshold = Some(threshold);
+        Ok(self)
+    }
+
     /// Which version it is.
     pub fn version(&self) -> &ModelVersion {
         &self.version
@@ -219,6 +238,11 @@ impl Model {
     /// What every score goes through, if anything.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_ref()
+    }
+
+    /// The score from which on it says yes, if it decides.
+    pub fn threshold(&self) -> Option<Threshold> {
+        self.threshold
     }
 
     /// Bytes of memory that the runtime holds.
@@ -294,7 +318,7 @@ impl Model {
         })
     }
 
-    /// Runs tensors as they are: without encoder, head and calibration. Makes the buffers that `outputs` lacks.
+    /// Runs tensors as they are: without encoder, head, calibration and threshold. Makes the buffers that `outputs` lacks.
     ///
     /// # Errors
     /// What the runtime gives, and `Data` if an output holds NaN although no input does; `Invalid` if one does.

@@ -24,8 +24,9 @@ impl Endpoint {
         row: &[Value<'_>],
         answer: &Answer,
     ) {
-        if let Some(watchers) = self.watchers(deployment, request, 1) {
-            watchers.show(0, request.candidates, row, &[answer.score], &answer.origin, answer.latency_us);
+        let Answer { score, decision, origin, latency_us } = answer;
+        if let Some(watchers) = self.watchers(deployment, request, 1, origin, *latency_us) {
+            watchers.show(0, request.candidates, row, &[*score], *decision);
         }
     }
 
@@ -40,14 +41,17 @@ impl Endpoint {
         origin: &Arc<Origin>,
         latency_ns: Option<u64>,
     ) {
-        let Some(watchers) = self.watchers(deployment, request, rows.len()) else { return };
+        let latency_us = to_us(latency_ns);
+        let Some(watchers) = self.watchers(deployment, request, rows.len(), origin, latency_us) else {
+            return;
+        };
         for (index, (row, score)) in rows.iter().zip(scores).enumerate() {
             let candidates = request.candidates_of(index, rows.len());
-            watchers.show(index, candidates, row, &[*score], origin, to_us(latency_ns));
+            watchers.show(index, candidates, row, &[*score], origin.decides(*score));
         }
     }
 
-    /// Rows of tensors. What has no rows is shown without cells, for the schema to refuse and count.
+    /// Rows of tensors, which nothing decides on. What has no rows is shown without cells, for the schema to refuse and count.
     #[inline]
     pub(super) fn record_tensors(
         &self,
@@ -59,7 +63,8 @@ impl Endpoint {
         latency_ns: Option<u64>,
     ) {
         let rows = inputs.first().map_or(1, TensorView::rows);
-        let Some(watchers) = self.watchers(deployment, request, rows) else { return };
+        let latency_us = to_us(latency_ns);
+        let Some(watchers) = self.watchers(deployment, request, rows, origin, latency_us) else { return };
         let (mut features, mut numbers) = (Vec::new(), Vec::new());
         for index in 0..rows {
             features.clear();
@@ -77,7 +82,7 @@ impl Endpoint {
                 numbers.clear();
             }
             let candidates = request.candidates_of(index, rows);
-            watchers.show(index, candidates, &features, &numbers, origin, to_us(latency_ns));
+            watchers.show(index, candidates, &features, &numbers, None);
         }
     }
 
@@ -87,13 +92,15 @@ impl Endpoint {
         deployment: &'a Deployment,
         request: &'a Request<'a>,
         rows: usize,
+        origin: &'a Origin,
+        latency_us: f64,
     ) -> Option<Watchers<'a>> {
         let (capture, shadows) = (self.capture.as_deref(), &*deployment.shadows);
         let in_sample = capture.is_some_and(|capture| capture.is_in_sample(request.id));
         if shadows.is_empty() && capture.is_none_or(|capture| capture.skips(in_sample, rows)) {
             return None;
         }
-        Some(Watchers { request, time: self.clock.now(), capture, in_sample, shadows })
+        Some(Watchers { request, origin, latency_us, time: self.clock.now(), capture, in_sample, shadows })
     }
 }
 
@@ -110,6 +117,8 @@ impl<'a> Request<'a> {
 /// Who looks at a request.
 struct Watchers<'a> {
     request: &'a Request<'a>,
+    origin: &'a Origin,
+    latency_us: f64,
     time: Timestamp,
     capture: Option<&'a Capture>,
     in_sample: bool,
@@ -124,11 +133,10 @@ impl Watchers<'_> {
         candidates: &[&str],
         features: &[Value<'_>],
         outputs: &[f64],
-        origin: &Origin,
-        latency_us: f64,
+        decision: Option<bool>,
     ) {
         let id: RequestId = self.request.row_id(index);
-        let Origin { arm, propensity, version, fallback } = origin;
+        let Origin { arm, propensity, version, fallback, .. } = self.origin;
         let record = InferenceRecord {
             id,
             time: self.time,
@@ -137,7 +145,8 @@ impl Watchers<'_> {
             arm,
             propensity: *propensity,
             fallback: *fallback,
-            latency_us,
+            decision,
+            latency_us: self.latency_us,
             candidates,
             features,
             outputs,

@@ -184,6 +184,7 @@ impl Shadow {
                 arm: SHADOW,
                 propensity: 1.0,
                 fallback: false,
+                decision: self.model.threshold().map(|threshold| threshold.decides(score)),
                 latency_us: ns as f64 / 1e3,
                 outputs: &[score],
                 ..*record

@@ -3,6 +3,12 @@
 //! Calibration is what `mlops-core` fits and a model version carries: one type, so that an endpoint cannot read it in
 //! another sense than training wrote it.
 //!
+//! A model version brings its calibration and its threshold, and the endpoint runs them
+//! ([`Loader`](crate::endpoint::Loader)). [`top_k`] stays a function to call on the scores of
+//! [`Endpoint::score_rows`](crate::endpoint::Endpoint::score_rows): how many are shown, and what is left out before, is
+//! the page's business and not the model's, and what is captured are the scores of all candidates. A model that picks the
+//! best itself goes through [`Endpoint::run`](crate::endpoint::Endpoint::run).
+//!
 //! ```
 //! use mlops_core::evaluation::calibration::Platt;
 //! use mlops_serve::post::{Calibration, Threshold, top_k};

@@ -1,36 +1,44 @@
-//! From probabilities to decisions.
+//! From scores to decisions.
 
 use mlops_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Says yes from a probability on.
+/// Says yes from a score on: of a calibrated model from a probability, of others from whatever their scores are.
+///
+/// A model version carries it as the file `threshold.json`, a number as
+/// [`Curve::cheapest`](mlops_core::evaluation::binary::Curve::cheapest) finds it, and the endpoint decides by it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Threshold(f64);
 
 impl Threshold {
-    /// Says yes from this probability on.
+    /// Says yes from this score on.
     ///
     /// # Errors
-    /// `Invalid` if it is not within [0, 1].
-    pub fn new(probability: f64) -> Result<Self> {
-        if (0.0..=1.0).contains(&probability) {
-            return Ok(Self(probability));
+    /// `Invalid` if it is not finite.
+    pub fn new(score: f64) -> Result<Self> {
+        if score.is_finite() {
+            return Ok(Self(score));
         }
-        Err(Error::invalid(format!("threshold {probability} is no probability: want 0 to 1")))
+        Err(Error::invalid(format!("the threshold is {score}: want a finite number")))
     }
 
-    /// Whether this probability is a yes. NaN is a no.
-    pub fn decides(self, probability: f64) -> bool {
-        probability >= self.0
+    /// The score from which on it says yes.
+    pub fn score(self) -> f64 {
+        self.0
+    }
+
+    /// Whether this score is a yes. NaN is a no.
+    pub fn decides(self, score: f64) -> bool {
+        score >= self.0
     }
 }
 
 impl TryFrom<f64> for Threshold {
     type Error = Error;
 
-    fn try_from(probability: f64) -> Result<Self> {
-        Self::new(probability)
+    fn try_from(score: f64) -> Result<Self> {
+        Self::new(score)
     }
 }
 
@@ -47,7 +55,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_also_from_text() {
         assert!(Threshold::new(f64::NAN).is_err());
-        assert!(serde_json::from_str::<Threshold>("1.5").is_err());
+        assert!(Threshold::new(f64::INFINITY).is_err());
+        assert!(serde_json::from_str::<Threshold>("null").is_err());
+        assert_eq!(serde_json::from_str::<Threshold>("0.35").unwrap().score(), 0.35);
         assert!(!Threshold::new(0.0).unwrap().decides(f64::NAN));
+        assert!(Threshold::new(0.5).unwrap().decides(0.5));
     }
 }

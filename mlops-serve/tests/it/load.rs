@@ -186,6 +186,7 @@ fn files_are_told_by_their_content_and_the_model_among_others_by_its_name() {
         };
         add(name, bytes(name));
         add("README.md", bytes::Bytes::from_static(b"a model"));
+        add(Loader::THRESHOLD_FILE, bytes::Bytes::from_static(b"0.5"));
         let mut package = ModelPackage::new(version(), ModelSignature::default(), files);
         let loader = Loader::auto(SystemClock::new());
         assert_eq!(loader.load(&package).unwrap().score(&row).unwrap(), want, "{name}");

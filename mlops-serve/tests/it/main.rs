@@ -7,6 +7,7 @@ mod batch;
 mod cache;
 #[cfg(feature = "conformance")]
 mod conformance;
+mod decisions;
 #[cfg(feature = "native")]
 mod deploy;
 #[cfg(feature = "native")]

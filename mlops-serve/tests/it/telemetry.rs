@@ -162,6 +162,7 @@ fn an_endpoint_publishes_each_request_once() {
             arm: "champion",
             propensity: 1.0,
             fallback: false,
+            decision: None,
             latency_us: 1.0,
             candidates: &[],
             features: &[Value::Text("one")],
