@@ -65,6 +65,7 @@ mod deployment;
 mod fed;
 mod follow;
 mod golden;
+mod head;
 mod health;
 mod inputs;
 mod isolate;
@@ -79,6 +80,7 @@ mod precision;
 mod record;
 mod remembered;
 mod request;
+mod rescue;
 mod scratch;
 mod shadow;
 #[cfg(feature = "tower")]
@@ -92,9 +94,10 @@ pub use cache::{CacheStats, ModelCache};
 pub use deployment::{ArmSpec, Origin};
 pub use follow::Follower;
 pub use golden::Golden;
+pub use head::Head;
 pub use health::HealthSettings;
 pub use loader::Loader;
-pub use model::{Head, Model};
+pub use model::Model;
 #[cfg(feature = "tower")]
 pub use owned::{Cell, OwnedRequest};
 pub use precision::Precision;

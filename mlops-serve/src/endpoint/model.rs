@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use mlops_core::data::Value;
 use mlops_core::features::Encoder;
-use mlops_core::{Dimension, ElementType, Error, ModelVersion, Result, TensorSpec};
-use serde::{Deserialize, Serialize};
+use mlops_core::{ElementType, Error, ModelVersion, Result};
 
 use super::fed::Fed;
+use super::head::{Head, Score, columns_of};
 use super::health::Health;
 use super::inputs::Inputs;
 use super::scratch::{Scratch, with_scratch};
@@ -63,26 +63,6 @@ pub struct Model {
     pub(super) cost: Mutex<CostCurve>,
 }
 
-/// Which column of which output is the score.
-///
-/// Without a head, the model must have one floating-point output of one column, or of two, as classifiers
-/// give the probabilities of no and yes; the score is the last column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Head {
-    /// The name of the output.
-    pub output: String,
-    /// The column.
-    pub column: usize,
-}
-
-/// A head found in a signature; without a column it is the last of one or two.
-#[derive(Clone, Copy, Debug)]
-struct Score {
-    output: usize,
-    column: Option<usize>,
-}
-
 impl Model {
     /// This runtime as a version of a model, without an encoder.
     ///
@@ -99,7 +79,7 @@ impl Model {
     pub fn from_arc(version: ModelVersion, runtime: Arc<dyn Runtime>) -> Result<Self> {
         crate::runtime::SignatureCheck::new(runtime.signature().clone())?;
         let inputs = Inputs::of(&runtime.signature().inputs);
-        let score = score_of(&runtime.signature().outputs);
+        let score = Score::of(&runtime.signature().outputs);
         Ok(Self {
             version,
             runtime,
@@ -388,7 +368,7 @@ impl Model {
             Error::invalid(format!("{version} gives no clear score: {reason}; {way_out}"))
         })?;
         let output = outputs[score.output].view();
-        match column_of(&output, *score, rows) {
+        match score.column_in(&output, rows) {
             Some(_) => Ok(()),
             None => {
                 let name = &self.runtime.signature().outputs[score.output].name;
@@ -408,7 +388,7 @@ impl Model {
         each: &mut impl FnMut(usize, f64),
     ) -> Result<()> {
         let data = output.data();
-        let Some((columns, column)) = column_of(output, score, rows) else {
+        let Some((columns, column)) = score.column_in(output, rows) else {
             return Err(self.wrong_output(output, rows, score));
         };
         let raw = |row: usize| {
@@ -488,39 +468,6 @@ impl Model {
             self.version
         ))
     }
-}
-
-fn score_of(outputs: &[TensorSpec]) -> Result<Score, String> {
-    let floats: Vec<usize> = outputs
-        .iter()
-        .enumerate()
-        .filter(|(_, spec)| matches!(spec.element, ElementType::F16 | ElementType::F32 | ElementType::F64))
-        .map(|(index, _)| index)
-        .collect();
-    match floats[..] {
-        // Declared shapes are hints: what comes is looked at when it comes.
-        [output] => Ok(Score { output, column: None }),
-        _ => Err(format!("it has {} floating-point outputs, name one by a head", floats.len())),
-    }
-}
-
-/// The columns of an output and the one that is the score, if there is one.
-#[inline]
-fn column_of(output: &TensorView<'_>, score: Score, rows: usize) -> Option<(usize, usize)> {
-    let elements = output.data().len();
-    let columns = elements / rows.max(1);
-    let column = score.column.unwrap_or(columns.wrapping_sub(1));
-    let fits = columns * rows == elements && column < columns && (score.column.is_some() || columns <= 2);
-    fits.then_some((columns, column))
-}
-
-/// How many numbers an output declares for each row, if it says.
-fn columns_of(spec: &TensorSpec) -> Option<usize> {
-    let [_, rest @ ..] = spec.shape.as_slice() else { return None };
-    rest.iter().try_fold(1_usize, |columns, dimension| match dimension {
-        Dimension::Fixed(length) => columns.checked_mul(*length),
-        Dimension::Symbol(_) => None,
-    })
 }
 
 fn has_nan(view: &TensorView<'_>) -> bool {
