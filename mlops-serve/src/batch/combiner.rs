@@ -19,7 +19,10 @@ pub(super) struct Combiner<J, R> {
 #[derive(Debug)]
 struct State<J, R> {
     leaders: usize,
+    /// With those whose callers have left: to look for one of them takes as long as there are others.
     queue: VecDeque<(J, Arc<Ticket<J, R>>)>,
+    /// How many of the queue have left, always less than half.
+    left: usize,
 }
 
 /// What a queued caller waits for.
@@ -31,7 +34,10 @@ pub(super) struct Ticket<J, R> {
 
 #[derive(Debug)]
 enum Slot<J, R> {
-    Waiting,
+    /// Its job is in the queue.
+    Queued,
+    /// Its job is computed.
+    Taken,
     Promoted(J),
     Done(R),
     /// The caller waits no more, or has taken what there was.
@@ -64,7 +70,7 @@ pub(super) enum Outcome<'a, J, R> {
 
 impl<J, R> Combiner<J, R> {
     pub(super) fn new(leaders_max: usize) -> Self {
-        Self { state: Mutex::new(State { leaders: 0, queue: VecDeque::new() }), leaders_max }
+        Self { state: Mutex::new(State { leaders: 0, queue: VecDeque::new(), left: 0 }), leaders_max }
     }
 
     /// A place, if one is free and nobody queues.
@@ -88,10 +94,10 @@ impl<J, R> Combiner<J, R> {
             state.leaders += 1;
             return Ok(Entry::Lead(Leadership(self), job));
         }
-        if let Err(error) = admit(state.queue.len()) {
+        if let Err(error) = admit(state.waiting()) {
             return Err((error, job));
         }
-        let ticket = Arc::new(Ticket { slot: Mutex::new(Slot::Waiting), changed: Condvar::new() });
+        let ticket = Arc::new(Ticket { slot: Mutex::new(Slot::Queued), changed: Condvar::new() });
         state.queue.push_back((job, Arc::clone(&ticket)));
         Ok(Entry::Queued(ticket))
     }
@@ -107,7 +113,7 @@ impl<J, R> Combiner<J, R> {
                 Slot::Done(result) => return Outcome::Done(result),
                 Slot::Promoted(job) => return Outcome::Lead(Leadership(self), job),
                 Slot::Left => return Outcome::Left,
-                Slot::Waiting => *slot = Slot::Waiting,
+                waiting @ (Slot::Queued | Slot::Taken) => *slot = waiting,
             }
             match end {
                 None => slot = ticket.changed.wait(slot).unwrap_or_else(PoisonError::into_inner),
@@ -116,11 +122,11 @@ impl<J, R> Combiner<J, R> {
                     let waited = ticket.changed.wait_timeout(slot, left);
                     let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                     slot = guard;
-                    if timeout.timed_out() && matches!(*slot, Slot::Waiting) {
-                        *slot = Slot::Left;
+                    if timeout.timed_out() && slot.is_waiting() {
+                        // The queue is locked before a slot. What comes between the two is seen above.
                         drop(slot);
-                        self.forget(ticket);
-                        return Outcome::Left;
+                        self.leave(ticket);
+                        slot = ticket.slot();
                     }
                 }
             }
@@ -129,22 +135,34 @@ impl<J, R> Combiner<J, R> {
 
     /// Makes the caller of a ticket leave, if it still waits.
     pub(super) fn cancel(&self, ticket: &Arc<Ticket<J, R>>) {
-        let mut slot = ticket.slot();
-        if matches!(*slot, Slot::Waiting) {
-            *slot = Slot::Left;
-            drop(slot);
+        if self.leave(ticket) {
             ticket.changed.notify_one();
-            self.forget(ticket);
         }
     }
 
     /// The number of jobs that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.state().queue.len()
+        self.state().waiting()
     }
 
-    fn forget(&self, ticket: &Arc<Ticket<J, R>>) {
-        self.state().queue.retain(|(_, queued)| !Arc::ptr_eq(queued, ticket));
+    /// Whether the caller of a ticket waited, and does so no more.
+    fn leave(&self, ticket: &Ticket<J, R>) -> bool {
+        let mut state = self.state();
+        let mut slot = ticket.slot();
+        if !slot.is_waiting() {
+            return false;
+        }
+        let before = std::mem::replace(&mut *slot, Slot::Left);
+        drop(slot);
+        if matches!(before, Slot::Queued) {
+            state.left += 1;
+            if 2 * state.left >= state.queue.len() {
+                // As many steps as have left since the last time, or fewer.
+                state.queue.retain(|(_, ticket)| ticket.is_queued());
+                state.left = 0;
+            }
+        }
+        true
     }
 
     fn state(&self) -> MutexGuard<'_, State<J, R>> {
@@ -153,33 +171,49 @@ impl<J, R> Combiner<J, R> {
 }
 
 impl<J, R> Leadership<'_, J, R> {
-    /// Takes jobs out of the queue to compute them along: those at the places that `pick` names, in
-    /// ascending order.
+    /// Takes jobs out of the queue to compute them along: of those that wait, those that `pick` names, in ascending
+    /// order.
     pub(super) fn take(
         &self,
         pick: impl FnOnce(&mut dyn Iterator<Item = &J>) -> Vec<usize>,
     ) -> Vec<(J, Arc<Ticket<J, R>>)> {
         let mut state = self.0.state();
-        if state.queue.is_empty() {
-            return Vec::new();
-        }
-        let places = pick(&mut state.queue.iter().map(|(job, _)| job));
-        // Usually all, or a run from the head.
-        if places.iter().copied().eq(0..places.len()) {
-            return state.queue.drain(..places.len()).collect();
-        }
-        let mut taken = Vec::with_capacity(places.len());
-        let mut kept = VecDeque::with_capacity(state.queue.len() - places.len());
-        let mut places = places.into_iter().peekable();
-        for (place, entry) in state.queue.drain(..).enumerate() {
-            if places.next_if_eq(&place).is_some() {
-                taken.push(entry);
-            } else {
-                kept.push_back(entry);
+        let mut waiting = state.queue.iter().filter(|(_, ticket)| ticket.is_queued()).map(|(job, _)| job);
+        let picked = pick(&mut waiting);
+        let mut taken = Vec::with_capacity(picked.len());
+        let mut passed = Vec::new();
+        let mut picked = picked.into_iter().peekable();
+        let mut place = 0;
+        // No further than to the last one that was picked.
+        while picked.peek().is_some() {
+            let Some((job, ticket)) = state.queue.pop_front() else { break };
+            let mut slot = ticket.slot();
+            if !matches!(*slot, Slot::Queued) {
+                state.left -= 1;
+                continue;
             }
+            let is_picked = picked.next_if_eq(&place).is_some();
+            place += 1;
+            if is_picked {
+                *slot = Slot::Taken;
+            }
+            drop(slot);
+            if is_picked { &mut taken } else { &mut passed }.push((job, ticket));
         }
-        state.queue = kept;
+        passed.into_iter().rev().for_each(|entry| state.queue.push_front(entry));
         taken
+    }
+}
+
+impl<J, R> State<J, R> {
+    fn waiting(&self) -> usize {
+        self.queue.len() - self.left
+    }
+}
+
+impl<J, R> Slot<J, R> {
+    fn is_waiting(&self) -> bool {
+        matches!(self, Self::Queued | Self::Taken)
     }
 }
 
@@ -188,13 +222,14 @@ impl<J, R> Drop for Leadership<'_, J, R> {
         let mut state = self.0.state();
         while let Some((job, ticket)) = state.queue.pop_front() {
             let mut slot = ticket.slot();
-            if matches!(*slot, Slot::Waiting) {
+            if matches!(*slot, Slot::Queued) {
                 *slot = Slot::Promoted(job);
                 drop(slot);
                 drop(state);
                 ticket.changed.notify_one();
                 return;
             }
+            state.left -= 1;
         }
         state.leaders -= 1;
     }
@@ -204,15 +239,71 @@ impl<J, R> Ticket<J, R> {
     /// Hands over the result. A caller that has left does not get it.
     pub(super) fn finish(&self, result: R) {
         let mut slot = self.slot();
-        if matches!(*slot, Slot::Waiting) {
+        if slot.is_waiting() {
             *slot = Slot::Done(result);
             drop(slot);
             self.changed.notify_one();
         }
     }
 
+    fn is_queued(&self) -> bool {
+        matches!(*self.slot(), Slot::Queued)
+    }
+
     fn slot(&self) -> MutexGuard<'_, Slot<J, R>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn queued(combiner: &Combiner<usize, usize>, job: usize) -> Arc<Ticket<usize, usize>> {
+        match combiner.enqueue::<()>(job, |_| Ok(())) {
+            Ok(Entry::Queued(ticket)) => ticket,
+            other => panic!("somebody leads: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn those_who_left_take_no_room_no_turn_and_no_search() {
+        let combiner = Combiner::new(1);
+        let leadership = combiner.try_lead().unwrap();
+        let tickets: Vec<_> = (0..1000).map(|job| queued(&combiner, job)).collect();
+        for (place, ticket) in tickets.iter().enumerate().filter(|(place, _)| place % 3 > 0) {
+            combiner.cancel(ticket);
+            combiner.cancel(ticket);
+            let state = combiner.state();
+            assert!(2 * state.left <= state.queue.len(), "{place}");
+        }
+        assert_eq!(combiner.waiting(), 334);
+        let seen = combiner.enqueue(1000, Err).unwrap_err();
+        assert_eq!(seen, (334, 1000), "who left is not ahead of anybody");
+        // The first, the third and the fourth that wait; what lies behind is not touched.
+        let taken = leadership.take(|jobs| {
+            assert_eq!(jobs.take(4).copied().collect::<Vec<_>>(), [0, 3, 6, 9]);
+            vec![0, 2, 3]
+        });
+        assert_eq!(taken.iter().map(|(job, _)| *job).collect::<Vec<_>>(), [0, 6, 9]);
+        assert_eq!(combiner.waiting(), 331);
+        taken.iter().for_each(|(job, ticket)| ticket.finish(job * job));
+        assert!(matches!(combiner.wait(&tickets[9], None), Outcome::Done(81)));
+        assert!(matches!(combiner.wait(&tickets[1], None), Outcome::Left));
+        // Cancelled while it was computed: nothing is left in the queue.
+        let taken = leadership.take(|_| vec![0]);
+        combiner.cancel(&tickets[3]);
+        taken.into_iter().for_each(|(job, ticket)| ticket.finish(job));
+        assert!(matches!(combiner.wait(&tickets[3], None), Outcome::Left));
+        assert_eq!(combiner.waiting(), 330);
+        drop(leadership);
+        let Outcome::Lead(leadership, 12) = combiner.wait(&tickets[12], None) else { panic!("its turn") };
+        tickets.iter().for_each(|ticket| combiner.cancel(ticket));
+        drop(leadership);
+        let state = combiner.state();
+        assert_eq!((state.queue.len(), state.left, state.leaders), (0, 0, 0));
+        drop(state);
+        assert!(combiner.try_lead().is_some());
     }
 }
 

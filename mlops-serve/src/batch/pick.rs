@@ -8,7 +8,8 @@ use super::runtime::Job;
 use crate::tensor::TensorBuf;
 
 /// Which of the waiting calls go with the leader's: the callers take turns until the batch is full or a
-/// deadline would be missed. Gives places in ascending order.
+/// deadline would be missed. Gives places in ascending order. Looks at the first calls alone, since callers wait for it
+/// when they join or leave: at [`LOOKED_AT`] for each row of a batch.
 pub(super) fn pick(
     lead: &Job,
     jobs: &mut dyn Iterator<Item = &Job>,
@@ -16,7 +17,11 @@ pub(super) fn pick(
     cost: CostCurve,
     now_ns: u64,
 ) -> Vec<usize> {
-    let fitting: Vec<(usize, &Job)> = jobs.enumerate().filter(|(_, job)| fits(lead, job)).collect();
+    let fitting: Vec<(usize, &Job)> = jobs
+        .take(rows_max.saturating_mul(LOOKED_AT))
+        .enumerate()
+        .filter(|(_, job)| fits(lead, job))
+        .collect();
     let total = lead.rows + fitting.iter().map(|(_, job)| job.rows).sum::<usize>();
     if total <= rows_max && iter::once(lead).chain(fitting.iter().map(|(_, job)| *job)).all(is_patient) {
         return fitting.into_iter().map(|(place, _)| place).collect();
@@ -43,6 +48,9 @@ pub(super) fn pick(
     places.sort_unstable();
     places
 }
+
+/// Enough for turns to matter.
+const LOOKED_AT: usize = 4;
 
 fn is_patient(job: &Job) -> bool {
     job.deadline_ns.is_none()
@@ -82,6 +90,15 @@ mod tests {
         assert_eq!(picked(&job(7, 1, None, 1), &jobs, 4), [0, 6, 7]);
         assert_eq!(picked(&job(7, 1, None, 1), &jobs, 3), [6, 7]);
         assert_eq!(picked(&job(1, 1, None, 1), &jobs, 100), Vec::from_iter(0..8));
+    }
+
+    #[test]
+    fn a_long_queue_is_looked_at_as_far_as_a_batch_needs() {
+        let jobs: Vec<Job> = (0..1000).map(|place| job(place % 7, 1, None, 1)).collect();
+        let mut looked_at = 0;
+        let mut counted = jobs.iter().inspect(|_| looked_at += 1);
+        let places = pick(&job(9, 1, None, 1), &mut counted, 8, CostCurve::default(), 0);
+        assert_eq!((places, looked_at), (Vec::from_iter(0..7), 32));
     }
 
     #[test]
