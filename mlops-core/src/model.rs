@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Error, Result};
+use crate::{Digest, Digester, Error, Result};
 
 /// A boxed future that borrows: what I/O traits return, so that they stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -269,19 +271,18 @@ impl ModelFile {
     pub fn read(&self) -> Result<Bytes> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
-            Self::Path(path) => match std::fs::read(path) {
-                Ok(bytes) => Ok(bytes.into()),
-                Err(error) => {
-                    let kind = match error.kind() {
-                        std::io::ErrorKind::NotFound => crate::ErrorKind::NotFound,
-                        _ => crate::ErrorKind::Unavailable,
-                    };
-                    let path = path.display();
-                    Err(Error::new(kind, format!("cannot read model file `{path}`")).with_source(error))
-                }
-            },
+            Self::Path(path) => std::fs::read(path).map(Bytes::from).map_err(|error| unread(path, error)),
         }
     }
+}
+
+#[cold]
+fn unread(path: &Path, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => crate::ErrorKind::NotFound,
+        _ => crate::ErrorKind::Unavailable,
+    };
+    Error::new(kind, format!("cannot read model file `{}`", path.display())).with_source(error)
 }
 
 /// All that is needed to answer with one version of a model.
@@ -357,14 +358,32 @@ impl ModelPackage {
             return Err(Error::not_found(format!("{} has no file `{name}`: it has {names:?}", self.id)));
         };
         let bytes = file.read()?;
-        let found = Digest::of(&bytes);
-        if found != *digest {
-            return Err(Error::data(format!(
-                "file `{name}` of {} is damaged: its digest is {found}, registered was {digest}; fetch it again",
-                self.id
-            )));
-        }
+        self.compare(name, Digest::of(&bytes), digest)?;
         Ok(bytes)
+    }
+
+    /// Checks the content of one file against its digest, with no more of it in memory than a piece.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn verify(&self, name: &str) -> Result<()> {
+        let Some((digest, ModelFile::Path(path))) = self.files.get(name) else {
+            return self.read(name).map(drop);
+        };
+        let mut digester = Digester::new();
+        let read = File::open(path).and_then(|mut file| io::copy(&mut file, &mut digester));
+        read.map_err(|error| unread(path, error))?;
+        self.compare(name, digester.finish(), digest)
+    }
+
+    fn compare(&self, name: &str, found: Digest, registered: &Digest) -> Result<()> {
+        if found == *registered {
+            return Ok(());
+        }
+        Err(Error::data(format!(
+            "file `{name}` of {} is damaged: its digest is {found}, registered was {registered}; fetch it again",
+            self.id
+        )))
     }
 }
 
@@ -395,6 +414,25 @@ pub trait ModelSource: fmt::Debug + Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_verified_as_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let good = Digest::of(vec![7; 1 << 20]);
+        let file = |digest| (digest, ModelFile::Path(path.clone()));
+        let gone = (good, ModelFile::Path(folder.path().join("gone")));
+        let inside = (Digest::of(b"x"), ModelFile::Bytes(Bytes::from_static(b"y")));
+        let files = [("good", file(good)), ("bad", file(Digest::of(b"x"))), ("gone", gone), ("in", inside)];
+        let files = files.into_iter().map(|(name, file)| (name.to_owned(), file)).collect();
+        let package = ModelPackage::new(ModelVersion::new("shop", 1), ModelSignature::default(), files);
+        package.verify("good").unwrap();
+        for name in ["bad", "gone", "in", "other"] {
+            let (verified, read) = (package.verify(name).unwrap_err(), package.read(name).unwrap_err());
+            assert_eq!((verified.kind(), verified.to_string()), (read.kind(), read.to_string()), "{name}");
+        }
+    }
 
     #[test]
     fn references_round_trip_and_reject_half_names() {

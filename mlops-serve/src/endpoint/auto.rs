@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mlops_core::onnx::{self, ModelProto};
 use mlops_core::{Clock, Error, ModelPackage, ModelSignature, Result};
 
-use super::loader::{Built, dressed, zeros};
+use super::loader::{Built, Reading, dressed, zeros};
 use super::{Golden, Loader, Precision};
 use crate::runtime::{AutoRuntime, NativeRuntime, Runtime, RuntimeExt};
 #[cfg(feature = "ort")]
@@ -45,13 +45,13 @@ impl Loader {
     /// # Ok::<(), mlops_serve::Error>(())
     /// ```
     pub fn auto(clock: impl Clock) -> Self {
-        Self::of_formats(move |package, precisions| choose(package, precisions, &engines, &clock))
+        Self::of_formats(move |reading, precisions| choose(reading, precisions, &engines, &clock))
     }
 
     /// As [`auto`](Self::auto), with ONNX Runtime as one more choice.
     #[cfg(feature = "ort")]
     pub fn auto_with_ort(clock: impl Clock, library: OrtLibrary, options: OrtOptions) -> Self {
-        Self::of_formats(move |package, precisions| {
+        Self::of_formats(move |reading, precisions| {
             let engines = |file: &Parts| {
                 let mut engines = engines(file);
                 let files =
@@ -60,7 +60,7 @@ impl Loader {
                 engines.push(("ort", ort.map(|runtime| Box::new(runtime) as Box<dyn Runtime>)));
                 engines
             };
-            choose(package, precisions, &engines, &clock)
+            choose(reading, precisions, &engines, &clock)
         })
     }
 }
@@ -93,8 +93,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn read(package: &ModelPackage, name: &str) -> Result<Self> {
-        let bytes = package.read(name)?;
+    fn read(reading: &Reading<'_>, name: &str) -> Result<Self> {
+        let (package, bytes) = (reading.package, reading.read(name)?);
         let mut parts = Self { bytes, files: BTreeMap::new(), whole: None };
         // What is no ONNX model is for the engines to say.
         let Some(mut model) = onnx::read(&parts.bytes).ok().filter(|_| name.ends_with(".onnx")) else {
@@ -109,7 +109,7 @@ impl Parts {
                     package.id
                 )));
             }
-            parts.files.insert(location.to_owned(), package.read(&path)?);
+            parts.files.insert(location.to_owned(), reading.read(&path)?);
         }
         if !parts.files.is_empty() {
             model.take_in(&mut |location| Ok(parts.files.get(location).cloned().unwrap_or_default()))?;
@@ -121,17 +121,18 @@ impl Parts {
 
 /// The fastest of the engines and files; without a choice the only one, or why it cannot.
 fn choose(
-    package: &ModelPackage,
+    reading: &Reading<'_>,
     precisions: &[Precision],
     engines: &dyn Fn(&Parts) -> Engines,
     clock: &dyn Clock,
 ) -> Result<Built> {
+    let package = reading.package;
     let mut files = model_files(package, precisions)?;
     // The first one says what is right: the model as it was trained, in whichever order they are asked for.
     files.sort_by_key(|(precision, _)| *precision != Precision::Full);
     let golden = Golden::of(package)?;
     if let [(_, name)] = files[..] {
-        return one_file(package, engines(&Parts::read(package, name)?), golden.as_ref(), clock)
+        return one_file(package, engines(&Parts::read(reading, name)?), golden.as_ref(), clock)
             .map(Built::from);
     }
     let Some(golden) = golden else {
@@ -147,7 +148,7 @@ fn choose(
         // Whether a reduced precision is near enough is for the golden rows to say; texts, whole numbers and gaps
         // have to agree, being infinitely far apart else.
         let tolerance = if precision == Precision::Full { AutoRuntime::TOLERANCE } else { f64::MAX };
-        for (engine, runtime) in engines(&Parts::read(package, name)?) {
+        for (engine, runtime) in engines(&Parts::read(reading, name)?) {
             let checked = runtime.and_then(|runtime| {
                 let runtime: Arc<dyn Runtime> = runtime.into();
                 golden.check(&dressed(package, Arc::clone(&runtime))?)?;

@@ -1,8 +1,11 @@
 //! From a package to a model that may answer: verify, build, check, warm up.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use half::f16;
 use mlops_core::features::Encoder;
 use mlops_core::{
@@ -17,7 +20,7 @@ use crate::tensor::{TensorBuf, TensorView};
 /// Makes models of packages.
 ///
 /// [`auto`](Self::auto) knows ONNX, LightGBM and XGBoost; [`new`](Self::new) takes a function for anything else.
-/// [`load`](Self::load) reads every file of the package and checks its digest, builds the runtime, adds the
+/// [`load`](Self::load) checks the digest of every file of the package, whatever its size, builds the runtime, adds the
 /// encoder ([`ENCODER_FILE`](Self::ENCODER_FILE)), the head ([`HEAD_FILE`](Self::HEAD_FILE)), the
 /// calibration ([`CALIBRATION_FILE`](Self::CALIBRATION_FILE)) and the threshold
 /// ([`THRESHOLD_FILE`](Self::THRESHOLD_FILE)) if the package has them, warms up, and scores the golden
@@ -40,10 +43,34 @@ pub struct Loader {
     precisions: Vec<Precision>,
     wraps: Vec<Arc<Wrap>>,
     scores: bool,
+    /// Whether what is built may have read files past their digests: then all are checked before.
+    verifies_first: bool,
+}
+
+/// A package while it is loaded.
+pub(super) struct Reading<'a> {
+    pub(super) package: &'a ModelPackage,
+    /// The files that were read and checked.
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl Reading<'_> {
+    pub(super) fn read(&self, name: &str) -> Result<Bytes> {
+        let bytes = self.package.read(name)?;
+        self.read.borrow_mut().insert(name.to_owned());
+        Ok(bytes)
+    }
+
+    /// Checks the files that were not read.
+    fn verify(&self) -> Result<()> {
+        let read = self.read.borrow();
+        let unread = self.package.files.keys().filter(|name| !read.contains(*name));
+        unread.into_iter().try_for_each(|name| self.package.verify(name))
+    }
 }
 
 type Wrap = dyn Fn(Box<dyn Runtime>) -> Result<Box<dyn Runtime>> + Send + Sync;
-type Build = dyn Fn(&ModelPackage, &[Precision]) -> Result<Built> + Send + Sync;
+type Build = dyn Fn(&Reading<'_>, &[Precision]) -> Result<Built> + Send + Sync;
 
 /// What a package was built into.
 pub(super) struct Built {
@@ -85,18 +112,25 @@ impl Loader {
 
     /// A loader that builds runtimes with this function.
     pub fn new(build: impl Fn(&ModelPackage) -> Result<Box<dyn Runtime>> + Send + Sync + 'static) -> Self {
-        Self::of_formats(move |package, precisions| match precisions {
-            [Precision::Full] => build(package).map(Built::from),
+        let loader = Self::of_formats(move |reading, precisions| match precisions {
+            [Precision::Full] => build(reading.package).map(Built::from),
             _ => Err(Error::invalid(
                 "precisions are for `Loader::auto`: the function of this loader reads the files that it wants",
             )),
-        })
+        });
+        Self { verifies_first: true, ..loader }
     }
 
     pub(super) fn of_formats(
-        build: impl Fn(&ModelPackage, &[Precision]) -> Result<Built> + Send + Sync + 'static,
+        build: impl Fn(&Reading<'_>, &[Precision]) -> Result<Built> + Send + Sync + 'static,
     ) -> Self {
-        Self { build: Arc::new(build), precisions: vec![Precision::Full], wraps: Vec::new(), scores: true }
+        Self {
+            build: Arc::new(build),
+            precisions: vec![Precision::Full],
+            wraps: Vec::new(),
+            scores: true,
+            verifies_first: false,
+        }
     }
 
     /// Takes the model in one of these precisions, for the loaders of [`auto`](Self::auto). By default
@@ -199,15 +233,22 @@ impl Loader {
         if self.precisions.is_empty() {
             return Err(Error::invalid("`Loader::precisions` names none: want one at least"));
         }
-        stage("verify", || package.files.keys().try_for_each(|name| package.read(name).map(drop)))?;
+        let reading = Reading { package, read: RefCell::default() };
+        if self.verifies_first {
+            stage("verify", || reading.verify())?;
+        }
         let build = || {
-            let Built { runtime, doubt } = (self.build)(package, &self.precisions)?;
+            let Built { runtime, doubt } = (self.build)(&reading, &self.precisions)?;
             let runtime = self.wraps.iter().try_fold(runtime, |runtime, wrap| wrap(runtime))?;
             let mut model = dressed(package, runtime.into())?;
             model.doubt = doubt;
             Ok(model)
         };
         let model = stage("build", build)?;
+        if !self.verifies_first {
+            // Large files are read once.
+            stage("verify", || reading.verify())?;
+        }
         let golden = Golden::of(package)?;
         stage("warm_up", || self.warm_up(&model, golden.is_some()))?;
         if let Some(golden) = &golden {

@@ -1,6 +1,7 @@
 //! One huge call does not hold its memory for ever.
 
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use allocation_counter::measure;
 use mlops_core::SystemClock;
@@ -14,8 +15,8 @@ use mlops_serve::tensor::TensorView;
 
 use crate::models::{function, id, signature};
 
-/// Rows of a call of 32 MiB, and the most that is kept between calls.
-const HUGE: usize = 8 << 20;
+/// Rows of a call of 20 MiB, and the most that is kept between calls.
+const HUGE: usize = 5 << 20;
 const KEPT: usize = 16 << 20;
 
 fn run(runtime: &dyn Runtime, rows: usize) {
@@ -36,7 +37,8 @@ fn runtimes_of_runtimes_let_go_of_a_huge_call() {
     let boxed = |version| Box::new(function(version, |x| x)) as Box<dyn Runtime>;
     keeps_little(&Chain::new(vec![boxed(1), boxed(2)]).unwrap());
     keeps_little(&Ensemble::new(vec![(boxed(1), 1.0), (boxed(2), 1.0)]).unwrap());
-    keeps_little(&IsolatedRuntime::new(function(1, |x| x), IsolationSettings::default()).unwrap());
+    let patient = IsolationSettings::default().time_limit(Duration::from_secs(600));
+    keeps_little(&IsolatedRuntime::new(function(1, |x| x), patient).unwrap());
     let small = Chain::new(vec![boxed(1), boxed(2)]).unwrap();
     run(&small, 1000);
     assert!(small.memory_usage() >= 4000, "what is kept is told");
@@ -91,4 +93,39 @@ fn a_thread_lets_go_of_the_outputs_of_a_huge_call() {
     });
     assert!(held.bytes_max >= 4 * HUGE as u64);
     assert!(held.bytes_current <= 4 << 20, "{} bytes are held", held.bytes_current);
+}
+
+#[cfg(feature = "native")]
+#[test]
+fn files_that_a_model_does_not_need_are_checked_without_being_held() {
+    use std::collections::BTreeMap;
+
+    use mlops_core::onnx::LinearModel;
+    use mlops_core::{Digest, ErrorKind, ModelFile, ModelPackage, ModelSignature, ModelVersion};
+    use mlops_serve::endpoint::Loader;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (folder.path().join("model"), folder.path().join("data"));
+    std::fs::write(&model, LinearModel::new(vec![1.0, -1.0], 0.5).to_bytes().unwrap()).unwrap();
+    std::fs::write(&data, vec![7; 4 * HUGE]).unwrap();
+    let file =
+        |path: &std::path::Path| (Digest::of(std::fs::read(path).unwrap()), ModelFile::Path(path.to_owned()));
+    let files =
+        BTreeMap::from([("model.onnx".to_owned(), file(&model)), ("rows.parquet".to_owned(), file(&data))]);
+    let package = ModelPackage::new(ModelVersion::new("shop", 1), ModelSignature::default(), files);
+    let loader = Loader::auto(SystemClock::new());
+    let held = measure(|| drop(loader.load(&package).unwrap()));
+    assert!(held.bytes_max < HUGE as u64, "{} bytes", held.bytes_max);
+
+    let damage = |path: &std::path::Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        let error = loader.load(&package).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        error.to_string()
+    };
+    assert!(damage(&data).contains("file `rows.parquet` of shop/1 is damaged"));
+    assert!(damage(&model).contains("file `model.onnx` of shop/1 is damaged"));
 }
