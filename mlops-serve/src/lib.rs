@@ -154,12 +154,17 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `conformance` | a suite that checks a [`Runtime`](runtime::Runtime) of your own |
 //! | `native` (default) | our own kernels for linear models, trees and small networks |
 //! | `ort` | ONNX Runtime, loaded from a library that the host names |
 //! | `parquet` | captured records as rotated, crash-safe Parquet files |
 //! | `tract` | other ONNX graphs in pure Rust, by tract |
 //! | `telemetry` | counters by `metrics` and spans by `tracing`: the table in `telemetry` |
 //! | `tower` | the endpoint as a `tower::Service` |
+//!
+//! Signatures name types of `arrow-array` 59, `bytes` 1, `half` 2 and `ndarray` 0.17; with `ort` those of `ort`
+//! =2.0.0-rc.15, with `tower` of `tower-service` 0.3, with `telemetry` nothing more. What you pass in has to be of these
+//! versions.
 //!
 //! Nothing here listens, logs, reads the environment or starts a thread unasked. Threads start with an
 //! explicit `spawn` (or an [`IsolatedRuntime`](isolation::IsolatedRuntime)) and end with its handle. Time
