@@ -252,3 +252,61 @@ fn our_probabilities_agree_to_the_approximation_of_onnx_runtime() {
         close("probabilities", &wide(&ort[0].view()), &wide(&native[0].view()), &tolerance);
     }
 }
+
+#[test]
+fn a_provider_that_is_not_there_is_an_error_unless_the_cpu_will_do() {
+    let Some(library) = library() else { return };
+    let options = OrtOptions::default().providers([ort::ep::CUDA::default().build()]);
+    let load = |options: &OrtOptions| OrtRuntime::from_bytes(&library, &bytes("mlp.onnx"), options);
+    let error = load(&options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("by CUDAExecutionProvider here"), "{error}");
+    let fallen_back = load(&options.fallback_to_cpu()).unwrap();
+    assert!(fallen_back.engine().ends_with(" on CPU"), "{}", fallen_back.engine());
+    let there = load(&OrtOptions::default().providers([ort::ep::CPU::default().build()])).unwrap();
+    assert!(there.engine().ends_with(" on CPUExecutionProvider, CPU"), "{}", there.engine());
+}
+
+/// Of the process that [`a_library_of_something_else_or_too_old_is_refused`] starts: one that has loaded none yet.
+const CHILD: &str = "MLOPS_TEST_ORT_REFUSES";
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the process is told what to load, and says what came of it")]
+fn a_library_of_something_else_or_too_old_is_refused() {
+    use std::io::Write;
+    use std::process::Command;
+
+    if let Ok(path) = std::env::var(CHILD) {
+        let error = OrtLibrary::load(&path).unwrap_err();
+        // Refused again, and still none is loaded.
+        assert_eq!(OrtLibrary::load(&path).unwrap_err().kind(), error.kind());
+        writeln!(std::io::stdout(), "refused: {:?} {error}", error.kind()).unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("libonnxruntime.so");
+    std::fs::write(&text, "no library").unwrap();
+    let mut refused = vec![text.clone()];
+    // What this process itself is linked to.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let foreign = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..]));
+    refused.extend(foreign.filter(|path| path.contains("libc.so")).map(Into::into).next());
+    refused.extend(std::env::var("ORT_OLD_DYLIB_PATH").ok().map(Into::into));
+    for path in refused {
+        let name = "ort::a_library_of_something_else_or_too_old_is_refused";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, &path)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success(),
+            "{}: {said}{}",
+            path.display(),
+            String::from_utf8_lossy(&child.stderr)
+        );
+        assert!(said.contains("refused: Unsupported"), "{}: {said}", path.display());
+        assert!(said.contains("get a library of version 1.20 or later"), "{said}");
+    }
+}

@@ -34,8 +34,11 @@ pub struct OrtOptions {
     pub threads: NonZeroUsize,
     /// Whether waiting threads spin: faster by some microseconds, and busy all the time. Default: false.
     pub spinning: bool,
-    /// Where to compute, in order of preference; what none of them can do runs on the CPU. Empty: the CPU.
+    /// Where to compute, in order of preference; operations that none of them can do run on the CPU. Empty: the CPU.
     pub providers: Vec<ExecutionProviderDispatch>,
+    /// Whether a provider that is not there is left out, and the CPU computes in the end, instead of an error.
+    /// [`Runtime::engine`] names the providers that are there. Default: false.
+    pub fallback_to_cpu: bool,
     /// The outputs to compute; `None` stands for all.
     pub outputs: Option<Vec<String>>,
 }
@@ -47,6 +50,7 @@ impl Default for OrtOptions {
             threads: NonZeroUsize::MIN,
             spinning: false,
             providers: Vec::new(),
+            fallback_to_cpu: false,
             outputs: None,
         }
     }
@@ -58,7 +62,11 @@ impl fmt::Debug for OrtOptions {
             .field("sessions", &self.sessions)
             .field("threads", &self.threads)
             .field("spinning", &self.spinning)
-            .field("providers", &self.providers.len())
+            .field(
+                "providers",
+                &self.providers.iter().map(ExecutionProviderDispatch::name).collect::<Vec<_>>(),
+            )
+            .field("fallback_to_cpu", &self.fallback_to_cpu)
             .field("outputs", &self.outputs)
             .finish()
     }
@@ -83,6 +91,13 @@ impl OrtOptions {
     #[must_use]
     pub fn providers(mut self, providers: impl IntoIterator<Item = ExecutionProviderDispatch>) -> Self {
         self.providers = providers.into_iter().collect();
+        self
+    }
+
+    /// Leaves out providers that are not there.
+    #[must_use]
+    pub fn fallback_to_cpu(mut self) -> Self {
+        self.fallback_to_cpu = true;
         self
     }
 
@@ -164,20 +179,28 @@ impl OrtRuntime {
     ) -> Result<Self> {
         // Copies of the weights that the kernels rearrange for themselves are shared by the sessions.
         let prepacked = PrepackedWeights::new();
-        let session = || {
-            let builder = builder(library, options, &prepacked)?;
-            load(builder).map_err(|error| failed("cannot load the ONNX model", error))
+        let session = || -> Result<(Session, Vec<&'static str>)> {
+            let (builder, providers) = builder(library, options, &prepacked)?;
+            let session = load(builder).map_err(|error| failed("cannot load the ONNX model", error))?;
+            Ok((session, providers))
         };
-        let first = session()?;
+        let (first, mut providers) = session()?;
         let signature = values::signature(&first, options.outputs.as_deref())?;
         let check = SignatureCheck::new(signature)?;
         let mut idle = vec![Worker::new(first, check.signature())?];
         for _ in 1..options.sessions.get() {
-            idle.push(Worker::new(session()?, check.signature())?);
+            idle.push(Worker::new(session()?.0, check.signature())?);
         }
+        let engine = match options.providers.is_empty() {
+            true => format!("onnxruntime {}", commit()),
+            false => {
+                providers.push("CPU");
+                format!("onnxruntime {} on {}", commit(), providers.join(", "))
+            }
+        };
         Ok(Self {
             check,
-            engine: format!("onnxruntime {}", commit()),
+            engine,
             capabilities: Capabilities::row_function().parallel_calls(options.sessions),
             // The graph and its weights, in each session: an upper bound, since prepacked weights are shared.
             memory_usage: size.saturating_mul(options.sessions.get()),
@@ -286,18 +309,34 @@ fn builder(
     library: &OrtLibrary,
     options: &OrtOptions,
     prepacked: &PrepackedWeights,
-) -> Result<SessionBuilder> {
+) -> Result<(SessionBuilder, Vec<&'static str>)> {
     let build = || {
         Session::builder(library.environment())?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(options.threads.get())?
             .with_inter_threads(1)?
             .with_intra_op_spinning(options.spinning)?
-            .with_execution_providers(&options.providers)?
             .with_prepacked_weights(prepacked)
             .map_err(ort::Error::from)
     };
-    build().map_err(|error: ort::Error| failed("ONNX Runtime refuses these options", error))
+    let built: ort::Result<SessionBuilder> = build();
+    let mut builder = built.map_err(|error| failed("ONNX Runtime refuses these options", error))?;
+    // One by one: `ort` leaves those out in silence that are not there.
+    let mut providers = Vec::new();
+    for provider in &options.providers {
+        match provider.register(&mut builder) {
+            Ok(()) => providers.push(provider.name()),
+            Err(_) if options.fallback_to_cpu => {}
+            Err(error) => {
+                return Err(Error::unsupported(format!(
+                    "ONNX Runtime cannot compute by {} here: take a library that has it, or allow                      `OrtOptions::fallback_to_cpu`",
+                    provider.name()
+                ))
+                .with_source(error));
+            }
+        }
+    }
+    Ok((builder, providers))
 }
 
 /// The commit that the library was built from: it tells no version without a foreign call.
