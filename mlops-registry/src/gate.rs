@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use mlops_core::{ModelVersion, Result, evaluation};
+use mlops_core::evaluation::{self, Check, Reference, Rule};
+use mlops_core::{ModelVersion, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::Approval;
@@ -35,7 +36,7 @@ pub enum Gate {
         at_most: Option<f64>,
     },
     /// A number of it is better than that of the version at another alias by a margin. Passes if that alias
-    /// points at nothing; a number that is missing on either side fails.
+    /// points at nothing or at the version itself; a number that is missing on either side fails.
     Better {
         /// Its name.
         name: String,
@@ -54,7 +55,8 @@ pub enum Gate {
         rules: evaluation::Gate,
         /// The alias whose version is the champion that rules compare with. While it points at nothing, or at a
         /// version without an evaluation, there is no champion: a rule that compares fails, unless it says
-        /// [`skip_without_reference`](evaluation::Rule::skip_without_reference).
+        /// [`skip_without_reference`](evaluation::Rule::skip_without_reference). While it points at the
+        /// version itself, rules that compare with the champion do not count.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         champion: Option<String>,
     },
@@ -197,6 +199,9 @@ impl Snapshot {
             }
             Gate::Better { name, than, higher_is_better, margin } => match self.alias(model, than) {
                 None => (true, format!("{model}@{than} points at nothing")),
+                Some(other) if other.id() == candidate.id() => {
+                    (true, format!("{model}@{than} points at it: it is compared with no other"))
+                }
                 Some(other) => match (value(candidate, name), value(other, name)) {
                     (Some(found), Some(theirs)) => {
                         let wanted = match *margin {
@@ -215,6 +220,7 @@ impl Snapshot {
             },
             Gate::Evaluation { rules, champion } => {
                 let other = champion.as_ref().and_then(|alias| self.alias(model, alias));
+                let is_champion = other.is_some_and(|other| other.id() == candidate.id());
                 let other = other.and_then(|version| version.record.evaluation.as_deref());
                 let against = rules.against();
                 let against = other.map_or(against, |other| against.champion(other));
@@ -222,8 +228,11 @@ impl Snapshot {
                     None => (false, "the evaluation is missing".to_owned()),
                     Some(evaluation) => {
                         let verdict = against.check(evaluation);
-                        let failed: Vec<_> = verdict.failures().map(ToString::to_string).collect();
-                        let passed = verdict.passed();
+                        // Nothing is better than itself.
+                        let counts = |rule: &Rule| !(is_champion && is_against_champion(rule));
+                        let failed = verdict.failures().filter(|outcome| counts(&outcome.rule));
+                        let failed: Vec<_> = failed.map(ToString::to_string).collect();
+                        let passed = failed.is_empty();
                         (passed, if passed { "evaluation passes".to_owned() } else { failed.join(", ") })
                     }
                 }
@@ -257,6 +266,14 @@ impl Snapshot {
         };
         GateResult { gate: gate.clone(), passed, detail }
     }
+}
+
+fn is_against_champion(rule: &Rule) -> bool {
+    matches!(
+        rule.check,
+        Check::NoWorseThan { reference: Reference::Champion, .. }
+            | Check::BetterThan { reference: Reference::Champion, .. }
+    )
 }
 
 struct Limits {
