@@ -144,8 +144,8 @@ impl Draft {
     /// left out; one that this draft restores needs a [`roll_back`](Self::roll_back) of its own.
     ///
     /// In an incident one call does what can be done: an alias stays where it is if the version that it pointed at
-    /// then is deleted, purged or rejected by now, and [`Receipt::left`] lists it. A version that this draft restores
-    /// or reviews is taken at the draft's word.
+    /// then is deleted, purged or rejected by now, and [`Receipt::left`] lists it. Steps of this draft that come before
+    /// it count: restore a version before, or reject it before.
     ///
     /// ```
     /// use mlops_registry::{At, Draft, Expect, NewVersion, blocking::Registry};
@@ -304,9 +304,10 @@ impl Draft {
     /// Sets the rules of a model, and makes it if it does not exist. They replace the ones before as a whole: name
     /// what was read by [`unchanged`](Self::unchanged), or another's change is lost.
     ///
-    /// Reviews and moves that come after it in the draft are a `Conflict`, unless this draft makes the model: no
-    /// commit is judged by rules that it brings along. Stages that versions are in have to be named by the new rules
-    /// too.
+    /// Reviews and moves that come after it in the draft are a `Conflict`, those of roll-backs too, unless this draft
+    /// makes the model or the rules are those in force: no commit is judged by rules that it brings along. So is a
+    /// registration, if the stages differ. Commit new rules by themselves. Stages that versions are in, deleted ones
+    /// too, have to be named by the new rules.
     #[must_use]
     pub fn policy(self, model: impl Into<String>, policy: Policy) -> Self {
         self.change(Change::SetPolicy { model: model.into(), policy })
@@ -366,7 +367,8 @@ pub struct Receipt {
     pub commit: Commit,
     /// Whether the operation had been committed before, so that this call changed nothing.
     pub replayed: bool,
-    /// The aliases that [`Draft::roll_back`] and [`Draft::roll_back_all`] left where they were, since what they pointed
+    /// The aliases that [`Draft::roll_back`] and [`Draft::roll_back_all`] left where they were, and that no other step
+    /// moved, since what they pointed
     /// at then is deleted, purged or rejected: decide about each. Of a commit that was done before, those that could not
     /// go back now either.
     pub left: Vec<LeftBehind>,

@@ -1,6 +1,5 @@
 //! Aliases that go back to where they pointed, and those that cannot.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use mlops_core::{Error, ModelRef, ModelVersion, Result, Selector};
@@ -30,10 +29,10 @@ impl fmt::Display for LeftBehind {
 impl Snapshot {
     /// The moves that a step of a draft means which rolls back: one alias, those of a model, or all.
     ///
-    /// One alias has to go where it was. Of many those stay that cannot, unless the draft itself sees to the version.
+    /// One alias has to go where it was. Of many those stay that cannot, as things are `after` the steps before.
     pub(crate) fn roll_back(
         &self,
-        draft: &Draft,
+        after: &Self,
         model: Option<&str>,
         alias: Option<&str>,
         at: At,
@@ -42,15 +41,14 @@ impl Snapshot {
             // `NotFound` if it never existed.
             self.served_at(model, alias, at)?;
         }
-        let cared_for: BTreeSet<_> = draft.steps.iter().filter_map(|step| self.cared_for(step)).collect();
         let mut left = Vec::new();
         let mut moves = Vec::new();
         for change in self.moves_back(model, at)? {
             let Change::MoveAlias { model, alias: of, to, .. } = &change else { continue };
             match (alias, to) {
                 (Some(alias), _) if alias != of => continue,
-                (None, Some(to)) if !cared_for.contains(&(self.first_name(model), *to)) => {
-                    if let Some(found) = self.left_behind(model, of, *to) {
+                (None, Some(to)) => {
+                    if let Some(found) = after.left_behind(model, of, *to) {
                         left.push(found);
                         continue;
                     }
@@ -72,7 +70,8 @@ impl Snapshot {
         }
     }
 
-    /// The aliases that the roll-backs of a draft left where they were in the commit at this place.
+    /// The aliases that the roll-backs of a draft left where they were in the commit at this place, and that nothing
+    /// else in it moved.
     pub(crate) fn left_by(&self, draft: &Draft, sequence: u64) -> Vec<LeftBehind> {
         let mut left = Vec::new();
         for step in &draft.steps {
@@ -83,7 +82,8 @@ impl Snapshot {
             for model in self.models().filter(|model| model.deleted.is_none() && wanted(&model.name)) {
                 for (name, alias) in &model.aliases {
                     let (then, now) = (alias.version_at(*at), alias.version_at(At::Sequence(sequence)));
-                    if let Some(then) = then.filter(|_| then != now) {
+                    let moved_here = alias.moves.iter().any(|step| step.by.sequence == sequence);
+                    if let Some(then) = then.filter(|_| then != now && !moved_here) {
                         left.extend(self.left_behind(&model.name, name, then));
                     }
                 }
@@ -96,15 +96,5 @@ impl Snapshot {
         let why = self.servable(model, alias, version).err()?;
         let alias = ModelRef { name: model.to_owned(), selector: Selector::Alias(alias.to_owned()) };
         Some(LeftBehind { alias, version: ModelVersion::new(model, version), why: why.to_string() })
-    }
-
-    /// The version whose state before the commit says nothing, since a step of its draft restores or reviews it.
-    fn cared_for<'a>(&'a self, step: &'a Step) -> Option<(&'a str, u64)> {
-        match step {
-            Step::Change(Change::Restore { model, version } | Change::Review { model, version, .. }) => {
-                Some((self.first_name(model), *version))
-            }
-            _ => None,
-        }
     }
 }

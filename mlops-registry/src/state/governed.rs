@@ -7,7 +7,7 @@ use crate::{Change, Policy};
 
 impl Model {
     /// The stage that a version of it is in: one that was registered before the model had stages counts as in the
-    /// first. `None` if there are no stages.
+    /// first. `None` if it is in none: a version keeps its stage when the stages of the model are taken away.
     pub fn stage_of<'a>(&'a self, version: &'a Version) -> Option<&'a str> {
         let first = || self.policy.stages.as_ref().map(|stages| stages.first.as_str());
         version.stage.as_deref().or_else(first)
@@ -41,7 +41,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Whether the stages of a new policy name those that versions of the model are in.
+    /// Whether the stages of a new policy name those that versions of the model are in. Deleted ones count, since they
+    /// may come back.
     pub(super) fn check_stranded(&self, name: &str, policy: &Policy) -> Result<()> {
         let (Some(stages), Some(model)) = (&policy.stages, self.known(name)) else { return Ok(()) };
         let is_stranded = |stage: &str| {
@@ -53,7 +54,7 @@ impl Snapshot {
         let stranded: Vec<_> = model
             .versions
             .iter()
-            .filter(|version| version.deleted.is_none() && version.stage.as_deref().is_some_and(is_stranded))
+            .filter(|version| version.purged.is_none() && version.stage.as_deref().is_some_and(is_stranded))
             .collect();
         let Some(first) = stranded.first() else { return Ok(()) };
         let stage = first.stage.as_deref().unwrap_or_default();

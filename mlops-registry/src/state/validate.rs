@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use mlops_core::{Digest, Error, ModelVersion, Result, Timestamp};
 
-use super::Snapshot;
 use super::record::{KEY_BYTES_MAX, TEXT_BYTES_MAX, check_metrics, check_tag};
+use super::{Snapshot, Stamp};
 use crate::draft::Terms;
 use crate::name::{check_alias, check_model, check_text};
-use crate::{Approval, Change, Commit, Expect, UploadId};
+use crate::{Approval, Change, Commit, Draft, Expect, UploadId};
 
 /// What somebody wants to commit: the changes with their expectations, not yet bound to a place in the log.
 ///
@@ -95,6 +95,24 @@ impl Snapshot {
             commit.changes.push(change);
         }
         Ok((commit, next))
+    }
+
+    /// The state after the first changes of a draft, whether or not they are allowed: [`plan`](Self::plan) judges them
+    /// with all the others. One that cannot be made, as the review of a version that has no number yet, is left out.
+    pub(crate) fn foresee(&self, changes: &[Change], draft: &Draft) -> Self {
+        let mut next = self.clone();
+        let (sequence, time) = (self.sequence + 1, self.time);
+        let by = Arc::new(Stamp { sequence, time, actor: draft.actor.clone(), reason: draft.reason.clone() });
+        for change in changes {
+            let mut change = change.clone();
+            if let Some(name) = change.model_mut()
+                && let Some(model) = next.known(name)
+            {
+                name.clone_from(&model.name);
+            }
+            let _ = next.apply_change(&change, &by);
+        }
+        next
     }
 
     /// Whether what a draft relies on is still so.
@@ -333,6 +351,7 @@ impl Snapshot {
 
     /// Whether an alias may point at a version whatever its gates say: it is neither deleted nor rejected.
     pub(crate) fn servable(&self, model: &str, alias: &str, to: u64) -> Result<()> {
+        self.live_model(model)?;
         let version = self.live(model, to)?;
         if version.approval != Approval::Rejected {
             return Ok(());

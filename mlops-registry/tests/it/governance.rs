@@ -271,7 +271,12 @@ fn better_is_not_equal_and_gates_do_not_contradict_each_other() {
         registry.commit(Draft::new("t", "x").register(version)).unwrap().version().unwrap().clone()
     };
     let promote = |id: &ModelVersion| Draft::new("ann", "go").alias("champion", id, Expect::Any);
-    registry.commit(promote(&version(0.9))).unwrap();
+    let first = version(0.9);
+    registry.commit(promote(&first)).unwrap();
+    // What serves is not compared with itself: a job that promotes it again, and its card, find nothing wrong.
+    registry.commit(promote(&first)).unwrap();
+    let gates = registry.state().gates("shop", "champion", first.version).unwrap();
+    assert!(gates[0].passed && gates[0].detail.contains("points at it"), "{}", gates[0]);
     let same = version(0.9);
     refused(&registry, promote(&same), "auc is 0.9, that of shop/1 is 0.9, wanted a gain");
     registry.commit(promote(&version(0.9001))).unwrap();
@@ -329,6 +334,7 @@ fn an_evaluation_is_judged_with_its_standard_errors() {
     }
     let better = register(Some(auc(0.95, 0.004, 0.85)));
     registry.commit(promote(&better)).unwrap();
+    registry.commit(promote(&better)).unwrap();
     let card = registry.snapshot().card(&better).unwrap().to_markdown();
     assert!(card.contains("| roc\\_auc on visitor=new | 0.85 (500 rows) |"), "{card}");
     assert!(card.contains("| roc\\_auc | 0.95 ± 0.004 (5000 rows) |"), "{card}");
@@ -378,4 +384,22 @@ fn one_commit_gives_one_verdict_on_a_version() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("shop/1 is reviewed twice in one commit"), "{error}");
     registry.commit(Draft::new("ann", "x").approve(&first).reject(&second)).unwrap();
+}
+
+#[test]
+fn a_deleted_version_is_not_stranded_either() {
+    let registry = Registry::open("memory:").unwrap();
+    let stages =
+        |stages: Stages| Draft::new("lead", "rules").policy("shop", Policy::default().stages(stages));
+    registry.commit(stages(Stages::new("dev").allow("dev", "staging"))).unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    registry.commit(Draft::new("ann", "go").stage(&id, "dev", "staging")).unwrap();
+    registry.commit(Draft::new("ann", "old").delete(&id)).unwrap();
+    refused(
+        &registry,
+        stages(Stages::new("dev").allow("dev", "live")),
+        "do not name `staging`, in which shop/1 is",
+    );
+    registry.commit(Draft::new("ann", "never again").purge(&id)).unwrap();
+    registry.commit(stages(Stages::new("dev").allow("dev", "live"))).unwrap();
 }

@@ -95,3 +95,32 @@ fn a_roll_back_that_moves_nothing_says_why() {
     let error = registry.commit(draft().roll_back("fine", At::Sequence(8))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
+
+#[test]
+fn the_steps_before_count() {
+    let fine = ModelVersion::new("fine", 1);
+    // Rejected or deleted in the incident itself: the alias stays, and is told.
+    for draft in [draft().reject(&fine), draft().delete(&fine)] {
+        let registry = registry();
+        registry.commit(Draft::new("bob", "back").restore(&ModelVersion::new("deleted", 1))).unwrap();
+        let receipt = registry.commit(draft.roll_back_all(At::Sequence(8))).unwrap();
+        assert_eq!(champions(&registry), [1, 2, 2, 2]);
+        let left: Vec<_> = receipt.left.iter().map(|left| left.alias.name.as_str()).collect();
+        assert_eq!(left, ["fine", "purged", "rejected"]);
+    }
+    // What is restored only afterwards could not go back, which holds up nobody.
+    let registry = registry();
+    let late = draft().roll_back_all(At::Sequence(8)).restore(&ModelVersion::new("deleted", 1));
+    registry.commit(late).unwrap();
+    assert_eq!(champions(&registry), [2, 1, 2, 2]);
+}
+
+#[test]
+fn what_another_step_moves_is_not_left() {
+    let registry = registry();
+    let third = register(&registry, "purged", "other weights").unwrap();
+    let draft = draft().roll_back_all(At::Sequence(8)).alias("champion", &third, Expect::Any);
+    let receipt = registry.commit(draft).unwrap();
+    let left: Vec<_> = receipt.left.iter().map(|left| left.alias.name.as_str()).collect();
+    assert_eq!(left, ["deleted", "rejected"]);
+}
