@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use futures_util::lock::Mutex;
 use mlops_core::{Digest, Error, Result};
 
 use crate::content::Content;
@@ -29,7 +28,9 @@ impl Registry {
     ///
     /// Bytes that the registry holds already are not uploaded again, unless they are gone or cut off. Of a big file each
     /// part that fails is sent again, in clouds for minutes. If its upload breaks off all the same, the next try begins
-    /// that file anew, and finds the big files before it that were whole.
+    /// that file anew, and finds the big files before it that were whole. Big files go one by one after the small ones:
+    /// one that fails takes back its own parts. If the call is dropped or the process dies meanwhile, parts stay in a
+    /// bucket until a rule of it removes unfinished uploads.
     ///
     /// # Errors
     /// `Conflict` if an expectation does not hold (read and decide again), `NotFound` if a named thing does not
@@ -167,7 +168,8 @@ impl Registry {
                 Step::Watermark(upload) => changes.push(Change::Watermark { upload: *upload }),
                 Step::Unchanged(terms) => state.check_unchanged(terms)?,
                 Step::RollBack { model, alias, at } => {
-                    changes.extend(state.roll_back(draft, model.as_deref(), alias.as_deref(), *at)?);
+                    let after = state.foresee(&changes, draft);
+                    changes.extend(state.roll_back(&after, model.as_deref(), alias.as_deref(), *at)?);
                 }
                 Step::Register(version) => {
                     // `prepare` made one record for each of these steps, in this order.
@@ -201,30 +203,28 @@ impl Registry {
         let mut met = HashSet::new();
         let mut missing = record.files.clone();
         missing.retain(|_, file| met.insert(file.sha256) && !done(&file.sha256));
-        let turn = &Mutex::new(());
         let upload = |(name, file): (String, FileRecord)| async move {
-            Ok((file.sha256, self.upload(&file, &version.files[&name], state, turn).await?))
+            Ok((file.sha256, self.upload(&file, &version.files[&name], state).await?))
         };
-        let found = at_once(missing.into_iter(), upload).await?;
-        uploads.extend(found);
+        let (big, small): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, file)| blobs::is_big(file));
+        uploads.extend(at_once(small.into_iter(), upload).await?);
+        // One by one: their parts go several at once, so memory stays at some parts, and no other file that fails breaks
+        // off an upload in parts.
+        for file in big {
+            uploads.extend([upload(file).await?]);
+        }
         Ok(())
     }
 
     /// The upload that holds the bytes of a file; makes one if there is none.
-    async fn upload(
-        &self,
-        record: &FileRecord,
-        content: &Content,
-        state: &Snapshot,
-        turn: &Mutex<()>,
-    ) -> Result<UploadId> {
+    async fn upload(&self, record: &FileRecord, content: &Content, state: &Snapshot) -> Result<UploadId> {
         let blobs = &self.inner.blobs;
         match state.upload(&record.sha256) {
             Some(upload) => {
                 let record = FileRecord { upload, ..record.clone() };
                 // What was lost is brought back: these are the same bytes, and nobody sweeps what is referred to.
                 if blobs.size(&record).await? != Some(record.size_bytes) {
-                    self.put(&record, content, turn).await?;
+                    self.put(&record, content).await?;
                 }
                 Ok(upload)
             }
@@ -232,16 +232,14 @@ impl Registry {
                 Some(upload) => Ok(upload),
                 None => {
                     let upload = self.fresh(state)?;
-                    self.put(&FileRecord { upload, ..record.clone() }, content, turn).await?;
+                    self.put(&FileRecord { upload, ..record.clone() }, content).await?;
                     Ok(upload)
                 }
             },
         }
     }
 
-    async fn put(&self, file: &FileRecord, content: &Content, turn: &Mutex<()>) -> Result<()> {
-        // Big files, whose parts go several at once, take turns: so memory stays at some parts.
-        let _turn = if blobs::is_big(file) { Some(turn.lock().await) } else { None };
+    async fn put(&self, file: &FileRecord, content: &Content) -> Result<()> {
         self.inner.blobs.put(file, content).await?;
         telemetry::add(&self.inner, Amount::BytesUploaded, file.size_bytes);
         Ok(())
