@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use mlops_core::{Result, Timestamp};
 
 use crate::blobs::Blobs;
-use crate::download::{digest_of, download, failed, is_at};
+use crate::download::{Turn, digest_of, download, failed, is_at};
 use crate::name::PART_PREFIX;
 use crate::{FileRecord, UploadId};
 
@@ -63,7 +63,11 @@ impl Cache {
                 touch(&path, now);
                 return Ok((path, found));
             }
-            fs::remove_file(&path).map_err(failed)?;
+            // Another process may have brought it anew.
+            let _turn = Turn::wait(&self.folder, &file.sha256)?;
+            if is_at(&found, &path).map_err(failed)? {
+                fs::remove_file(&path).map_err(failed)?;
+            }
         }
     }
 

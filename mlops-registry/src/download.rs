@@ -53,8 +53,45 @@ pub(crate) async fn download(
         )));
     }
     part.sync_all().map_err(|error| failed("write", &path, error))?;
-    fs::rename(&path, place).map_err(|error| failed("write", place, error))?;
+    publish(&path, place, folder, file)?;
     sync_folder(place).map_err(|error| failed("write", place, error))
+}
+
+/// Shows a part under its name, unless another process did so meanwhile: what it shows may be in use already.
+fn publish(part: &Path, place: &Path, folder: &Path, file: &FileRecord) -> Result<()> {
+    let _turn = Turn::wait(folder, &file.sha256)?;
+    let cannot = |error| failed("write", place, error);
+    let is_as_long = fs::metadata(place).is_ok_and(|found| found.len() == file.size_bytes);
+    if is_as_long && digest(place).map_err(cannot)? == Some(file.sha256) {
+        return fs::remove_file(part).map_err(|error| failed("remove", part, error));
+    }
+    fs::rename(part, place).map_err(cannot)
+}
+
+/// The right to show or remove the file of a digest, which one process has at a time. No network call is made with it.
+pub(crate) struct Turn {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Turn {
+    pub(crate) fn wait(folder: &Path, sha256: &Digest) -> Result<Self> {
+        let path = folder.join(format!("{PART_PREFIX}{sha256}-turn"));
+        let lock = open_locked(&path, File::lock)?.ok_or_else(|| {
+            Error::unsupported(format!(
+                "`{}` cannot be locked: take a folder whose files can",
+                path.display()
+            ))
+        })?;
+        Ok(Self { path, _lock: lock })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Whoever waits for it sees that it is gone once it has the lock. One that stays is in nobody's way.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 struct Filled {
@@ -87,6 +124,11 @@ async fn fill(blobs: &Blobs, file: &FileRecord, path: &Path, part: &mut File) ->
 
 /// Opens a part for this process alone, and makes it if there is none; `None` if another process has it.
 fn claim(path: &Path) -> Result<Option<File>> {
+    open_locked(path, |part| part.try_lock().map_err(io::Error::from))
+}
+
+/// Opens a file of the folder, made if there is none, and locks it; `None` if it cannot be locked.
+fn open_locked(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> Result<Option<File>> {
     let cannot = |error| failed("write", path, error);
     loop {
         let mut options = OpenOptions::new();
@@ -107,7 +149,7 @@ fn claim(path: &Path) -> Result<Option<File>> {
             }
             Err(error) => return Err(cannot(error)),
         };
-        if part.try_lock().is_err() {
+        if lock(&part).is_err() {
             return Ok(None);
         }
         // Before it was locked, another process may have published it under its name, or put a link there.
@@ -215,3 +257,37 @@ pub(crate) fn failed(verb: &str, path: &Path, error: io::Error) -> Error {
 }
 
 const BUFFER_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Format;
+
+    #[test]
+    fn what_another_shows_already_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, place) = (folder.path().join("part"), folder.path().join("place"));
+        let file = FileRecord {
+            sha256: Digest::of("bytes"),
+            size_bytes: 5,
+            format: Format::Other,
+            upload: UploadId::default(),
+        };
+        let show = |bytes: &str| {
+            fs::write(&part, bytes).unwrap();
+            publish(&part, &place, folder.path(), &file).unwrap();
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "neither a part nor a turn stays");
+        };
+        show("bytes");
+        let held = File::open(&place).unwrap();
+        held.lock_shared().unwrap();
+        show("bytes");
+        assert!(is_at(&held, &place).unwrap(), "whoever has it keeps it");
+        // Other bytes are.
+        for other in ["other", "longer"] {
+            fs::write(&place, other).unwrap();
+            show("bytes");
+            assert_eq!(fs::read(&place).unwrap(), b"bytes");
+        }
+    }
+}
