@@ -52,14 +52,16 @@ pub fn check_history(open: impl Fn() -> Result<Registry> + Sync, calls_each: u64
     let before = open()?.snapshot();
     let start = (before.sequence(), Plain::of(&before));
     let (clock, barrier) = (AtomicU64::new(0), Barrier::new(WRITERS));
+    // Opened before the threads start: they wait for each other.
+    let registries = (0..WRITERS).map(|_| open()).collect::<Result<Vec<_>>>()?;
     let histories: Vec<Result<Vec<Call>>> = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS as u64)
-            .map(|writer| {
-                let (open, clock, barrier) = (&open, &clock, &barrier);
+        let writers: Vec<_> = (0_u64..)
+            .zip(registries)
+            .map(|(writer, registry)| {
+                let (clock, barrier) = (&clock, &barrier);
                 scope.spawn(move || {
-                    let registry = open();
+                    let mut rng = seed.derive(&format!("writer {writer}")).rng();
                     barrier.wait();
-                    let (registry, mut rng) = (registry?, seed.derive(&format!("writer {writer}")).rng());
                     let tick = || clock.fetch_add(1, Ordering::SeqCst);
                     let mut calls = Vec::new();
                     for number in 0..calls_each {

@@ -94,14 +94,15 @@ fn check_registry(open: &(impl Fn() -> Result<Registry> + Sync)) -> Result<()> {
 
     // Writers that race register different versions, and one of those that promote wins.
     let barrier = Barrier::new(WRITERS);
+    let registries = (0..WRITERS).map(|_| open()).collect::<Result<Vec<_>>>()?;
     let outcomes: Vec<Result<(u64, bool)>> = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
+        let writers: Vec<_> = registries
+            .into_iter()
+            .enumerate()
+            .map(|(writer, registry)| {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    let registry = open();
                     barrier.wait();
-                    let registry = registry?;
                     let version = NewVersion::new("shop").file("model.bin", writer.to_string());
                     let receipt = registry.commit(Draft::new("suite", "race").register(version))?;
                     let id =

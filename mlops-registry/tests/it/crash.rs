@@ -32,6 +32,8 @@ fn content(number: u64) -> Vec<u8> {
 #[allow(clippy::disallowed_methods, reason = "the parent process tells its copy by the environment")]
 fn writer() {
     let Ok(location) = std::env::var(VARIABLE) else { return };
+    // The test harness has begun a line.
+    println!();
     let registry = Registry::open(&location).unwrap();
     let state = registry.snapshot();
     let start = state.model("shop").map_or(0, |model| model.versions.len() as u64);
@@ -64,7 +66,9 @@ struct Acknowledged {
 }
 
 impl Acknowledged {
-    fn note(&mut self, line: &str) {
+    /// Whether the line says that something is done.
+    fn note(&mut self, line: &str) -> bool {
+        let mut is_told = false;
         for (what, highest) in [
             ("registered ", &mut self.registered),
             ("promoted ", &mut self.promoted),
@@ -72,8 +76,10 @@ impl Acknowledged {
         ] {
             if let Some(number) = line.strip_prefix(what) {
                 *highest = (*highest).max(number.parse().unwrap());
+                is_told = true;
             }
         }
+        is_told
     }
 
     /// Whether the log holds all of it, each once and in order, before any writer could do it again.
@@ -123,12 +129,18 @@ fn kill_again_and_again(location: &str, kills: u32, seed: u64) {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        // Let it do something, then kill it at any moment of the next steps.
-        let first = lines.find(|line| line.starts_with("registered") || line.starts_with("promoted"));
+        // What the last one may have left undone and one step more, so that each gets on; then it is killed at any
+        // moment of the next steps.
+        let wanted = rng.random_range(2..=4);
+        let told = lines.by_ref().filter(|line| acknowledged.note(line)).take(wanted).count();
+        assert_eq!(told, wanted, "a writer ended by itself");
         std::thread::sleep(Duration::from_micros(rng.random_range(0..12_000)));
         child.kill().unwrap();
         child.wait().unwrap();
-        first.into_iter().chain(lines).for_each(|line| acknowledged.note(&line));
+        // A last line may be cut off.
+        for line in lines {
+            acknowledged.note(&line);
+        }
         acknowledged.check(&Registry::open(location).unwrap());
     }
     assert!(
