@@ -138,7 +138,10 @@ impl Builder {
     }
 
     /// An option of the bucket that holds the registry or its [artifacts](Self::artifacts), by the names that
-    /// `object_store` gives them. The environment is not read: what a store needs is given here.
+    /// `object_store` gives them. Options are not taken from the environment: what a store needs is given here. But
+    /// without credentials `object_store` looks for some itself: for Google Cloud in the file of application default
+    /// credentials in the home folder and at the metadata server that `GCE_METADATA_HOST` names, for Azure by
+    /// `IDENTITY_HEADER`. A test that means to be without rights gives credentials that have none.
     ///
     /// ```no_run
     /// use mlops_registry::blocking::Registry;

@@ -119,7 +119,7 @@
 //!
 //! fn main() -> Result<()> {
 //!     let secret = std::env::var("AWS_SECRET_ACCESS_KEY").expect("the secret is in the environment");
-//!     // The environment is not read but by the program: what is not given here, no store finds there.
+//!     // No `AWS_...` variable is read but by the program: what is not given here, the bucket does not find there.
 //!     let builder = Registry::builder()
 //!         .option("aws_region", "eu-central-1")
 //!         .option("aws_access_key_id", "AKIA...")
@@ -153,8 +153,8 @@
 //! }
 //! ```
 //!
-//! With PostgreSQL (feature `postgres`) the log is a table of the database, and the files lie in a bucket or a folder
-//! that all who read them can reach:
+//! With PostgreSQL (features `postgres-tls`, and `aws` for this bucket) the log is a table of the database, and the
+//! files lie in a bucket or a folder that all who read them can reach:
 //!
 //! ```no_run
 //! use mlops_registry::blocking::Registry;
