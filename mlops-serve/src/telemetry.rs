@@ -8,6 +8,7 @@
 //! |---|---|---|---|
 //! | [`Endpoint`] | `mlops_serve_requests_total` | `endpoint`, `arm`, `version` | requests that fell into the arm; not those that are `Invalid`, which are their callers' mistakes |
 //! | | `mlops_serve_failures_total` | same | those that its model failed, whoever answered |
+//! | | `mlops_serve_late_requests_total` | `endpoint` | requests whose deadline had passed before a model could be asked; they count for no arm |
 //! | | `mlops_serve_request_seconds` | same | how long they took: a histogram, each in the bin of [`Latencies`] above it |
 //! | | `mlops_serve_arm_share_ratio` | same | the arm's share of the traffic now, 0 when it is gone: a gauge |
 //! | | `mlops_serve_model_bytes` | same | memory of the arm's model, 0 when it is gone: a gauge |
@@ -29,7 +30,7 @@
 //! | | `mlops_serve_cache_events_total` | `cache`, `event` | hits (`hit`), loads (`load`) and models unloaded (`unload`) |
 //!
 //! A load is a span of `tracing` called `model_load` with the field `version`, and in it one called
-//! `model_load_stage` for each `stage`: `verify`, `build`, `golden`, `warm_up`. What the endpoint tells its event
+//! `model_load_stage` for each `stage`: `verify`, `build`, `warm_up`, `golden`. What the endpoint tells its event
 //! sink (swaps, drains, circuits, quarantines, refused versions) is an event of the target `mlops_serve` as well,
 //! with the fields `endpoint`, `subject` and `message`.
 //!
@@ -59,7 +60,7 @@ enum Kind {
 }
 
 /// What exporters say of each metric, as the table above does.
-const DESCRIPTIONS: [(&str, Kind, Unit, &str); 22] = {
+const DESCRIPTIONS: [(&str, Kind, Unit, &str); 23] = {
     use Kind::{Counter, Gauge, Histogram};
     use Unit::{Bytes, Count, Seconds};
     [
@@ -70,6 +71,7 @@ const DESCRIPTIONS: [(&str, Kind, Unit, &str); 22] = {
             Count,
             "Requests that the arm's model failed, whoever answered.",
         ),
+        ("mlops_serve_late_requests_total", Counter, Count, "Requests too late for any model."),
         ("mlops_serve_request_seconds", Histogram, Seconds, "How long requests took."),
         ("mlops_serve_arm_share_ratio", Gauge, Count, "The arm's share of the traffic."),
         ("mlops_serve_model_bytes", Gauge, Bytes, "Memory of the arm's model."),
@@ -193,6 +195,8 @@ impl Endpoint {
         describe();
         let name = self.name().to_owned();
         let (draining, quarantined) = self.publish_arms();
+        counter!("mlops_serve_late_requests_total", "endpoint" => name.clone())
+            .absolute(self.late_requests());
         gauge!("mlops_serve_draining_swaps", "endpoint" => name.clone()).set(draining as f64);
         gauge!("mlops_serve_quarantined_versions", "endpoint" => name.clone()).set(quarantined as f64);
         for shadow in self.shadows() {

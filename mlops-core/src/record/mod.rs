@@ -49,7 +49,8 @@ pub struct InferenceRecord<'a> {
     /// The probability with which that arm was chosen, above 0 up to 1.
     pub propensity: f64,
     /// Whether something else answered because the arm's own model could not: then model and version are whose answer
-    /// it is, and version 0 is that of a default score. Such an answer says nothing about the arm.
+    /// it is, and version 0 is that of a default score. Such an answer says nothing about the arm's
+    /// model; in a trial it counts for the arm, which could not answer.
     pub fallback: bool,
     /// Whether the score reaches the threshold of the version that answered, if it has one.
     pub decision: Option<bool>,

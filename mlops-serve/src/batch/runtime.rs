@@ -310,6 +310,14 @@ impl BatchRuntime {
                 drop(leadership);
                 self.deal_out(&batch, job.rows, &mut followers, outputs)
             }
+            // No row is to blame for a model that does not answer in time: to ask for each would take as long again.
+            Err(error) if error.is_retryable() => {
+                drop(leadership);
+                for (job, ticket) in followers.0.drain(..) {
+                    ticket.finish((job.buffers, Err(Error::new(error.kind(), format!("{error:#}")))));
+                }
+                Err(error)
+            }
             // One bad row must not cost the others their answer: each call by itself.
             Err(_) => {
                 for (job, ticket) in followers.0.drain(..) {

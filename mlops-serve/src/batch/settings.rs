@@ -68,8 +68,8 @@ impl<'a> Call<'a> {
     /// the batcher, and of the endpoint if there is one. Give them the same, not two of a kind, whose zeros differ.
     ///
     /// A call that cannot make it is turned away at once, as far as the learned cost tells; one that did not
-    /// make it in the queue gives up in time; and a batch takes no more rows than its deadlines allow. A model
-    /// that takes longer than it used to still answers late: only an
+    /// make it in the queue gives up in time; and a batch takes no more rows than its deadlines allow. Who waits
+    /// for a batch that takes longer than it used to gives up in time; who computes it answers late: only an
     /// [`IsolatedRuntime`](crate::isolation::IsolatedRuntime) is given up.
     #[must_use]
     pub fn deadline_ns(mut self, deadline_ns: u64) -> Self {
@@ -123,7 +123,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Calls off one call that waits. Once its batch runs, it is too late: the call is answered.
+/// Calls off one call that waits, for its turn or for another caller that computes its batch. A caller that computes
+/// itself is answered.
 #[derive(Debug, Default)]
 pub struct Cancel(Mutex<Cancelling>);
 

@@ -132,6 +132,7 @@ mod loom_tests {
                 arm: "champion",
                 propensity: 1.0,
                 latency_us: 1.0,
+                fallback: false,
                 candidates: &[],
                 features: &[Value::Float(id as f64)],
                 outputs: &[0.5],

@@ -1,5 +1,6 @@
 //! Changing what answers, while it answers.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use mlops_core::{Error, ModelVersion, Result, Severity};
@@ -135,6 +136,11 @@ impl Endpoint {
         let mut admin = self.admin();
         admin.count();
         admin.totals.clone()
+    }
+
+    /// Requests whose deadline had passed before a model could be asked, since the endpoint began. They count for no arm.
+    pub fn late_requests(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// Publishes the arms. Gives the number of swapped sets of arms in use, and of versions in quarantine.

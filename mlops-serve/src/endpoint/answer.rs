@@ -8,7 +8,7 @@ use mlops_core::{Error, ModelVersion, Result};
 use super::deployment::{Deployment, Origin, Slot};
 use super::health::Permit;
 use super::request::{Answer, Request};
-use super::rescue::Source;
+use super::rescue::{Asked, Source};
 use super::{Endpoint, Model, isolate};
 use crate::batch::Call;
 use crate::tensor::{TensorBuf, TensorView};
@@ -29,7 +29,7 @@ impl Endpoint {
         let slot = deployment.slot(&request);
         let (score, origin, latency_ns) =
             self.answer(deployment, slot, request.call, start_ns, |source| match source {
-                Source::Model(model) => model.score_call(row, request.call),
+                Source::Model(model, call) => model.score_call(row, call),
                 Source::Remembered(answers) => answers.score(row),
                 Source::Default(score) => Ok(score),
             })?;
@@ -65,7 +65,7 @@ impl Endpoint {
         let before = scores.len();
         let ((), origin, latency_ns) =
             self.answer(deployment, slot, request.call, start_ns, |source| match source {
-                Source::Model(model) => model.score_rows_call(rows, scores, request.call),
+                Source::Model(model, call) => model.score_rows_call(rows, scores, call),
                 Source::Remembered(answers) => {
                     let found = rows.iter().map(|row| answers.score(row)).collect::<Result<Vec<_>>>()?;
                     scores.extend(found);
@@ -109,7 +109,7 @@ impl Endpoint {
         let slot = deployment.slot(&request);
         let ((), origin, latency_ns) =
             self.answer(deployment, slot, request.call, start_ns, |source| match source {
-                Source::Model(model) => model.run_call(inputs, outputs, request.call),
+                Source::Model(model, call) => model.run_call(inputs, outputs, call),
                 Source::Remembered(_) | Source::Default(_) => {
                     Err(Error::unavailable("no tensors stand in for those of a model"))
                 }
@@ -128,23 +128,26 @@ impl Endpoint {
         start_ns: Option<u64>,
         mut score: impl FnMut(Source<'_>) -> Result<T>,
     ) -> Result<(T, Arc<Origin>, Option<u64>)> {
-        if let Some(error) = call.and_then(|call| self.is_late(call)) {
-            return self.turn_away(slot, call, start_ns, score, error);
-        }
+        let begin_ns = match call.map(|call| self.in_time(call)) {
+            None => None,
+            Some(Ok(begin_ns)) => begin_ns,
+            Some(Err(error)) => return self.turn_away(slot, call, score, error),
+        };
         let champion = std::ptr::eq(slot, &deployment.arms[0]);
-        match self.attempt(slot, champion, |model| score(Source::Model(model))) {
+        match self.attempt(slot, champion, |model| score(Source::Model(model, call))) {
             (permit, Ok(value)) => {
                 let latency_ns = self.latency_ns(start_ns);
                 slot.counters.answered(latency_ns, false);
                 self.succeeded(slot, permit);
                 Ok((value, Arc::clone(&slot.origin), latency_ns))
             }
+            (permit, Err(error)) if call.is_some_and(Call::is_cancelled) => {
+                self.blame(slot, start_ns, permit, &error);
+                Err(error)
+            }
             (permit, Err(error)) => {
-                // Nobody waits for an answer, and nobody is to blame.
-                if call.is_some_and(Call::is_cancelled) {
-                    return Err(error);
-                }
-                self.rescue(deployment, slot, start_ns, score, permit, error)
+                let asked = Asked { call, begin_ns, start_ns };
+                self.rescue(deployment, slot, asked, score, permit, error)
             }
         }
     }

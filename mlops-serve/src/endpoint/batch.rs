@@ -61,9 +61,16 @@ impl Endpoint {
         let one_by_one = |(index, answer): (usize, Option<Answer>)| match answer {
             Some(answer) => Ok(answer),
             None => {
-                let spent_ns = if is_urgent { self.clock.monotonic_ns().saturating_sub(begin_ns) } else { 0 };
-                let call = requests[index].call.map(|call| call.after(Duration::from_nanos(spent_ns)));
-                self.score(Request { call: call.as_ref(), ..requests[index] }, rows[index])
+                let start_ns = if is_urgent { self.clock.monotonic_ns() } else { begin_ns };
+                let spent = Duration::from_nanos(start_ns.saturating_sub(begin_ns));
+                let call = requests[index].call.map(|call| call.after(spent));
+                let answer = self.score(Request { call: call.as_ref(), ..requests[index] }, rows[index]);
+                // Or one slow batch would be the measure of all for ever.
+                if is_urgent && answer.as_ref().is_ok_and(|answer| !answer.origin.fallback) {
+                    let ns = self.clock.monotonic_ns().saturating_sub(start_ns);
+                    deployment.arms[arms[index]].model.observe(1, ns);
+                }
+                answer
             }
         };
         Ok(batch.answers.into_iter().enumerate().map(one_by_one).collect())
@@ -132,7 +139,7 @@ impl Batch<'_> {
         endpoint.succeeded(slot, permit);
         let latency_ns = endpoint.latency_ns(start_ns);
         if let Some(ns) = latency_ns {
-            slot.model.cost.lock().unwrap_or_else(PoisonError::into_inner).observe(batch.len(), ns);
+            slot.model.observe(batch.len(), ns);
         }
         let latency_us = to_us(latency_ns.filter(|_| endpoint.timed));
         for (index, score) in batch.iter().copied().zip(scores) {

@@ -1,5 +1,6 @@
 //! An endpoint and how it is set up.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
@@ -27,6 +28,8 @@ pub struct Endpoint {
     pub(super) events: Option<Arc<dyn EventSink>>,
     pub(super) health: HealthSettings,
     pub(super) default_score: Option<f64>,
+    /// Requests that came too late for any model.
+    pub(super) late: AtomicU64,
     pub(super) remembered: Option<Remembered>,
     pub(super) keep_previous: bool,
     pub(super) current: ArcSwapOption<Deployment>,
@@ -48,6 +51,7 @@ impl Endpoint {
             events: None,
             health: HealthSettings::default(),
             default_score: None,
+            late: AtomicU64::new(0),
             remembered: None,
             keep_previous: false,
             current: ArcSwapOption::empty(),

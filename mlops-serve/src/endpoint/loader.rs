@@ -178,15 +178,17 @@ impl Loader {
     /// use mlops_serve::endpoint::Loader;
     /// use mlops_serve::isolation::{IsolatedRuntime, IsolationSettings};
     ///
-    /// let loader = Loader::auto(SystemClock::new())
+    /// // One clock for all, which endpoint and callers share: deadlines are told by it.
+    /// let clock = SystemClock::new();
+    /// let loader = Loader::auto(clock)
     ///     // A call that hangs costs its caller 50 ms, and the process a thread.
     ///     .wrap(|model| {
     ///         let settings = IsolationSettings::default().time_limit(Duration::from_millis(50));
     ///         Ok(Box::new(IsolatedRuntime::new(model, settings)?))
     ///     })
     ///     // Concurrent callers share a batch, where the model's rows do not depend on each other.
-    ///     .wrap(|model| match model.capabilities().rows_independent {
-    ///         true => Ok(Box::new(BatchRuntime::new(model, BatchSettings::default(), SystemClock::new())?)),
+    ///     .wrap(move |model| match model.capabilities().rows_independent {
+    ///         true => Ok(Box::new(BatchRuntime::new(model, BatchSettings::default(), clock)?)),
     ///         false => Ok(model),
     ///     });
     /// # drop(loader);
@@ -250,9 +252,9 @@ impl Loader {
             stage("verify", || reading.verify())?;
         }
         let golden = Golden::of(package)?;
-        stage("warm_up", || self.warm_up(&model, golden.is_some()))?;
+        stage("warm_up", || self.warm_up(&model, golden.is_some())).map_err(settled)?;
         if let Some(golden) = &golden {
-            stage("golden", || golden.check(&model))?;
+            stage("golden", || golden.check(&model)).map_err(settled)?;
         }
         Ok(model)
     }
@@ -299,6 +301,16 @@ impl Loader {
         }
         Ok(())
     }
+}
+
+/// A model that does not answer in time is wrong with its limit for good: to load it again would only leave more
+/// threads that hang.
+fn settled(error: Error) -> Error {
+    if !error.is_retryable() {
+        return error;
+    }
+    Error::invalid("it does not answer in time: mend it, or raise the limit that its loader sets")
+        .with_source(error)
 }
 
 /// One stage of a load, a span for who listens.

@@ -1,6 +1,6 @@
 //! One loaded version: encoder, runtime, and which of its outputs is the score.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mlops_core::data::Value;
 use mlops_core::features::Encoder;
@@ -125,6 +125,11 @@ impl Model {
         Self::from_bytes(version, &mlops_core::ModelFile::Path(path.into()).read()?)
     }
 
+    /// Learns what so many rows took.
+    pub(super) fn observe(&self, rows: usize, ns: u64) {
+        self.cost.lock().unwrap_or_else(PoisonError::into_inner).observe(rows, ns);
+    }
+
     /// The same model, with another runtime that computes the same.
     pub(super) fn computed_by(&self, runtime: Arc<dyn Runtime>) -> Self {
         Self {
@@ -136,7 +141,7 @@ impl Model {
             inputs: self.inputs.clone(),
             score: self.score.clone(),
             health: Health::default(),
-            doubt: None,
+            doubt: self.doubt.clone(),
             cost: Mutex::default(),
         }
     }

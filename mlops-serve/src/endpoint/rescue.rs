@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use mlops_core::data::Value;
 use mlops_core::{Error, ErrorKind, ModelVersion, Result};
@@ -14,9 +16,20 @@ use crate::Overloaded;
 use crate::batch::Call;
 use crate::post::Threshold;
 
+/// What a request asks for, and when it came.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) call: Option<&'a Call<'a>>,
+    /// When a model was asked first, if the call has a deadline.
+    pub(super) begin_ns: Option<u64>,
+    /// When the request came, if the endpoint measures.
+    pub(super) start_ns: Option<u64>,
+}
+
 /// What answers.
 pub(super) enum Source<'a> {
-    Model(&'a Model),
+    /// This one, as the call asks.
+    Model(&'a Model, Option<&'a Call<'a>>),
     /// No model can: what equal rows were answered before.
     Remembered(&'a Answers<'a>),
     /// No model can: this score is the answer.
@@ -45,7 +58,7 @@ impl Endpoint {
         &self,
         deployment: &Deployment,
         slot: &Slot,
-        start_ns: Option<u64>,
+        asked: Asked<'_>,
         mut score: impl FnMut(Source<'_>) -> Result<T>,
         permit: Permit,
         error: Error,
@@ -58,7 +71,11 @@ impl Endpoint {
         let mut rescued = None;
         let (mut cause, mut error) = (None, error);
         for model in others {
-            match isolate(model.version(), || score(Source::Model(model))) {
+            let call = asked.call.map(|call| call.after(self.since(asked.begin_ns)));
+            if call.as_ref().is_some_and(|call| self.in_time(call).is_err()) {
+                break;
+            }
+            match isolate(model.version(), || score(Source::Model(model, call.as_ref()))) {
                 Ok(value) => {
                     rescued = Some((value, model.version().clone(), model.threshold()));
                     break;
@@ -69,7 +86,7 @@ impl Endpoint {
                 }
             }
         }
-        let latency_ns = self.latency_ns(start_ns);
+        let latency_ns = self.latency_ns(asked.start_ns);
         // A request that no model takes is the caller's mistake and says nothing about the arm.
         if rescued.is_none() && error.kind() == ErrorKind::Invalid {
             return Err(error);
@@ -88,39 +105,58 @@ impl Endpoint {
         Ok((value, Arc::new(origin), latency_ns))
     }
 
-    /// Why no model needs to answer any more.
-    pub(super) fn is_late(&self, call: &Call<'_>) -> Option<Error> {
-        if call.is_cancelled() {
-            return Some(Overloaded::error("the request was called off before a model was asked"));
+    /// Counts a failure of a model for which nobody waits any more, unless it was just given up.
+    #[cold]
+    pub(super) fn blame(&self, slot: &Slot, start_ns: Option<u64>, permit: Permit, error: &Error) {
+        if permit == Permit::No || error.kind() == ErrorKind::Invalid || Overloaded::is_cause_of(error) {
+            return;
         }
-        let now_ns = call.is_urgent().then(|| self.clock.monotonic_ns())?;
-        let late_us = now_ns.checked_sub(call.end_ns(|| now_ns)?)? as f64 / 1e3;
-        Some(Overloaded::error(format!(
+        slot.counters.answered(self.latency_ns(start_ns), true);
+        slot.counters.failed_by(error);
+        self.failed(slot, permit, error);
+    }
+
+    /// When a model is asked, if that matters to the call; else why none needs to answer any more.
+    pub(super) fn in_time(&self, call: &Call<'_>) -> Result<Option<u64>> {
+        if call.is_cancelled() {
+            return Err(Overloaded::error("the request was called off before a model was asked"));
+        }
+        if !call.is_urgent() {
+            return Ok(None);
+        }
+        let now_ns = self.clock.monotonic_ns();
+        let Some(late_ns) = call.end_ns(|| now_ns).and_then(|end_ns| now_ns.checked_sub(end_ns)) else {
+            return Ok(Some(now_ns));
+        };
+        let late_us = late_ns as f64 / 1e3;
+        Err(Overloaded::error(format!(
             "the deadline passed {late_us:.0} us before a model was asked, by the clock of endpoint `{}`: ask earlier, \
              or allow more time",
             self.name
         )))
     }
 
-    /// Answers without a model.
+    fn since(&self, begin_ns: Option<u64>) -> Duration {
+        let spent_ns = begin_ns.map_or(0, |begin_ns| self.clock.monotonic_ns().saturating_sub(begin_ns));
+        Duration::from_nanos(spent_ns)
+    }
+
+    /// Answers without a model. The arm was not asked: that it came too late is neither its failure nor its speed.
     #[cold]
     pub(super) fn turn_away<T>(
         &self,
         slot: &Slot,
         call: Option<&Call<'_>>,
-        start_ns: Option<u64>,
         score: impl FnMut(Source<'_>) -> Result<T>,
         error: Error,
     ) -> Result<(T, Arc<Origin>, Option<u64>)> {
         if call.is_some_and(Call::is_cancelled) {
             return Err(error);
         }
-        let latency_ns = self.latency_ns(start_ns);
-        slot.counters.answered(latency_ns, true);
-        slot.counters.failed_by(&error);
+        self.late.fetch_add(1, Ordering::Relaxed);
         let Some((value, version, threshold)) = self.stand_in(slot, score) else { return Err(error) };
         let origin = Origin { version, fallback: true, threshold, ..(*slot.origin).clone() };
-        Ok((value, Arc::new(origin), latency_ns))
+        Ok((value, Arc::new(origin), None))
     }
 
     /// What answers when no model does, with the version that gave the answer at first and its threshold.

@@ -211,7 +211,7 @@ fn what_a_follower_loads_is_wrapped_as_its_loader_says() {
     shelf.put(1, 1.0, None);
     shelf.champion.store(1, Ordering::SeqCst);
     let (open, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let opened = Arc::clone(&open);
+    let (opened, clock) = (Arc::clone(&open), SystemClock::new());
     let loader = Loader::new(move |package| {
         let (calls, opened) = (Arc::clone(&calls), Arc::clone(&opened));
         Ok(Box::new(function(package.id.version, move |x| {
@@ -228,8 +228,8 @@ fn what_a_follower_loads_is_wrapped_as_its_loader_says() {
             let settings = IsolationSettings::default().time_limit(Duration::from_millis(200));
             Ok(Box::new(IsolatedRuntime::new(model, settings)?))
         })
-        .wrap(|model| Ok(Box::new(BatchRuntime::new(model, BatchSettings::default(), SystemClock::new())?)));
-    let endpoint = Endpoint::new("shop", SystemClock::new());
+        .wrap(move |model| Ok(Box::new(BatchRuntime::new(model, BatchSettings::default(), clock)?)));
+    let endpoint = Endpoint::new("shop", clock);
     let follower = Follower::new(loader, shelf, "shop@champion".parse().unwrap()).unwrap();
     follower.poll_blocking(&endpoint).unwrap().unwrap();
     let runtime = format!("{:?}", endpoint.arms()[0].model.runtime());
@@ -270,4 +270,41 @@ fn a_follower_keeps_what_it_follows_within_the_budget_of_a_cache() {
     follower.retry();
     assert_eq!(follower.poll_blocking(&endpoint).unwrap(), Some(ModelVersion::new("shop", 3)));
     assert_eq!(score(), 9.0);
+}
+
+#[test]
+fn a_model_that_hangs_costs_one_load() {
+    let shelf = Arc::new(Shelf::default());
+    shelf.put(1, 1.0, None);
+    shelf.champion.store(1, Ordering::SeqCst);
+    let (open, builds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (opened, built) = (Arc::clone(&open), Arc::clone(&builds));
+    let loader = Loader::new(move |package| {
+        built.fetch_add(1, Ordering::SeqCst);
+        let opened = Arc::clone(&opened);
+        Ok(Box::new(function(package.id.version, move |x| {
+            while !opened.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            x
+        })))
+    });
+    let loader = loader.wrap(|model| {
+        let settings = IsolationSettings::default().time_limit(Duration::from_millis(20));
+        Ok(Box::new(IsolatedRuntime::new(model, settings)?))
+    });
+    let source: Arc<dyn ModelSource> = shelf;
+    let cache = ModelCache::new(loader.clone(), Arc::clone(&source), 1 << 20, SystemClock::new());
+    let followers = [
+        Follower::new(loader, source, "shop@champion".parse().unwrap()).unwrap(),
+        Follower::on_demand(Arc::new(cache), "shop@champion".parse().unwrap()).unwrap(),
+    ];
+    for (loads, follower) in (1..).zip(followers) {
+        let endpoint = Endpoint::new("shop", SystemClock::new());
+        let error = follower.poll_blocking(&endpoint).unwrap_err();
+        assert!(error.to_string().contains("does not answer in time"), "{error:#}");
+        assert_eq!(follower.poll_blocking(&endpoint).unwrap(), None);
+        assert_eq!(builds.load(Ordering::SeqCst), loads);
+    }
+    open.store(true, Ordering::SeqCst);
 }

@@ -24,7 +24,6 @@ use crate::{Error, Result};
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Platt {
     /// How steep the curve is; above 0 if higher scores mean more positives.
     pub slope: f64,

@@ -29,7 +29,6 @@ use crate::{Error, Result};
 pub struct Temperature(f64);
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Stored {
     temperature: f64,
 }
