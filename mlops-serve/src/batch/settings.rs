@@ -78,7 +78,8 @@ impl<'a> Call<'a> {
     }
 
     /// As [`deadline_ns`](Self::deadline_ns), this long from when the runtime is asked: without a clock that caller and
-    /// runtime share. Of both, the earlier one holds.
+    /// runtime share. Of both, the earlier one holds. Only a [`BatchRuntime`](super::BatchRuntime) looks at it: another
+    /// begins at once.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = Some(limit);

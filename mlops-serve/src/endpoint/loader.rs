@@ -169,7 +169,8 @@ impl Loader {
     /// [`BatchRuntime`](crate::batch::BatchRuntime) for concurrent callers, an
     /// [`IsolatedRuntime`](crate::isolation::IsolatedRuntime) against models that hang. A loader has these for
     /// whoever uses it, a [`Follower`](super::Follower) and a [`ModelCache`](super::ModelCache) too. Called twice, the
-    /// second goes around the first. Of the calls that warm a model up, all but the last of a size may be too slow.
+    /// second goes around the first: put batching around time limits, since deadlines and cancellation of calls end at
+    /// what computes on other threads. Of the calls that warm a model up, all but the last of a size may be too slow.
     ///
     /// ```
     /// use std::time::Duration;
