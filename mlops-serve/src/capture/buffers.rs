@@ -133,6 +133,7 @@ mod loom_tests {
                 propensity: 1.0,
                 latency_us: 1.0,
                 fallback: false,
+                decision: None,
                 candidates: &[],
                 features: &[Value::Float(id as f64)],
                 outputs: &[0.5],
