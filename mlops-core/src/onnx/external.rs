@@ -1,5 +1,7 @@
 //! Constants in files beside the model.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
@@ -12,13 +14,13 @@ impl ModelProto {
     /// The files beside the model that hold constants, as it names them, in order of their first use. Models of more
     /// than 2 GiB keep them so.
     pub fn external_files(&self) -> Vec<&str> {
-        let mut names = Vec::new();
+        let (mut names, mut met) = (Vec::new(), HashSet::new());
         let Some(graph) = &self.graph else { return names };
         let mut graphs = vec![graph];
         while let Some(graph) = graphs.pop() {
             let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
             for tensor in graph.initializer.iter().chain(attributes().filter_map(|one| one.t.as_ref())) {
-                if let Some(name) = tensor.external("location").filter(|name| !names.contains(name)) {
+                if let Some(name) = tensor.external("location").filter(|name| met.insert(*name)) {
                     names.push(name);
                 }
             }
