@@ -143,11 +143,10 @@ impl Kind {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "aws", feature = "azure", feature = "gcp")))]
 mod tests {
     use super::*;
 
-    #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
     #[test]
     fn options_that_a_bucket_does_not_know_are_refused_with_those_that_it_knows() {
         for kind in KINDS.iter().filter(|kind| kind.built_in) {
