@@ -73,7 +73,13 @@ impl Temperature {
             };
             rows.rows().filter(|row| row.2 > 0.0).map(of_row).sum()
         };
-        if slope(0.0) >= 0.0 {
+        // What rounding alone may make of a sum that is 0: the log-odds count half each at this factor.
+        let (mut count, mut absolute) = (0.0, 0.0);
+        for (_, score, weight) in rows.rows().filter(|row| row.2 > 0.0) {
+            count += 1.0;
+            absolute += 0.5 * weight * log_odds(score).abs();
+        }
+        if slope(0.0) >= -f64::EPSILON * (count + ROUNDINGS_OF_ROW) * absolute {
             return Err(Error::data(
                 "the scores rank the labels no better than a coin, which no temperature mends: look for labels \
                  that are swapped, or fit `Platt`",
@@ -130,5 +136,7 @@ impl From<Temperature> for Stored {
 
 /// Probabilities are kept this far from 0 and 1 before their log-odds are taken.
 const CLIP: f64 = 1e-15;
+/// About what the steps to one term of a sum round, in units of the machine epsilon.
+const ROUNDINGS_OF_ROW: f64 = 8.0;
 /// Beyond it, log-odds that are not 0 are as good as infinite.
 const FACTOR_MAX: f64 = 1e18;

@@ -121,6 +121,12 @@ fn a_temperature_is_the_likeliest_or_refused() {
     assert!(error(&[true, false], &[0.9, 0.1]).contains("without a mistake"));
     assert!(error(&[true, false], &[0.1, 0.9]).contains("no better than a coin"));
     assert!(error(&[true, false], &[0.5, 0.5]).contains("no better than a coin"));
+    // Both labels alike at each score: the sum is 0 but for rounding, on either side of it.
+    let scores = [0.1, 0.2, 0.3, 0.45, 0.1, 0.2, 0.3, 0.45];
+    for first in [true, false] {
+        let labels: Vec<_> = (0..8).map(|row| (row < 4) == first).collect();
+        assert!(error(&labels, &scores).contains("no better than a coin"));
+    }
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(Temperature::new(bad).unwrap_err().kind(), ErrorKind::Invalid);
     }
