@@ -112,14 +112,12 @@ fn a_commit_that_is_overtaken_again_and_again_gives_its_checkpoint_up() {
 #[cfg(feature = "telemetry")]
 #[test]
 fn a_lost_race_is_counted() {
-    let (heard, spans) = (crate::telemetry::Heard::default(), Arc::new(crate::telemetry::Spans::default()));
-    let work = || {
+    let (heard, spans) = crate::telemetry::listen(|| {
         let (registry, log) = overtaken();
         log.by([many("other", 1)]);
         let receipt = now(registry.commit(many("shop", 1))).unwrap();
         assert_eq!(receipt.commit.sequence, 2);
-    };
-    metrics::with_local_recorder(&heard, || tracing::subscriber::with_default(spans.clone(), work));
+    });
     // On the span of the commit, not on that of its caller if nobody listens to commits.
     assert_eq!(spans.recorded(), [("registry_commit", "attempts=2".to_owned())]);
     let place = "{registry=custom log}";

@@ -51,8 +51,6 @@ mod room;
 mod sagemaker;
 mod settings;
 mod sink;
-#[cfg(feature = "parquet")]
-mod stream;
 mod tally;
 mod writer;
 
