@@ -8,6 +8,7 @@ use mlops_core::evaluation::Evaluation;
 use mlops_core::{ModelSignature, ModelVersion, Result};
 use serde::Serialize;
 
+use crate::gate::signature_text;
 use crate::state::{Model, Review, Snapshot, Stamp};
 use crate::{Approval, Format, GateResult};
 
@@ -187,7 +188,13 @@ impl ModelCard {
             }
         }
         let by = |stamp: &Stamp| format!("{} on {}: {}", stamp.actor, stamp.time, stamp.reason);
+        let no_service = match (&self.purged, &self.deleted, &self.model_deleted) {
+            (Some(_), ..) => Some("no: its files are gone"),
+            (None, None, None) => None,
+            _ => Some("no: it is deleted, and no alias can point at it until it is restored"),
+        };
         let facts = [
+            ("Can serve", no_service.map(str::to_owned)),
             ("Former names", (!self.former_names.is_empty()).then(|| self.former_names.join(", "))),
             ("Registered by", Some(by(&self.registered))),
             ("Model deleted by", self.model_deleted.as_deref().map(by)),
@@ -197,7 +204,7 @@ impl ModelCard {
             ("Stage", self.stage.clone()),
             ("Aliases", (!self.aliases.is_empty()).then(|| self.aliases.join(", "))),
             ("Framework", self.framework.clone()),
-            ("Signature", Some(self.signature.to_string())),
+            ("Signature", Some(signature_text(&self.signature))),
             ("Run", self.run.clone()),
             ("Code", self.code.clone()),
             ("Parents", (!self.parents.is_empty()).then(|| self.parents.join(", "))),

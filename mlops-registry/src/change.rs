@@ -148,7 +148,7 @@ pub enum Change {
 
 impl Change {
     /// The names of the kinds of changes, as the log has them.
-    pub const KINDS: [&str; 16] = [
+    pub const KINDS: &[&str] = &[
         "register",
         "review",
         "move_alias",

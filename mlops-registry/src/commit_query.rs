@@ -89,7 +89,26 @@ impl CommitQuery {
         self
     }
 
-    /// So many at most.
+    /// So many at most, the newest; all, if it is not set. [`before`](Self::before) goes on where they end.
+    ///
+    /// ```
+    /// use mlops_registry::{CommitQuery, Draft, blocking::Registry};
+    ///
+    /// let registry = Registry::open("memory:")?;
+    /// for text in ["1", "2", "3", "4", "5"] {
+    ///     registry.commit(Draft::new("ann", text).describe_model("shop", text, [("", ""); 0]))?;
+    /// }
+    /// let mut query = CommitQuery::new().limit(2);
+    /// let mut found = Vec::new();
+    /// loop {
+    ///     let page = registry.find_commits(&query)?;
+    ///     let Some(last) = page.last() else { break };
+    ///     query = query.before(last.sequence);
+    ///     found.extend(page.into_iter().map(|commit| commit.reason));
+    /// }
+    /// assert_eq!(found, ["5", "4", "3", "2", "1"]);
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
     #[must_use]
     pub fn limit(mut self, count_max: usize) -> Self {
         self.limit = Some(count_max);
@@ -117,7 +136,9 @@ impl Registry {
     /// The commits that a query asks for, the newest first.
     ///
     /// It reads the log from its end back, until it has as many as are wanted: to the commit that made the model that is
-    /// asked for, else to the first. Each page of 256 entries is one round of requests.
+    /// asked for, else to the first. Each page of 256 entries is one round of requests. Without a
+    /// [`limit`](CommitQuery::limit) it holds all that it finds, as [`Snapshot::search`] does: set one for a log that may
+    /// be long, and go on by [`before`](CommitQuery::before).
     ///
     /// # Errors
     /// `Invalid` if there is no such kind of change, `NotFound` if there is no such model, `Data` if the log is damaged,

@@ -368,9 +368,8 @@ pub struct Receipt {
     /// Whether the operation had been committed before, so that this call changed nothing.
     pub replayed: bool,
     /// The aliases that [`Draft::roll_back`] and [`Draft::roll_back_all`] left where they were, and that no other step
-    /// moved, since what they pointed
-    /// at then is deleted, purged or rejected: decide about each. Of a commit that was done before, those that could not
-    /// go back now either.
+    /// moved, since what they pointed at then was deleted, purged or rejected: decide about each. Also those whose
+    /// version a later step, or a later commit, let serve again.
     pub left: Vec<LeftBehind>,
 }
 

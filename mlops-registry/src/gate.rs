@@ -3,7 +3,7 @@
 use std::fmt;
 
 use mlops_core::evaluation::{self, Check, Reference, Rule};
-use mlops_core::{ModelVersion, Result};
+use mlops_core::{ModelSignature, ModelVersion, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::Approval;
@@ -172,7 +172,7 @@ impl Snapshot {
             Gate::Approved => (candidate.approval == Approval::Approved, self.approval_detail(candidate)),
             Gate::Signature => (
                 !record.signature.inputs.is_empty() && !record.signature.outputs.is_empty(),
-                format!("signature is {}", record.signature),
+                format!("signature is {}", signature_text(&record.signature)),
             ),
             Gate::SameSignature { alias } => match self.alias(model, alias) {
                 None => (true, format!("{model}@{alias} points at nothing")),
@@ -180,9 +180,9 @@ impl Snapshot {
                     other.record.signature == record.signature,
                     format!(
                         "signature is {}, that of {} is {}",
-                        record.signature,
+                        signature_text(&record.signature),
                         other.id(),
-                        other.record.signature
+                        signature_text(&other.record.signature)
                     ),
                 ),
             },
@@ -266,6 +266,11 @@ impl Snapshot {
         };
         GateResult { gate: gate.clone(), passed, detail }
     }
+}
+
+/// A signature as people read it: one that names neither inputs nor outputs was not recorded.
+pub(crate) fn signature_text(signature: &ModelSignature) -> String {
+    if *signature == ModelSignature::default() { "not recorded".to_owned() } else { signature.to_string() }
 }
 
 fn is_against_champion(rule: &Rule) -> bool {

@@ -39,7 +39,7 @@ use crate::{Approval, Gate, name};
 #[serde(default)]
 #[non_exhaustive]
 pub struct Policy {
-    /// How many approvals make a version approved, without a rejection. At least 1.
+    /// How many approvals make a version approved, without a rejection. At least 1: 0 is `Invalid` when it is committed.
     pub approvals_min: u32,
     /// Whether the actor who registered a version cannot review it.
     pub four_eyes: bool,
@@ -78,7 +78,8 @@ impl Default for Policy {
 pub struct Stages {
     /// The stage of a version that was just registered, and of those that were there before the stages.
     pub first: String,
-    /// Where a version may go, by where it is.
+    /// Where a version may go, by where it is. A stage that cannot be reached, from the first one or from one that a
+    /// version is in, is `Invalid` when it is committed.
     pub transitions: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -98,6 +99,32 @@ impl Stages {
     /// Whether a version may go from one stage to another.
     pub fn allows(&self, from: &str, to: &str) -> bool {
         self.transitions.get(from).is_some_and(|next| next.contains(to))
+    }
+
+    pub(crate) fn check_move(&self, from: &str, to: &str) -> Result<()> {
+        if self.allows(from, to) {
+            return Ok(());
+        }
+        let next: Vec<_> = self.transitions.get(from).into_iter().flatten().map(String::as_str).collect();
+        Err(Error::conflict(format!(
+            "stage `{}` cannot follow on `{from}`: it leads to [{}]",
+            to.escape_debug(),
+            next.join(", ")
+        )))
+    }
+
+    /// A stage that no version can ever be in: none of these is in it, and no move from them leads there.
+    pub(crate) fn unreachable<'a>(&'a self, mut left: Vec<&'a str>) -> Option<&'a str> {
+        left.push(&self.first);
+        let mut reached = BTreeSet::new();
+        while let Some(stage) = left.pop() {
+            if reached.insert(stage) {
+                left.extend(self.transitions.get(stage).into_iter().flatten().map(String::as_str));
+            }
+        }
+        // Those that moves lead from come first: to them a move is missing.
+        let named = self.transitions.keys().chain(self.transitions.values().flatten());
+        named.map(String::as_str).find(|stage| !reached.contains(stage))
     }
 }
 
@@ -173,22 +200,6 @@ impl Policy {
         Ok(())
     }
 
-    pub(crate) fn check_stage(&self, from: &str, to: &str) -> Result<()> {
-        match &self.stages {
-            None => Err(Error::conflict("the model has no stages: set them in its policy".to_owned())),
-            Some(stages) if stages.allows(from, to) => Ok(()),
-            Some(stages) => {
-                let next: Vec<_> =
-                    stages.transitions.get(from).into_iter().flatten().map(String::as_str).collect();
-                Err(Error::conflict(format!(
-                    "stage `{}` cannot follow on `{from}`: it leads to [{}]",
-                    to.escape_debug(),
-                    next.join(", ")
-                )))
-            }
-        }
-    }
-
     /// Whether the policy itself makes sense.
     pub(crate) fn check(&self) -> Result<()> {
         let number = |value: f64| {
@@ -198,6 +209,12 @@ impl Policy {
                 Err(Error::invalid(format!("a gate's limit is {value}: want a finite number")))
             }
         };
+        if self.approvals_min == 0 {
+            return Err(Error::invalid(
+                "the policy wants 0 approvals, which asks for nothing: want at least 1, and a `Gate::Approved` where it \
+                 matters",
+            ));
+        }
         if !self.reviewers.is_empty() && (self.reviewers.len() as u64) < u64::from(self.approvals_min) {
             return Err(Error::invalid(format!(
                 "the policy wants {} approvals of {} reviewers: nothing could be approved",

@@ -84,7 +84,15 @@ impl Snapshot {
                     let (then, now) = (alias.version_at(*at), alias.version_at(At::Sequence(sequence)));
                     let moved_here = alias.moves.iter().any(|step| step.by.sequence == sequence);
                     if let Some(then) = then.filter(|_| then != now && !moved_here) {
-                        left.extend(self.left_behind(&model.name, name, then));
+                        // Only what could not go back was not moved, whatever became of it since.
+                        left.push(self.left_behind(&model.name, name, then).unwrap_or_else(|| {
+                            let version = ModelVersion::new(&model.name, then);
+                            let why = format!(
+                                "{version} could not serve when the aliases were rolled back, though it can by now; point \
+                                 the alias at it if that is wanted"
+                            );
+                            LeftBehind { why, version, alias: alias_of(&model.name, name) }
+                        }));
                     }
                 }
             }
@@ -94,7 +102,11 @@ impl Snapshot {
 
     fn left_behind(&self, model: &str, alias: &str, version: u64) -> Option<LeftBehind> {
         let why = self.servable(model, alias, version).err()?;
-        let alias = ModelRef { name: model.to_owned(), selector: Selector::Alias(alias.to_owned()) };
-        Some(LeftBehind { alias, version: ModelVersion::new(model, version), why: why.to_string() })
+        let version = ModelVersion::new(model, version);
+        Some(LeftBehind { alias: alias_of(model, alias), version, why: why.to_string() })
     }
+}
+
+fn alias_of(model: &str, alias: &str) -> ModelRef {
+    ModelRef { name: model.to_owned(), selector: Selector::Alias(alias.to_owned()) }
 }

@@ -41,22 +41,29 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Whether the stages of a new policy name those that versions of the model are in. Deleted ones count, since they
-    /// may come back.
-    pub(super) fn check_stranded(&self, name: &str, policy: &Policy) -> Result<()> {
-        let (Some(stages), Some(model)) = (&policy.stages, self.known(name)) else { return Ok(()) };
+    /// Whether the stages of a new policy name those that versions of the model are in, and none that no version can
+    /// ever be in. Deleted versions count, since they may come back.
+    pub(super) fn check_stages(&self, name: &str, policy: &Policy) -> Result<()> {
+        let Some(stages) = &policy.stages else { return Ok(()) };
+        let versions = self.known(name).map_or(&[][..], |model| &model.versions);
+        let versions = || versions.iter().filter(|version| version.purged.is_none());
         let is_stranded = |stage: &str| {
             let named = |(from, to): (&String, &std::collections::BTreeSet<String>)| {
                 from == stage || to.contains(stage)
             };
             stages.first != stage && !stages.transitions.iter().any(named)
         };
-        let stranded: Vec<_> = model
-            .versions
-            .iter()
-            .filter(|version| version.purged.is_none() && version.stage.as_deref().is_some_and(is_stranded))
-            .collect();
-        let Some(first) = stranded.first() else { return Ok(()) };
+        let stranded: Vec<_> =
+            versions().filter(|version| version.stage.as_deref().is_some_and(is_stranded)).collect();
+        let Some(first) = stranded.first() else {
+            let occupied = versions().filter_map(|version| version.stage.as_deref()).collect();
+            let Some(stage) = stages.unreachable(occupied) else { return Ok(()) };
+            return Err(Error::invalid(format!(
+                "stage `{}` of `{name}` can never be reached from `{}`: allow a move to it, or leave it out",
+                stage.escape_debug(),
+                stages.first.escape_debug()
+            )));
+        };
         let stage = first.stage.as_deref().unwrap_or_default();
         let more = match stranded.len() - 1 {
             0 => String::new(),

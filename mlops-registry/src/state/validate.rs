@@ -193,6 +193,12 @@ impl Snapshot {
             }
             Change::MoveStage { model, version, from, to } => {
                 let of = self.model(model)?;
+                let Some(stages) = &of.policy.stages else {
+                    return Err(Error::invalid(format!(
+                        "`{model}` has no stages: set them by `Policy::stages` before a version is moved"
+                    ))
+                    .into());
+                };
                 let stage = of.stage_of(self.live(model, *version)?);
                 if stage != Some(from) {
                     let stage = stage.unwrap_or("none");
@@ -201,12 +207,12 @@ impl Snapshot {
                     ))
                     .into());
                 }
-                of.policy.check_stage(from, to)?;
+                stages.check_move(from, to)?;
             }
             Change::SetPolicy { model, policy } => {
                 check_model(model)?;
                 policy.check()?;
-                self.check_stranded(model, policy)?;
+                self.check_stages(model, policy)?;
             }
             Change::MoveAlias { model, alias, expect, to, back } => {
                 check_alias(alias)?;

@@ -4,7 +4,7 @@ use mlops_core::{Digest, ElementType, ErrorKind, ModelSignature, ModelVersion, T
 use mlops_registry::blocking::Registry;
 use mlops_registry::{Approval, At, Change, Draft, Expect, Gate, NewVersion, Policy, Query, Stages};
 
-use crate::support::{refused, register};
+use crate::support::{invalid, refused, register};
 
 #[test]
 fn approvals_follow_the_policy() {
@@ -63,7 +63,7 @@ fn gates_are_checked_inside_the_commit() {
         &registry,
         Draft::new("ann", "go").alias("champion", &bare, None),
         "auc is missing, wanted at least 0.8; bias.dpl is missing, wanted at most 0.1; drift.psi is missing, wanted \
-         at most 0.25; approval is pending; signature is () -> (); lineage lacks [run, data, code]; baseline is \
+         at most 0.25; approval is pending; signature is not recorded; lineage lacks [run, data, code]; baseline is \
          missing; tag card is \"\", wanted \"read\"",
     );
     // The alias has no gates of another alias.
@@ -198,6 +198,27 @@ fn stages_follow_their_table() {
     registry.commit(step("dev", "staging")).unwrap();
     refused(&registry, step("dev", "staging"), "is in stage `staging`, expected was `dev`");
     assert_eq!(registry.state().search(&Query::new().stage("staging")).len(), 1);
+    register(&registry, "bare", "1").unwrap();
+    let draft = Draft::new("ann", "on").stage(&ModelVersion::new("bare", 1), "dev", "staging");
+    invalid(&registry, draft, "`bare` has no stages: set them by `Policy::stages`");
+}
+
+#[test]
+fn rules_that_ask_for_nothing_are_refused() {
+    let registry = Registry::open("memory:").unwrap();
+    let rules = |policy| Draft::new("lead", "rules").policy("shop", policy);
+    invalid(&registry, rules(Policy::default().approvals_min(0)), "wants 0 approvals");
+    let stages = |stages: Stages| rules(Policy::default().stages(stages));
+    let gap = Stages::new("dev").allow("dev", "test").allow("staging", "live");
+    invalid(&registry, stages(gap), "stage `staging` of `shop` can never be reached from `dev`");
+    // A stage that is given up leads out as long as somebody is in it.
+    registry.commit(stages(Stages::new("dev").allow("dev", "old"))).unwrap();
+    let id = register(&registry, "shop", "1").unwrap();
+    registry.commit(Draft::new("ann", "on").stage(&id, "dev", "old")).unwrap();
+    let retired = || stages(Stages::new("dev").allow("old", "dev"));
+    registry.commit(retired()).unwrap();
+    registry.commit(Draft::new("ann", "back").stage(&id, "old", "dev")).unwrap();
+    invalid(&registry, retired(), "stage `old` of `shop` can never be reached from `dev`");
 }
 
 #[test]

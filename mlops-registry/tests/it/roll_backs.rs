@@ -108,11 +108,15 @@ fn the_steps_before_count() {
         let left: Vec<_> = receipt.left.iter().map(|left| left.alias.name.as_str()).collect();
         assert_eq!(left, ["fine", "purged", "rejected"]);
     }
-    // What is restored only afterwards could not go back, which holds up nobody.
+    // What is restored only afterwards could not go back, which holds up nobody and is told.
     let registry = registry();
     let late = draft().roll_back_all(At::Sequence(8)).restore(&ModelVersion::new("deleted", 1));
-    registry.commit(late).unwrap();
+    let left = registry.commit(late).unwrap().left;
     assert_eq!(champions(&registry), [2, 1, 2, 2]);
+    assert_eq!(left.len(), 3);
+    let why =
+        "deleted@champion stays where it is: deleted/1 could not serve when the aliases were rolled back";
+    assert!(left[0].to_string().contains(why), "{}", left[0]);
 }
 
 #[test]

@@ -24,6 +24,13 @@ pub(crate) fn refused(registry: &Registry, draft: Draft, part: &str) {
     assert!(error.to_string().contains(part), "{error}");
 }
 
+/// A draft that breaks a rule whatever the state is, and says so.
+pub(crate) fn invalid(registry: &Registry, draft: Draft, part: &str) {
+    let error = registry.commit(draft).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
 /// The files below a folder, relative to it.
 pub(crate) fn tree(folder: &Path) -> Vec<String> {
     fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {

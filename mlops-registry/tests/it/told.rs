@@ -128,6 +128,8 @@ fn a_card_tells_what_became_of_a_version() {
     assert!(!now.gates["champion"][0].passed);
     let page = card.to_markdown();
     for part in [
+        "| Can serve | no: its files are gone |",
+        "| Signature | not recorded |",
         "| Former names | shop |",
         "| Deleted by | bob on",
         "| Files given up by | bob on",
@@ -147,7 +149,10 @@ fn a_card_tells_what_became_of_a_version() {
         "{json}"
     );
     commit(why("alone").remove_alias("store", "champion", Expect::Any).delete_model("store"));
-    assert_eq!(registry.snapshot().card(&ids[1]).unwrap().model_deleted.unwrap().reason, "alone");
+    assert!(!page.contains("Can serve"), "{page}");
+    let card = registry.snapshot().card(&ids[1]).unwrap();
+    assert!(card.to_markdown().contains("| Can serve | no: it is deleted, and no alias"));
+    assert_eq!(card.model_deleted.unwrap().reason, "alone");
 }
 
 #[test]
