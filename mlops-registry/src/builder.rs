@@ -233,12 +233,14 @@ impl Builder {
             _ => {
                 if self.artifacts.is_some() {
                     return Err(Error::invalid(format!(
-                        "`{location}` keeps its artifacts itself: leave out `Builder::artifacts`"
+                        "`{}` keeps its artifacts itself: leave out `Builder::artifacts`",
+                        store::shown(location)
                     )));
                 }
                 if let Some(name) = &self.name {
+                    let shown = store::shown(location);
                     return Err(Error::invalid(format!(
-                        "`{location}` holds one registry: leave out `Builder::name`, or open `{location}/{name}`"
+                        "`{shown}` holds one registry: leave out `Builder::name`, or open `{shown}/{name}`"
                     )));
                 }
                 #[cfg(feature = "local")]
@@ -258,7 +260,18 @@ impl Builder {
 
     #[cfg(feature = "sqlite")]
     fn sqlite(&self, location: &str, path: &str) -> Result<(Arc<dyn Log>, Blobs)> {
-        let path = store::local_path(path)?;
+        let path = match path.strip_prefix("//") {
+            None => store::local_path(path)?,
+            Some(absolute) if absolute.is_empty() || absolute.starts_with('/') => absolute,
+            // A host in any other URL; never a path that nobody wrote.
+            Some(path) => {
+                return Err(Error::invalid(format!(
+                    "`{location}` has `{}` where a URL has its host: want `sqlite:{path}` for a path from here, or \
+                     `sqlite:///{path}` for one from the root",
+                    path.split('/').next().unwrap_or_default()
+                )));
+            }
+        };
         if path.is_empty() {
             return Err(Error::invalid(format!(
                 "`{location}` names no file: want `sqlite:path/to/registry.db`"

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use mlops_core::{Error, Result};
 use object_store::ObjectStore;
 
+use crate::store::shown;
+
 /// A kind of bucket.
 struct Kind {
     scheme: &'static str,
@@ -83,7 +85,8 @@ pub(crate) fn open(
         return Some(kind.open(location, options));
     }
     Some(Err(Error::unsupported(format!(
-        "`{location}`: build mlops-registry with its feature `{}`",
+        "`{}`: build mlops-registry with its feature `{}`",
+        shown(location),
         kind.feature
     ))))
 }
@@ -92,16 +95,20 @@ impl Kind {
     #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
     fn open(&self, location: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
         use object_store::prefix::PrefixStore;
-        type Cause = Box<dyn std::error::Error + Send + Sync>;
-        let wrong = |error: Cause| {
-            Error::invalid(format!("cannot open `{location}`: check its address and its options"))
-                .with_source(error)
-        };
-        let url = url::Url::parse(location).map_err(|error| wrong(error.into()))?;
-        if !url.username().is_empty() || url.password().is_some() {
+        let url = url::Url::parse(location).map_err(|error| {
+            let shown = shown(location);
+            Error::invalid(format!(
+                "`{shown}` is no address of a bucket: want `{}://bucket/prefix`",
+                self.scheme
+            ))
+            .with_source(error)
+        })?;
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if has_user || url.query().is_some() || url.fragment().is_some() {
             // The location is shown in errors and spans, and written into the logs of other registries.
             return Err(Error::invalid(format!(
-                "the address of a bucket of `{}:` holds a user or a key: give it by `Builder::option`",
+                "the address of a bucket of `{}:` holds a user, a key or a query: give what the store needs by \
+                 `Builder::option`",
                 self.scheme
             )));
         }
@@ -115,15 +122,16 @@ impl Kind {
                 known.join(", ")
             )));
         }
-        let opened = object_store::parse_url_opts(&url, options.iter().cloned());
-        let (store, prefix) = opened.map_err(|error| wrong(error.into()))?;
+        let open = |options: &[(String, String)]| object_store::parse_url_opts(&url, options.iter().cloned());
+        let (store, prefix) = open(options).map_err(|error| refused(location, options, error, open))?;
         Ok(Arc::new(PrefixStore::new(store, prefix)))
     }
 
     #[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
     fn open(&self, location: &str, _: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
         Err(Error::unsupported(format!(
-            "`{location}`: build mlops-registry with its feature `{}`",
+            "`{}`: build mlops-registry with its feature `{}`",
+            shown(location),
             self.feature
         )))
     }
@@ -141,6 +149,57 @@ impl Kind {
             _ => false,
         }
     }
+}
+
+/// Why a store cannot be opened: it names the option without which it can.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+#[cold]
+fn refused<T>(
+    location: &str,
+    options: &[(String, String)],
+    error: object_store::Error,
+    open: impl Fn(&[(String, String)]) -> object_store::Result<T>,
+) -> Error {
+    let cause = error.to_string();
+    let opens_without = |left_out: usize| {
+        let mut others = options.to_vec();
+        others.remove(left_out);
+        open(&others).is_ok()
+    };
+    let is_named = |value: &str| cause.contains(&format!("\"{value}\""));
+    let guilty = (0..options.len())
+        .find(|place| opens_without(*place))
+        .or_else(|| options.iter().position(|(_, value)| is_named(value)));
+    let holds_secret =
+        options.iter().any(|(name, value)| is_secret(name) && !value.is_empty() && cause.contains(value));
+    let of = shown(location);
+    let (what, may_show) = match guilty.map(|place| &options[place]) {
+        None => (format!("cannot open `{of}`: check its address and its options"), true),
+        Some((name, value)) => {
+            let wanted = [
+                ("as boolean", "want `true` or `false`"),
+                ("as Duration", "want a time with its unit, such as `30 seconds`"),
+                ("as usize", "want a whole number"),
+                ("as u32", "want a whole number"),
+            ];
+            let wanted = wanted.iter().find(|(kind, _)| cause.ends_with(kind));
+            let wanted = wanted.map_or("mend it, or leave it out", |(_, wanted)| wanted);
+            // Values of URLs may hold a password, as that of a proxy.
+            let value =
+                if is_secret(name) { "not shown here".to_owned() } else { format!("`{}`", shown(value)) };
+            (format!("`{of}` does not open with its option `{name}`, {value}: {wanted}"), !is_secret(name))
+        }
+    };
+    let refused = Error::invalid(what);
+    if may_show && !holds_secret { refused.with_source(error) } else { refused }
+}
+
+/// Whether the values of an option are secrets.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+fn is_secret(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    let is_name = ["_id", "_file", "_enabled"].iter().any(|end| option.ends_with(end));
+    !is_name && ["key", "secret", "token", "password", "sas"].iter().any(|part| option.contains(part))
 }
 
 #[cfg(all(test, any(feature = "aws", feature = "azure", feature = "gcp")))]
@@ -172,8 +231,38 @@ mod tests {
             [("region", "eu-central-1"), ("AWS_ENDPOINT", "http://localhost:1"), ("allow_http", "true")];
         let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
         open("s3", "s3://bucket/models", &options).unwrap().unwrap();
-        let wrong = [("aws_allow_http".to_owned(), "perhaps".to_owned())];
-        assert!(open("s3", "s3://bucket/models", &wrong).unwrap().is_err());
         assert!(open("ftp", "ftp://bucket/models", &[]).is_none());
+    }
+
+    #[test]
+    fn a_value_that_is_refused_is_told_with_its_option_unless_it_is_secret() {
+        let cases = [
+            ("s3", "aws_allow_http", "perhaps", "option `aws_allow_http`, `perhaps`: want `true` or `false`"),
+            ("s3", "timeout", "soon", "option `timeout`, `soon`: want a time with its unit"),
+            ("s3", "pool_max_idle_per_host", "-1", "`-1`: want a whole number"),
+            ("s3", "aws_secret_access_key", "hunter2", "option `aws_secret_access_key`, not shown here"),
+            ("s3", "proxy_url", "http://ann:hunter2@", "option `proxy_url`, `http:...`"),
+            ("az", "azure_allow_http", "perhaps", "option `azure_allow_http`, `perhaps`: want"),
+            ("az", "azure_storage_account_key", "hunter2!", "`azure_storage_account_key`, not shown here"),
+            ("gs", "google_service_account_key", "\"hunter2\"", "`google_service_account_key`, not shown"),
+        ];
+        let is_built_in = |scheme| KINDS.iter().any(|kind| kind.scheme == scheme && kind.built_in);
+        for (scheme, name, value, part) in cases.into_iter().filter(|(scheme, ..)| is_built_in(*scheme)) {
+            let mut options = vec![(name.to_owned(), value.to_owned())];
+            if scheme == "az" {
+                options.insert(0, ("azure_storage_account_name".to_owned(), "ann".to_owned()));
+            }
+            let error = open(scheme, &format!("{scheme}://bucket/models"), &options).unwrap().unwrap_err();
+            assert_eq!(error.kind(), mlops_core::ErrorKind::Invalid);
+            let text = format!("{error:#} {error:?}");
+            assert!(text.contains(part) && !text.contains("hunter2"), "{text}");
+        }
+        for kind in KINDS.iter().filter(|kind| kind.built_in) {
+            for location in ["ann:hunter2/models", "bucket/models?sig=hunter2", "ann:hunter2@bucket"] {
+                let location = format!("{}://{location}", kind.scheme);
+                let error = open(kind.scheme, &location, &[]).unwrap().unwrap_err();
+                assert!(!format!("{error:#} {error:?}").contains("hunter2"), "{error:#}");
+            }
+        }
     }
 }

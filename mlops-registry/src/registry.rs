@@ -54,7 +54,7 @@ impl Registry {
     /// A path or `file:///path` is a folder, written through to the disk (feature `local`); `memory:` is a new
     /// registry that dies with the process; `s3://bucket/prefix`, `gs://bucket/prefix` and
     /// `az://container/prefix` are clouds (features `aws`, `gcp`, `azure`); `sqlite:path` is a database file
-    /// (feature `sqlite`), `postgres://user@host/database` a database (feature `postgres`, with
+    /// (feature `sqlite`), from the root as `sqlite:/path` or `sqlite:///path`; `postgres://user@host/database` a database (feature `postgres`, with
     /// [`Builder::artifacts`]).
     ///
     /// It reads the newest checkpoint and the entries after it. The names of a folder's entries are all read too, to

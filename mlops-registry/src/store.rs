@@ -96,6 +96,22 @@ fn folder(location: &str, _options: &[(String, String)], _existing: bool) -> Res
     )))
 }
 
+/// A location as messages show it: of a URL, whether or not it parses, nothing that may be secret.
+pub(crate) fn shown(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once(':') else { return location.to_owned() };
+    let plain = rest.split(['?', '#']).next().unwrap_or_default();
+    let host = plain.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let is_port = |port: &str| port.bytes().all(|c| c.is_ascii_digit());
+    // A password may hold any sign, as `/` or `?`; where its `@` is missing it looks like a port.
+    if rest.contains('@') || host.split_once(':').is_some_and(|(_, port)| !is_port(port)) {
+        format!("{scheme}:...")
+    } else if plain == rest {
+        location.to_owned()
+    } else {
+        format!("{scheme}:{plain}?...")
+    }
+}
+
 fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
     match options.first() {
         None => Ok(()),
@@ -105,7 +121,8 @@ fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
 
 fn unknown(location: &str) -> Error {
     Error::invalid(format!(
-        "`{location}` is no registry: want a folder, `memory:`, `sqlite:path`, `postgres://user@host/database`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`"
+        "`{}` is no registry: want a folder, `memory:`, `sqlite:path`, `postgres://user@host/database`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`",
+        shown(location)
     ))
 }
 
@@ -179,4 +196,29 @@ pub(crate) fn io_failed(error: &io::Error, what: &str) -> Error {
         _ => (ErrorKind::Unavailable, "the disk does not answer as it should; look at the cause"),
     };
     Error::new(kind, format!("{what}: {way_out}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_shows_what_may_be_secret() {
+        for (location, want) in [
+            ("s3://bucket/models", "s3://bucket/models"),
+            ("http://localhost:9000/models", "http://localhost:9000/models"),
+            ("s3://bucket/models?sig=hunter2", "s3://bucket/models?..."),
+            ("s3://bucket/models#hunter2", "s3://bucket/models?..."),
+            ("postgre://ann:hunter2@host/db", "postgre:..."),
+            ("postgre://ann:hun/ter2@host/db", "postgre:..."),
+            ("postgre://ann:hun?ter2@host/db", "postgre:..."),
+            ("postgre:ann:hunter2@host/db", "postgre:..."),
+            ("postgre://ann:hunter2/db", "postgre:..."),
+            ("ftp", "ftp"),
+        ] {
+            assert_eq!(shown(location), want);
+            let Err(error) = open(&location.replace("s3:", "s4:"), &[], true) else { panic!("{location}") };
+            assert!(!format!("{error:#}{error:?}").contains("ter2"), "{location}: {error:#}");
+        }
+    }
 }
