@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rounded, Timestamp};
+use crate::Timestamp;
+use crate::rounded::told_apart;
 
 /// How soon somebody has to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,7 +134,8 @@ impl fmt::Display for Event {
             separator = ", ";
         }
         if let Some(Measurement { name, value, limit }) = &self.measurement {
-            write!(f, "{separator}{name} {} (limit {})", Rounded(*value), Rounded(*limit))?;
+            let [value, limit] = told_apart(*value, *limit);
+            write!(f, "{separator}{name} {value} (limit {limit})")?;
             separator = ", ";
         }
         for (name, value) in &self.details {

@@ -60,28 +60,44 @@ impl FromStr for ModelRef {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong =
-            || Error::invalid(format!("`{text}` names no model: want `name@alias` or `name/version`"));
         let (name, selector) = if let Some((name, alias)) = text.split_once('@') {
             (name, Selector::Alias(alias.to_owned()))
         } else if let Some((name, version)) = text.rsplit_once('/') {
             // Versions count from 1 and are written in digits alone.
             let digits = version.bytes().all(|c| c.is_ascii_digit());
             let number = version.parse().ok().filter(|number| digits && *number > 0);
-            (name, Selector::Version(number.ok_or_else(wrong)?))
-        } else if text.is_empty() {
-            return Err(wrong());
+            (name, Selector::Version(number.ok_or_else(|| no_reference(text))?))
         } else {
-            return Err(Error::invalid(format!(
-                "`{text}` does not say which version of the model: name an alias, as in `{text}@champion`, or a number, as \
-                 in `{text}/1`"
-            )));
+            return Err(no_reference(text));
         };
         if name.is_empty() || selector == Selector::Alias(String::new()) {
-            return Err(wrong());
+            return Err(no_reference(text));
         }
         Ok(Self { name: name.to_owned(), selector })
     }
+}
+
+/// Why a text is no reference, with what was probably meant.
+#[cold]
+fn no_reference(text: &str) -> Error {
+    let of = |separator| text.rsplit_once(separator).filter(|(name, of)| !name.is_empty() && !of.is_empty());
+    Error::invalid(match (text.contains('@'), of(':'), of('/')) {
+        (false, Some((name, number)), _) if number.bytes().all(|c| c.is_ascii_digit()) => {
+            format!("`{text}` names no model: a version is written as `{name}/{number}`")
+        }
+        (false, Some((name, alias)), _) => {
+            format!("`{text}` names no model: an alias is written as `{name}@{alias}`")
+        }
+        (false, None, Some((name, alias))) if alias.starts_with(|c: char| c.is_alphabetic()) => format!(
+            "`{text}` does not say which version of a model: `{alias}` is no number; if it is an alias, write \
+             `{name}@{alias}`, and if it is part of the name, `{text}@champion` or `{text}/1`"
+        ),
+        (false, None, None) if !text.is_empty() && !text.contains(['/', ':']) => format!(
+            "`{text}` does not say which version of the model: name an alias, as in `{text}@champion`, or a number, as \
+             in `{text}/1`"
+        ),
+        _ => format!("`{text}` names no model: want `name@alias` or `name/version`, with versions from 1"),
+    })
 }
 
 impl From<ModelRef> for String {
@@ -441,6 +457,20 @@ mod tests {
         }
         for text in ["", "shop", "@champion", "shop@", "shop/x", "shop/0", "shop/+3", "/3"] {
             assert!(text.parse::<ModelRef>().is_err(), "{text}");
+        }
+        for (text, way_out) in [
+            ("shop:champion", "written as `shop@champion`"),
+            ("team/shop:champion", "written as `team/shop@champion`"),
+            ("shop:3", "written as `shop/3`"),
+            ("shop/champion", "if it is an alias, write `shop@champion`"),
+            ("team/shop", "if it is part of the name, `team/shop@champion` or `team/shop/1`"),
+            ("shop", "as in `shop@champion`, or a number, as in `shop/1`"),
+            ("shop/0", "`name/version`, with versions from 1"),
+            (":champion", "want `name@alias`"),
+            ("a:b@", "want `name@alias`"),
+        ] {
+            let error = text.parse::<ModelRef>().unwrap_err().to_string();
+            assert!(error.contains(way_out), "{error}");
         }
     }
 }

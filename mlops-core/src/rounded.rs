@@ -32,9 +32,35 @@ impl fmt::Display for Rounded {
     }
 }
 
+/// Two numbers that people compare: rounded if they still differ then, else with all their digits.
+pub(crate) fn told_apart(a: f64, b: f64) -> [String; 2] {
+    let rounded = [a, b].map(|number| Rounded(number).to_string());
+    if a == b || rounded[0] != rounded[1] { rounded } else { [exact(a), exact(b)] }
+}
+
+/// The fewest digits that give the number back; with an exponent where it would have many zeros.
+fn exact(value: f64) -> String {
+    if value == 0.0 || (1e-6..1e15).contains(&value.abs()) { value.to_string() } else { format!("{value:e}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_differ_never_look_the_same() {
+        for (a, b, want) in [
+            (0.49996, 0.5, ["0.49996", "0.5"]),
+            (0.12, 0.5, ["0.12", "0.5"]),
+            (0.5, 0.5, ["0.5", "0.5"]),
+            (1e-9, 1.00001e-9, ["1e-9", "1.00001e-9"]),
+            (1e300, 1.00001e300, ["1e300", "1.00001e300"]),
+            (0.3, 0.1 + 0.2, ["0.3", "0.30000000000000004"]),
+            (f64::NAN, f64::NAN, ["NaN", "NaN"]),
+        ] {
+            assert_eq!(told_apart(a, b), want);
+        }
+    }
 
     #[test]
     fn four_digits_count() {

@@ -209,8 +209,11 @@ impl Snapshot {
                             margin => format!("a gain of {margin}"),
                         };
                         let gain = if *higher_is_better { found - theirs } else { theirs - found };
+                        // 0.3 and 0.1 are a little less than 0.2 apart once subtracted.
+                        let scale = found.abs().max(theirs.abs()).max(margin.abs());
+                        let rounding = if scale.is_finite() { 4.0 * f64::EPSILON * scale } else { 0.0 };
                         (
-                            gain >= *margin && (gain > 0.0 || *margin < 0.0),
+                            gain >= *margin - rounding && (gain > 0.0 || *margin < 0.0),
                             format!("{name} is {found}, that of {} is {theirs}, wanted {wanted}", other.id()),
                         )
                     }

@@ -216,6 +216,21 @@ fn a_refused_draft_uploads_nothing() {
     assert!(error.to_string().contains("file `model.bin` is given twice"), "{error}");
 }
 
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_database_is_where_its_address_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.db");
+    let path = path.to_str().unwrap();
+    register(&Registry::open(&format!("sqlite:{path}")).unwrap(), "shop", "1").unwrap();
+    assert_eq!(Registry::open(&format!("sqlite://{path}")).unwrap().snapshot().sequence(), 1);
+    let error = Registry::open(&format!("sqlite:/{path}")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let relative = path.trim_start_matches('/');
+    let ways_out = format!("want `sqlite:{relative}` for a path from here, or `sqlite:///{relative}`");
+    assert!(error.to_string().contains(&ways_out), "{error}");
+}
+
 #[test]
 fn what_has_to_exist_is_not_made() {
     let folder = tempfile::tempdir().unwrap();

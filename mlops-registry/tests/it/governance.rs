@@ -303,6 +303,15 @@ fn better_is_not_equal_and_gates_do_not_contradict_each_other() {
     registry.commit(promote(&version(0.9001))).unwrap();
     registry.commit(rules(Gate::better("auc", "champion", -0.01))).unwrap();
     registry.commit(promote(&same)).unwrap();
+    // A gain that is the margin as people write it.
+    registry.commit(rules(Gate::better("auc", "champion", 0.2))).unwrap();
+    let third = version(0.1);
+    let gain = |theirs: &ModelVersion, ours: &ModelVersion| {
+        registry.commit(Draft::new("ann", "other").alias("other", theirs, Expect::Any)).unwrap();
+        registry.commit(rules(Gate::better("auc", "other", 0.2))).unwrap();
+        registry.state().gates("shop", "champion", ours.version).unwrap().remove(0).passed
+    };
+    assert!(gain(&third, &version(0.3)) && !gain(&third, &version(0.2999)));
     let limits = Gate::Metric { name: "auc".into(), at_least: Some(0.9), at_most: Some(0.1) };
     let apart = Policy::default()
         .gate("a", Gate::metric_at_least("auc", 0.9))

@@ -190,10 +190,16 @@ impl<'a> Against<'a> {
         let scale = value.abs().max(theirs.abs()).max(margin);
         let rounding = if scale.is_finite() { 4.0 * f64::EPSILON * scale } else { 0.0 };
         let passed = if strict { bound > margin + rounding } else { bound >= -margin - rounding };
+        // Fewer digits must not tell another story than the status does.
+        let holds = |bound: f64| if strict { bound > margin } else { bound >= -margin };
+        let shown = |number: f64| {
+            let short = rounded(number);
+            if holds(short) != passed && holds(number) == passed { number } else { short }
+        };
         let relation = if gain >= 0.0 { "better" } else { "worse" };
-        let mut reason = format!("{value} against {theirs}: {relation} by {}", rounded(gain.abs()));
+        let mut reason = format!("{value} against {theirs}: {relation} by {}", shown(gain).abs());
         if rule.evidence != Evidence::Point {
-            reason += &format!(" (bound {})", rounded(bound));
+            reason += &format!(" (bound {})", shown(bound));
         }
         Ok(Finding { status: status(passed), metric: Some(metric), reason })
     }
@@ -223,20 +229,25 @@ fn bounded(rule: &Rule, metric: Metric, rows: u64, low: Option<f64>, high: Optio
         (Evidence::Unrefuted(_), Some([lower, upper])) => [upper, lower],
         _ => [value, value],
     };
-    let bound = |end: f64| bounds.map_or_else(String::new, |_| format!(" (bound {})", rounded(end)));
+    // Fewer digits must not bring it to the other side of the limit, or onto it.
+    let bound = |end: f64, limit: f64| {
+        let short = rounded(end);
+        let shown = if short.partial_cmp(&limit) == end.partial_cmp(&limit) { short } else { end };
+        bounds.map_or_else(String::new, |_| format!(" (bound {shown})"))
+    };
     let mut reasons = Vec::new();
     let mut passed = true;
     if let Some(low) = low {
         let holds = for_low >= low;
         passed &= holds;
         let relation = if holds { "is not below" } else { "is below" };
-        reasons.push(format!("{value}{} {relation} {low}", bound(for_low)));
+        reasons.push(format!("{value}{} {relation} {low}", bound(for_low, low)));
     }
     if let Some(high) = high {
         let holds = for_high <= high;
         passed &= holds;
         let relation = if holds { "is not above" } else { "is above" };
-        reasons.push(format!("{value}{} {relation} {high}", bound(for_high)));
+        reasons.push(format!("{value}{} {relation} {high}", bound(for_high, high)));
     }
     Ok(Finding { status: status(passed), metric: Some(metric), reason: reasons.join(", ") })
 }
