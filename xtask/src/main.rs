@@ -79,6 +79,12 @@ fn without<'a>(flags: &[&'a str]) -> Result<Vec<&'a str>> {
 
 fn test(without: &[&str]) -> Result<()> {
     Step::new("format").cargo(&["fmt", "--all", "--check"])?;
+    Step::new("format of the fuzz targets").cargo(&[
+        "fmt",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--check",
+    ])?;
 
     say("dependency rules");
     dependencies::check()?;

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "parquet")]
+use arrow_array::UInt64Array;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
 #[cfg(feature = "parquet")]
 use arrow_schema::Schema;
@@ -85,7 +87,8 @@ fn present(labels: &dyn Array, arms: Option<&ArrayRef>) -> BooleanArray {
 }
 
 /// Reads captured records back from a Parquet file, whole. Files from before there were columns `fallback` and
-/// `decision` have them, as `false` and as missing.
+/// `decision` have them too. In these `decision` is missing, and `fallback` is `true` for version 0, a default score; of
+/// others it is not known whether another model answered, and they read as `false`.
 ///
 /// # Errors
 /// `NotFound` if there is no such file, `Unavailable` if it cannot be read, `Data` if it is damaged or holds
@@ -117,15 +120,21 @@ pub fn read_parquet(path: impl AsRef<Path>) -> Result<Vec<RecordBatch>> {
 /// The batch with the columns that older files lack, each after the one that it follows.
 #[cfg(feature = "parquet")]
 fn completed(batch: RecordBatch) -> Result<RecordBatch> {
-    let (schema, mut columns, rows) = batch.into_parts();
+    let versions = batch.column_by_name("version");
+    let is_default = match versions.and_then(|versions| versions.as_any().downcast_ref::<UInt64Array>()) {
+        Some(versions) => versions.iter().map(|version| Some(version == Some(0))).collect(),
+        None => BooleanArray::from(vec![false; batch.num_rows()]),
+    };
+    let unknown = BooleanArray::from(vec![None; batch.num_rows()]);
+    let (schema, mut columns, _) = batch.into_parts();
     let mut fields = schema.fields().to_vec();
-    let newer = [("propensity", fallback_field(), Some(false)), ("fallback", decision_field(), None)];
-    for (before, field, cell) in newer {
+    let newer = [("propensity", fallback_field(), is_default), ("fallback", decision_field(), unknown)];
+    for (before, field, cells) in newer {
         let is_there = fields.iter().any(|other| other.name() == field.name());
         let before = fields.iter().position(|other| other.name() == before);
         if let Some(before) = before.filter(|_| !is_there) {
             fields.insert(before + 1, Arc::new(field));
-            columns.insert(before + 1, Arc::new(BooleanArray::from(vec![cell; rows])));
+            columns.insert(before + 1, Arc::new(cells));
         }
     }
     let schema = Schema::new_with_metadata(fields, schema.metadata().clone());

@@ -229,7 +229,11 @@ fn labelled_records_are_training_rows() {
 #[cfg(feature = "parquet")]
 #[test]
 fn records_survive_parquet() {
+    use std::sync::Arc;
+
+    use arrow_array::UInt64Array;
     use mlops_core::record::read_parquet;
+
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.parquet");
     let write = |records: &RecordBatch| {
@@ -253,6 +257,14 @@ fn records_survive_parquet() {
     let old = read_parquet(&path).unwrap().remove(0);
     assert_eq!(old.schema().fields(), read[0].schema().fields(), "old files go together with new ones");
     assert_eq!(old.column(place).as_boolean().true_count(), 0);
+    // A default score was always a fall-back.
+    let mut columns = records.columns().to_vec();
+    columns[records.schema().index_of("version").unwrap()] = Arc::new(UInt64Array::from(vec![3, 0, 1]));
+    let with_default = RecordBatch::try_new(records.schema(), columns).unwrap();
+    write(&with_default.project(&before).unwrap());
+    let old = read_parquet(&path).unwrap().remove(0);
+    let known: Vec<_> = old.column(place).as_boolean().iter().flatten().collect();
+    assert_eq!(known, [false, true, false]);
     let place = records.schema().index_of("decision").unwrap();
     for without in [&["decision"][..], &["decision", "fallback"]] {
         let kept = |column: &usize| !without.contains(&records.schema().field(*column).name().as_str());

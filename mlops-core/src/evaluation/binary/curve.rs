@@ -217,9 +217,11 @@ impl Curve {
 
     /// The operating point that costs least, for costs of one false positive and one false negative.
     ///
-    /// The point "predict nothing positive" has an infinite threshold. The highest threshold wins a tie. `None`
-    /// without rows, or if a cost is negative or not finite. Source: C. Elkan, "The foundations of
-    /// cost-sensitive learning", 2001.
+    /// The point "predict nothing positive" has an infinite threshold: without positives, and wherever a yes costs more
+    /// than it saves. A threshold that is stored has to be finite, so decide then whether to serve at all. Without
+    /// negatives it is the lowest score, at which all are positive, unless false negatives cost nothing. The highest
+    /// threshold wins a tie, so both costs 0 predict nothing positive. `None` without rows, or if a cost is negative or
+    /// not finite. Source: C. Elkan, "The foundations of cost-sensitive learning", 2001.
     ///
     /// ```
     /// use mlops_core::evaluation::binary::Scored;
@@ -234,9 +236,12 @@ impl Curve {
         if self.runs.is_empty() || !allowed(false_positive_cost) || !allowed(false_negative_cost) {
             return None;
         }
+        // No sum of huge costs overflows; by a power of two, so that ties stay ties.
+        let is_huge = false_positive_cost.max(false_negative_cost) > 1e150;
+        let unit = if is_huge { 2.0_f64.powi(-600) } else { 1.0 };
         let cost = |point: &CurvePoint| {
-            point.confusion.false_positives * false_positive_cost
-                + point.confusion.false_negatives * false_negative_cost
+            point.confusion.false_positives * (false_positive_cost * unit)
+                + point.confusion.false_negatives * (false_negative_cost * unit)
         };
         let nothing = CurvePoint {
             threshold: f64::INFINITY,

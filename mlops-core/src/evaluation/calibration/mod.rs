@@ -14,17 +14,19 @@ pub use temperature::Temperature;
 
 use serde::{Deserialize, Serialize};
 
-/// Any calibration, as a value that a model version carries: written as JSON into the file `calibration.json` of its
-/// package, it is what `mlops-serve` gives every score through.
+use crate::{Error, Result};
+
+/// Any calibration, as a value that a model version carries: as [`to_json`](Self::to_json) writes it into the file
+/// `calibration.json` of its package, it is what `mlops-serve` gives every score through.
 ///
 /// ```
 /// use mlops_core::evaluation::calibration::{Calibration, Platt};
 ///
 /// let calibration = Calibration::from(Platt { slope: 1.0, intercept: 0.0 });
-/// let text = serde_json::to_string(&calibration)?;
-/// assert_eq!(text, r#"{"platt":{"slope":1.0,"intercept":0.0}}"#);
-/// assert_eq!(serde_json::from_str::<Calibration>(&text)?.probability(0.0), 0.5);
-/// # Ok::<(), serde_json::Error>(())
+/// let json = calibration.to_json()?;
+/// assert_eq!(json, br#"{"platt":{"slope":1.0,"intercept":0.0}}"#);
+/// assert_eq!(Calibration::from_json(&json)?.probability(0.0), 0.5);
+/// # Ok::<(), mlops_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +49,31 @@ impl Calibration {
             Self::Temperature(temperature) => temperature.probability(score),
         }
     }
+
+    /// Reads a calibration from the JSON that [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// `Data` if it is none.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        serde_json::from_slice(json)
+            .map_err(|error| Error::data("the bytes are no calibration in JSON").with_source(error))
+    }
+
+    /// The calibration as JSON, for [`from_json`](Self::from_json) and the file of a package.
+    ///
+    /// # Errors
+    /// `Invalid` if a number of it is not finite, which no fitted one has and JSON cannot say.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        if let Self::Platt(Platt { slope, intercept }) = self
+            && !(slope.is_finite() && intercept.is_finite())
+        {
+            return Err(Error::invalid(format!(
+                "the curve has the slope {slope} and the intercept {intercept}: want finite numbers"
+            )));
+        }
+        serde_json::to_vec(self)
+            .map_err(|error| Error::internal("a calibration cannot be written as JSON").with_source(error))
+    }
 }
 
 impl From<Isotonic> for Calibration {
@@ -64,5 +91,22 @@ impl From<Platt> for Calibration {
 impl From<Temperature> for Calibration {
     fn from(temperature: Temperature) -> Self {
         Self::Temperature(temperature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn what_json_cannot_say_is_not_written() {
+        let temperature = Calibration::from(Temperature::new(1.5).unwrap());
+        assert_eq!(Calibration::from_json(&temperature.to_json().unwrap()).unwrap(), temperature);
+        let broken = Calibration::from(Platt { slope: f64::NAN, intercept: 0.0 });
+        let error = broken.to_json().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("slope NaN"), "{error}");
+        assert_eq!(Calibration::from_json(b"{}").unwrap_err().kind(), ErrorKind::Data);
     }
 }

@@ -43,6 +43,28 @@ fn scores_that_are_no_numbers_are_refused_with_their_row() {
 }
 
 #[test]
+fn the_cheapest_threshold_of_odd_costs_and_classes() {
+    let cheapest = |labels: &[bool], costs: [f64; 2]| {
+        let scores: Vec<f64> = (1..=labels.len()).map(|place| place as f64 / 10.0).collect();
+        let point = Scored::new(labels, &scores).unwrap().curve().cheapest(costs[0], costs[1]);
+        point.map(|point| point.threshold)
+    };
+    let mixed = [false, true, false, true, true];
+    for costs in [[f64::INFINITY, 1.0], [1.0, f64::NAN], [-1.0, 1.0]] {
+        assert_eq!(cheapest(&mixed, costs), None, "{costs:?}");
+    }
+    assert_eq!(cheapest(&mixed, [0.0, 0.0]), Some(f64::INFINITY));
+    assert_eq!(cheapest(&[false; 5], [1.0, 5.0]), Some(f64::INFINITY));
+    assert_eq!(cheapest(&[true; 5], [5.0, 1.0]), Some(0.1));
+    assert_eq!(cheapest(&[true; 5], [5.0, 0.0]), Some(f64::INFINITY));
+    // Sums of these would be infinite, and all points as dear as the others.
+    for [false_positive, false_negative] in [[1.0, 5.0], [5.0, 1.0], [1.0, 1.0]] {
+        let huge = [false_positive * 3e307, false_negative * 3e307];
+        assert_eq!(cheapest(&mixed, huge), cheapest(&mixed, [false_positive, false_negative]));
+    }
+}
+
+#[test]
 fn no_rows_and_one_class_leave_metrics_undefined() {
     let empty = Scored::new(&[], &[]).unwrap();
     assert_eq!(empty.roc_auc(), None);

@@ -278,6 +278,22 @@ fn an_interval_of_the_fitting_confidence_decides() {
 }
 
 #[test]
+fn what_a_verdict_shows_tells_why() {
+    // Closer to the limit than the digits that are shown for people.
+    let close = 0.5 - 1e-14;
+    let bound = Interval::new(close, 0.95).unwrap();
+    let metric = Metric::new(0.7).with_interval(bound, 0.9);
+    let verdict = gate([Rule::at_least("roc_auc", 0.5).proven(0.95)])
+        .check(&Evaluation::new(1000).with("roc_auc", metric));
+    assert!(verdict.to_string().ends_with(&format!("0.7 (bound {close}) is below 0.5")), "{verdict}");
+    let better = gate([Rule::better_than("roc_auc", Reference::Champion, 0.02)]);
+    let against = |value| better.against().champion(&auc(0.5, 0.01)).check(&auc(value, 0.01)).to_string();
+    assert!(against(0.52).ends_with("0.52 against 0.5: better by 0.02"), "{}", against(0.52));
+    let just = against(0.52 + 1e-13);
+    assert!(just.starts_with("accepted") && just.contains("better by 0.0200000000001"), "{just}");
+}
+
+#[test]
 fn the_unit_of_the_weights_proves_nothing() {
     let of = |weight: f64| {
         let mut metrics = BinaryMetrics::new(BinarySettings::default()).unwrap();
