@@ -1,13 +1,12 @@
 //! One column's transform with the numbers that fitting found.
 
-use std::collections::HashMap;
-use std::fmt::Write;
-
-use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
+use super::categories::{Categories, hash};
+use super::date::{encode_date, utc};
+use super::numeric::finite;
 use super::spec::Kind;
-use super::{DatePart, Missing, Scaling, Transform};
+use super::{DatePart, Transform};
 use crate::data::{Column, ColumnKind, Value};
 use crate::{Error, Result};
 
@@ -41,61 +40,6 @@ pub(super) enum Fitted {
     DateParts {
         parts: Vec<DatePart>,
     },
-}
-
-/// Known categories in order of their text, each with its place: found by binary search, without hashing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Categories(Vec<(String, usize)>);
-
-impl Categories {
-    fn fit<'a>(cells: impl Iterator<Item = Value<'a>>, categories_max: usize) -> Self {
-        let mut counts: HashMap<String, usize> = HashMap::new();
-        let mut text = String::new();
-        for cell in cells.filter(|cell| !cell.is_missing()) {
-            let category = category(cell, &mut text);
-            match counts.get_mut(category) {
-                Some(count) => *count += 1,
-                None => drop(counts.insert(category.to_owned(), 1)),
-            }
-        }
-        let mut ranked: Vec<_> = counts.into_iter().collect();
-        ranked.sort_by(|(a, count_a), (b, count_b)| count_b.cmp(count_a).then_with(|| a.cmp(b)));
-        ranked.truncate(categories_max);
-        Self(ranked.into_iter().enumerate().map(|(place, (text, _))| (text, place)).collect()).sorted()
-    }
-
-    fn sorted(mut self) -> Self {
-        self.0.sort();
-        self
-    }
-
-    /// One-hot columns go by the order of the texts, so that they are easy to find.
-    fn in_text_order(mut self) -> Self {
-        self.0.iter_mut().enumerate().for_each(|(place, entry)| entry.1 = place);
-        self
-    }
-
-    /// Texts rise, and their places are a permutation.
-    fn is_consistent(&self) -> bool {
-        let mut places: Vec<usize> = self.0.iter().map(|(_, place)| *place).collect();
-        places.sort_unstable();
-        places.into_iter().eq(0..self.0.len()) && self.0.windows(2).all(|pair| pair[0].0 < pair[1].0)
-    }
-
-    fn place(&self, cell: Value<'_>) -> Option<usize> {
-        let find = |text: &str| {
-            self.0.binary_search_by(|(known, _)| known.as_str().cmp(text)).ok().map(|at| self.0[at].1)
-        };
-        match cell {
-            Value::Text(text) => find(text),
-            cell => {
-                // 20 digits and a sign: whole numbers never reach the heap.
-                let mut digits = Digits::default();
-                write!(digits, "{cell}").ok()?;
-                find(digits.as_str())
-            }
-        }
-    }
 }
 
 impl Fitted {
@@ -187,7 +131,7 @@ impl Fitted {
     pub(super) fn output_names(&self, column: &str, kind: Kind) -> Vec<String> {
         match self {
             Self::OneHot { categories } => {
-                categories.0.iter().map(|(text, _)| format!("{column}={text}")).collect()
+                categories.texts().map(|text| format!("{column}={text}")).collect()
             }
             Self::Hash { buckets } if kind == Kind::Floats => {
                 (0..*buckets).map(|bucket| format!("{column}#{bucket}")).collect()
@@ -203,7 +147,7 @@ impl Fitted {
 
     pub(super) fn width(&self, kind: Kind) -> usize {
         match self {
-            Self::OneHot { categories } => categories.0.len(),
+            Self::OneHot { categories } => categories.len(),
             Self::Hash { buckets } if kind == Kind::Floats => *buckets as usize,
             Self::DateParts { parts } => parts.len(),
             Self::Numeric { .. } | Self::Bucketise { .. } | Self::Vocabulary { .. } | Self::Hash { .. } => 1,
@@ -214,7 +158,7 @@ impl Fitted {
     pub(super) fn index_counts(&self) -> Vec<Option<u64>> {
         vec![match self {
             Self::Bucketise { edges, fill } => Some(edges.len() as u64 + 1 + u64::from(fill.is_none())),
-            Self::Vocabulary { categories } => Some(categories.0.len() as u64 + 2),
+            Self::Vocabulary { categories } => Some(categories.len() as u64 + 2),
             Self::Hash { buckets } => Some(u64::from(*buckets) + 1),
             Self::DateParts { parts } => {
                 return parts.iter().map(|part| Some(part.missing().cast_unsigned() + 1)).collect();
@@ -242,7 +186,7 @@ impl Fitted {
             }
             Self::Vocabulary { categories } => Some(match categories.place(cell) {
                 Some(place) => place as i64,
-                None => categories.0.len() as i64 + i64::from(cell.is_missing()),
+                None => categories.len() as i64 + i64::from(cell.is_missing()),
             }),
             Self::Hash { buckets } if cell.is_missing() => Some(i64::from(*buckets)),
             Self::Hash { buckets } => Some((hash(cell) % u64::from(*buckets)).cast_signed()),
@@ -280,7 +224,7 @@ impl Fitted {
                 out[0] = match categories.place(cell) {
                     Some(place) => place as f32,
                     None if cell.is_missing() => -1.0,
-                    None => categories.0.len() as f32,
+                    None => categories.len() as f32,
                 };
             }
             Self::Hash { buckets } => {
@@ -334,171 +278,5 @@ fn check(name: &str, transform: &Transform, column: ColumnKind, kind: Kind) -> R
             Err(Error::invalid(format!("column `{name}` would get 0 parts of the date: want at least 1")))
         }
         _ => Ok(()),
-    }
-}
-
-fn finite<'a>(cells: impl Iterator<Item = Value<'a>>) -> Vec<f64> {
-    cells.filter_map(Value::as_f64).filter(|number| number.is_finite()).collect()
-}
-
-impl Scaling {
-    /// What is subtracted, and by what is multiplied.
-    fn fit(self, name: &str, numbers: &[f64]) -> Result<(f64, f64)> {
-        let ends = (f64::INFINITY, f64::NEG_INFINITY);
-        let (min, max) = numbers.iter().fold(ends, |(min, max), x| (min.min(*x), max.max(*x)));
-        let (shift, width) = match self {
-            Self::None => return Ok((0.0, 1.0)),
-            _ if numbers.is_empty() => return Ok((0.0, 0.0)),
-            // Rounding makes the deviation of a constant tiny, and not 0.
-            Self::Standardise | Self::MinMax if min == max => return Ok((min, 0.0)),
-            Self::Standardise => {
-                let mean = mean(numbers);
-                (mean, deviation(numbers, mean))
-            }
-            Self::MinMax => (min, max - min),
-        };
-        let scale = 1.0 / width;
-        if width.is_finite() && scale.is_finite() {
-            return Ok((shift, scale));
-        }
-        Err(Error::data(format!(
-            "column `{name}` goes from {min:e} to {max:e}, which cannot be scaled: bring it to another unit"
-        )))
-    }
-}
-
-impl Missing {
-    fn fit(self, name: &str, numbers: &[f64]) -> Result<Option<f64>> {
-        let needs_numbers = matches!(self, Self::Mean | Self::Median);
-        if needs_numbers && numbers.is_empty() {
-            return Err(Error::data(format!(
-                "column `{name}` has no finite number to fit on: give its missing cells a fixed value"
-            )));
-        }
-        Ok(match self {
-            Self::NaN => None,
-            Self::Mean => Some(mean(numbers)),
-            Self::Median => Some(median(numbers)),
-            Self::Value(value) if value.is_finite() => Some(value),
-            Self::Value(value) => {
-                return Err(Error::invalid(format!(
-                    "column `{name}` would fill missing cells with {value}: want a finite number or `NaN`"
-                )));
-            }
-        })
-    }
-}
-
-fn mean(numbers: &[f64]) -> f64 {
-    // Divided first, so that huge numbers do not overflow the sum; what that rounds off is added after.
-    let n = numbers.len() as f64;
-    let rough: f64 = numbers.iter().map(|x| x / n).sum();
-    let mean = rough + numbers.iter().map(|x| (x - rough) / n).sum::<f64>();
-    if mean.is_finite() { mean } else { rough }
-}
-
-/// The standard deviation of the population, without overflow or underflow of the squares.
-fn deviation(numbers: &[f64], mean: f64) -> f64 {
-    let widest = numbers.iter().map(|x| (x - mean).abs()).fold(0.0, f64::max);
-    let squares: f64 = numbers.iter().map(|x| ((x - mean) / widest).powi(2)).sum();
-    widest * (squares / numbers.len() as f64).sqrt()
-}
-
-fn median(numbers: &[f64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { sorted[middle - 1].midpoint(sorted[middle]) }
-}
-
-fn category<'a>(cell: Value<'a>, text: &'a mut String) -> &'a str {
-    match cell {
-        Value::Text(text) => text,
-        cell => {
-            text.clear();
-            // Writing to a `String` never fails.
-            let _ = write!(text, "{cell}");
-            text
-        }
-    }
-}
-
-/// FNV-1a with a final mix: the same for ever, on every machine.
-fn hash(cell: Value<'_>) -> u64 {
-    struct Fnv(u64);
-    impl Fnv {
-        fn bytes(&mut self, bytes: &[u8]) {
-            for byte in bytes {
-                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-    }
-    let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
-    match cell {
-        Value::Text(text) => fnv.bytes(text.as_bytes()),
-        Value::Integer(number) => fnv.bytes(&number.to_le_bytes()),
-        Value::Boolean(truth) => fnv.bytes(&[u8::from(truth)]),
-        Value::Float(number) => fnv.bytes(&number.to_le_bytes()),
-        Value::Missing => {}
-    }
-    let mixed = (fnv.0 ^ (fnv.0 >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    mixed ^ (mixed >> 33)
-}
-
-fn encode_date(parts: &[DatePart], cell: Value<'_>, out: &mut [f32]) {
-    let Some(time) = utc(cell) else { return out.fill(f32::NAN) };
-    out.iter_mut().zip(parts).for_each(|(out, part)| *out = part.of(time).into());
-}
-
-/// The time of a cell that holds one.
-fn utc(cell: Value<'_>) -> Option<DateTime> {
-    let Value::Integer(micros) = cell else { return None };
-    let time = jiff::Timestamp::from_microsecond(micros).ok()?;
-    Some(jiff::tz::Offset::UTC.to_datetime(time))
-}
-
-impl DatePart {
-    fn of(self, time: DateTime) -> i16 {
-        match self {
-            Self::Hour => time.hour().into(),
-            Self::Weekday => time.weekday().to_monday_one_offset().into(),
-            Self::Day => time.day().into(),
-            Self::Month => time.month().into(),
-            Self::Year => time.year(),
-        }
-    }
-
-    /// The index of a missing time: one more than the largest.
-    fn missing(self) -> i64 {
-        match self {
-            Self::Hour => 24,
-            Self::Weekday => 8,
-            Self::Day => 32,
-            Self::Month => 13,
-            // Years are no indices.
-            Self::Year => 0,
-        }
-    }
-}
-
-/// A text of up to 24 bytes on the stack.
-#[derive(Default)]
-struct Digits {
-    bytes: [u8; 24],
-    len: usize,
-}
-
-impl Digits {
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-}
-
-impl Write for Digits {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.len + text.len();
-        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
     }
 }

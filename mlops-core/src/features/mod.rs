@@ -38,9 +38,12 @@
 //! | [`Hash`](Transform::Hash) | text, truth values, whole numbers | a 0 or 1 for each hash bucket |
 //! | [`DateParts`](Transform::DateParts) | times | hour, weekday, day, month, as numbers |
 
+mod categories;
+mod date;
 mod encoder;
 mod feed;
 mod fitted;
+mod numeric;
 mod spec;
 mod stored;
 

@@ -65,14 +65,15 @@ impl EncoderSpec {
     }
 
     /// Encodes these columns, in this order, as whole numbers for the model's input of this name: the rows of
-    /// embedding tables. Each index counts from 0, and a missing cell has one of its own:
+    /// embedding tables. Each column counts by itself, from 0, but weekdays, days and months as people count them,
+    /// from 1: their tables have a row 0 that nothing reads. A missing cell has an index of its own:
     ///
     /// | transform | index | missing |
     /// |---|---|---|
     /// | [`Vocabulary`](Transform::Vocabulary) | of the category; one more for all rare or unseen ones | the next |
     /// | [`Hash`](Transform::Hash) | of the hash bucket | `buckets` |
     /// | [`Bucketise`](Transform::Bucketise) | of the bucket | the given bucket; `edges.len() + 1` for NaN |
-    /// | [`DateParts`](Transform::DateParts) but the year | hour, weekday, day, month | 24, 8, 32, 13 |
+    /// | [`DateParts`](Transform::DateParts) but the year | hour from 0; weekday, day, month from 1 | 24, 8, 32, 13 |
     /// | [`Numeric`](Transform::Numeric) without scaling | the whole number or truth value itself | the given number |
     ///
     /// How many there are for a table to hold says [`Feed::index_counts`](super::Feed::index_counts).

@@ -40,6 +40,9 @@ impl TryFrom<Stored> for Encoder {
     fn try_from(Stored { version, inputs, steps, feeds }: Stored) -> Result<Self> {
         let feeds = match (version, steps, feeds) {
             (1, Some(steps), None) => vec![Feed { input: None, kind: Kind::Floats, steps }],
+            (2, None, Some(feeds)) if feeds.is_empty() => {
+                return Err(Error::data("the encoder has `feeds: []`, which feeds no input: fit it again"));
+            }
             (2, None, Some(feeds)) if feeds.iter().all(|feed| feed.input.is_some()) => feeds,
             (1 | 2, ..) => {
                 return Err(Error::data(format!("the encoder has not the parts of its version {version}")));

@@ -322,6 +322,9 @@ fn an_encoder_of_several_inputs_is_stored_in_a_form_of_its_own() {
         assert_eq!(error.kind(), ErrorKind::Data);
         assert!(format!("{error:#}").contains(part), "{error:#}");
     }
+    let error = Encoder::from_json(br#"{"version":2,"inputs":[],"feeds":[]}"#).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(format!("{error:#}").contains("feeds no input"), "{error:#}");
 }
 
 #[test]

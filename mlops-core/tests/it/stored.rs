@@ -218,8 +218,19 @@ fn bad_urls_say_what_is_wanted() {
         ErrorKind::Invalid,
         "`https://host/a.csv` holds a password, a query",
     );
-    let error = open("https://ann:secret@host/a.csv").unwrap_err();
-    assert!(!format!("{error:#}{error:?}").contains("secret"), "{error:#}");
+    for url in [
+        "https://ann:secret@host/a.csv",
+        "https://secret@host/a.csv",
+        "https://ann:secret/a.csv",
+        "https://ann:s/secret@host/a.csv",
+        "https://ann:s?secret@host/a.csv",
+        "s4:ann:secret@bucket/a.csv",
+        "https://ho st/a.csv#secret",
+    ] {
+        let error = open(url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(!format!("{error:#}{error:?}").contains("secret"), "{error:#}");
+    }
     check(
         StoredTable::open_opts("file:///a.csv", [("aws_region", "x")]),
         ErrorKind::Invalid,
@@ -233,6 +244,12 @@ fn bad_urls_say_what_is_wanted() {
         StoredTable::open_opts("s3://bucket/a.csv", [("aws_regoin", "x")]),
         ErrorKind::Invalid,
         "has no option `aws_regoin`",
+    );
+    #[cfg(feature = "aws")]
+    check(
+        StoredTable::open_opts("s3://bucket/a.csv", [("aws_allow_http", "perhaps")]),
+        ErrorKind::Invalid,
+        "does not take `perhaps` for its option `aws_allow_http`",
     );
 }
 

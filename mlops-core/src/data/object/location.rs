@@ -26,39 +26,64 @@ impl Location {
     pub(super) fn parse(url: &str, options: &[(String, String)]) -> Result<Self> {
         let invalid = |why: &str| Error::invalid(format!("`{}` {why}: want {EXAMPLES}", shown(url)));
         let parsed = Url::parse(url).map_err(|error| invalid("is no URL").with_source(error))?;
-        if parsed.query().is_some() || parsed.fragment().is_some() || parsed.password().is_some() {
+        let has_user = !parsed.username().is_empty() && !takes_user(parsed.scheme());
+        if parsed.query().is_some() || parsed.fragment().is_some() || parsed.password().is_some() || has_user
+        {
             return Err(invalid(
-                "holds a password, a query or a fragment, which the store would not see: pass what it needs as options",
+                "holds a password, a query, a fragment or a user, which the store would not see: pass what it needs as \
+                 options",
             ));
         }
-        let (scheme, _) = Scheme::parse(&parsed).map_err(|error| {
+        // What the store says of it shows the whole URL.
+        let (scheme, _) = Scheme::parse(&parsed).map_err(|_| {
             let why = match parsed.scheme() {
                 "file" | "memory" => "has a host, which such a URL cannot have",
                 "s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss" => "names no bucket",
                 _ => "has a scheme that no store has",
             };
-            invalid(why).with_source(error)
+            invalid(why)
         })?;
         built_in(&scheme, url)?;
         check_options(&scheme, url, options)?;
-        let wrong = |error| {
-            Error::invalid(format!("cannot open `{url}`: check its address and its options"))
-                .with_source(error)
-        };
-        let (store, path) = parse_url_opts(&parsed, options.iter().cloned()).map_err(wrong)?;
+        let opened = parse_url_opts(&parsed, options.iter().cloned());
+        let (store, path) = opened.map_err(|error| refused(url, options, error))?;
         let folder = parsed.path().ends_with('/') || parsed.path().is_empty();
         Ok(Self { store: store.into(), path, folder, name: url.to_owned() })
     }
 }
 
-/// A URL up to what may be secret.
-fn shown(url: &str) -> &str {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    let plain = &url[..end];
-    // `scheme://user:password@host`: nothing is shown of the part that holds a password.
-    match plain.split_once("://").and_then(|(_, rest)| rest.split('/').next()) {
-        Some(host) if host.split_once('@').is_some_and(|(user, _)| user.contains(':')) => "the URL",
-        _ => plain,
+/// A URL, whether or not it parses, without what may be secret.
+fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once(':') else { return url.to_owned() };
+    let plain = rest.split(['?', '#']).next().unwrap_or_default();
+    let host = plain.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let is_port = |port: &str| port.bytes().all(|c| c.is_ascii_digit());
+    // A password may hold any sign, as `/` or `?`; where its `@` is missing it looks like a port.
+    let has_password = host.split_once(':').is_some_and(|(_, port)| !is_port(port))
+        || rest.matches('@').count() > host.matches('@').count();
+    let has_user = host.contains('@') && !takes_user(scheme);
+    if has_password || has_user { format!("{scheme}:...") } else { format!("{scheme}:{plain}") }
+}
+
+/// Whether the part before the `@` of an address is no user but a container.
+fn takes_user(scheme: &str) -> bool {
+    matches!(scheme, "abfs" | "abfss")
+}
+
+/// Why the store does not open: which option it does not take, and no secret.
+fn refused(url: &str, options: &[(String, String)], error: object_store::Error) -> Error {
+    let cause = error.to_string();
+    let is_unread = |value: &str| cause.contains(&format!("failed to parse \"{value}\" as"));
+    match options.iter().find(|(_, value)| is_unread(value)) {
+        Some((key, value)) => {
+            Error::invalid(format!("the store of `{url}` does not take `{value}` for its option `{key}`"))
+                .with_source(error)
+        }
+        None => {
+            let wrong = Error::invalid(format!("cannot open `{url}`: check its address and its options"));
+            let is_told = options.iter().any(|(_, value)| !value.is_empty() && cause.contains(value));
+            if is_told { wrong } else { wrong.with_source(error) }
+        }
     }
 }
 
