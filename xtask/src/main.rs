@@ -91,7 +91,7 @@ fn test(without: &[&str]) -> Result<()> {
 
     // Before all that takes long: what is missing is told at once.
     say("ONNX Runtime and the servers for the tests with all features");
-    let library = onnxruntime::library()?;
+    let (library, old_library) = (onnxruntime::library()?, onnxruntime::old_library()?);
     let servers = servers::start(without);
     if !servers.left_out().is_empty() {
         return Err(format!(
@@ -129,6 +129,7 @@ fn test(without: &[&str]) -> Result<()> {
     Step::new("tests with default features").cargo(&["test", "--package", "examples"])?;
 
     let step = Step::new("tests with all features").env("ORT_DYLIB_PATH", &library);
+    let step = old_library.iter().fold(step, |step, path| step.env("ORT_OLD_DYLIB_PATH", path));
     let environment = servers.environment().iter();
     let step = environment.fold(step, |step, (name, value)| step.env(name, value));
     step.cargo(&["test", "--workspace", "--all-features"])?;

@@ -47,6 +47,12 @@ pub(super) struct Job {
 type Finished = (Buffers, Result<()>);
 type Follower = (Job, Arc<Ticket<Job, Finished>>);
 
+/// The error of a batch, for one more of its calls.
+fn again(error: &Error) -> Error {
+    let text = format!("{error:#}");
+    if Overloaded::is_cause_of(error) { Overloaded::error(text) } else { Error::new(error.kind(), text) }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     pub(super) inputs: Vec<TensorBuf>,
@@ -314,7 +320,7 @@ impl BatchRuntime {
             Err(error) if error.is_retryable() => {
                 drop(leadership);
                 for (job, ticket) in followers.0.drain(..) {
-                    ticket.finish((job.buffers, Err(Error::new(error.kind(), format!("{error:#}")))));
+                    ticket.finish((job.buffers, Err(again(&error))));
                 }
                 Err(error)
             }

@@ -79,7 +79,8 @@ impl<'a> Call<'a> {
 
     /// As [`deadline_ns`](Self::deadline_ns), this long from when the runtime is asked: without a clock that caller and
     /// runtime share. Of both, the earlier one holds. Only a [`BatchRuntime`](super::BatchRuntime) looks at it: another
-    /// begins at once.
+    /// begins at once. In a [`Chain`](crate::compose::Chain) or [`Ensemble`](crate::compose::Ensemble) each part has
+    /// this long from when it is asked itself; [`deadline_ns`](Self::deadline_ns) is one end for all of them.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = Some(limit);

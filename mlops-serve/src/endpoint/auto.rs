@@ -102,7 +102,7 @@ impl Parts {
         };
         let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
         for location in model.external_files() {
-            let path = format!("{folder}{location}");
+            let path = format!("{folder}{}", location.trim_start_matches("./"));
             if !package.files.contains_key(&path) {
                 return Err(Error::data(format!(
                     "`{name}` of {} keeps constants in `{path}`, which is none of its files: register that one too",

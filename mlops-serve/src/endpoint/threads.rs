@@ -104,7 +104,8 @@ impl Queue {
             };
             state.busy += 1;
             drop(state);
-            pending.finish(isolate(endpoint.name(), || asked.answer(endpoint, &pending.cancel)));
+            answer(endpoint, asked, &pending);
+            drop(pending);
             state = self.state();
             state.busy -= 1;
         }
@@ -113,6 +114,15 @@ impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn answer(endpoint: &Endpoint, asked: Asked, pending: &Pending) {
+    let answer = isolate(endpoint.name(), || asked.answer(endpoint, &pending.cancel));
+    // The waker is the host's: one that panics costs its own caller, not this thread.
+    let _ = isolate(endpoint.name(), || {
+        pending.finish(answer);
+        Ok(())
+    });
 }
 
 impl Pending {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use arrow_array::{Array, LargeStringArray, StringArray, StringViewArray};
+use arrow_array::{Array, ArrayAccessor, LargeStringArray, StringArray, StringViewArray};
 
 use crate::{Error, Result};
 
@@ -34,7 +34,7 @@ impl<'a> Text<'a> {
             Self::Arrow(_, start, end)
             | Self::ArrowLarge(_, start, end)
             | Self::ArrowView(_, start, end)
-            | Self::Packed(_, start, end) => end - start,
+            | Self::Packed(_, start, end) => end.saturating_sub(start),
         }
     }
 
@@ -50,9 +50,9 @@ impl<'a> Text<'a> {
         match self {
             Self::Borrowed(values) => values.get(index).copied(),
             Self::Owned(values) => values.get(index).map(String::as_str),
-            Self::Arrow(values, start, end) => place(index, start, end).map(|place| values.value(place)),
-            Self::ArrowLarge(values, start, end) => place(index, start, end).map(|place| values.value(place)),
-            Self::ArrowView(values, start, end) => place(index, start, end).map(|place| values.value(place)),
+            Self::Arrow(values, start, end) => value(values, place(index, start, end)?),
+            Self::ArrowLarge(values, start, end) => value(values, place(index, start, end)?),
+            Self::ArrowView(values, start, end) => value(values, place(index, start, end)?),
             Self::Packed(values, start, end) => values.get(place(index, start, end)?),
         }
     }
@@ -84,6 +84,12 @@ impl<'a> Text<'a> {
 #[inline]
 fn place(index: usize, start: usize, end: usize) -> Option<usize> {
     start.checked_add(index).filter(|place| *place < end)
+}
+
+/// The text of this place, if the array is as long. Anybody can say that it ends later.
+#[inline]
+fn value<'a>(values: impl ArrayAccessor<Item = &'a str>, place: usize) -> Option<&'a str> {
+    (place < values.len()).then(|| values.value(place))
 }
 
 /// Owned texts, one after another in one allocation that is kept when the buffer is cleared.
@@ -162,4 +168,17 @@ arrow!(StringArray => Arrow, LargeStringArray => ArrowLarge, StringViewArray => 
 #[cold]
 pub(super) fn missing_cells(nulls: usize, cells: usize) -> Error {
     Error::invalid(format!("{nulls} of {cells} cells are missing: fill them before they become a tensor"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_beyond_the_end_of_an_array_are_none() {
+        let array = StringArray::from(vec!["a", "b", "c"]);
+        let texts = Text::Arrow(&array, 1, 99);
+        assert_eq!((texts.get(1), texts.get(2), texts.get(98)), (Some("c"), None, None));
+        assert_eq!(Text::Arrow(&array, 2, 1).len(), 0);
+    }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use mlops_core::data::Value;
 use mlops_core::{
-    Clock, ElementType, ErrorKind, ManualClock, ModelSignature, ModelVersion, RequestId, SystemClock,
+    Clock, ElementType, Error, ErrorKind, ManualClock, ModelSignature, ModelVersion, RequestId, SystemClock,
     TensorSpec, Timestamp,
 };
+use mlops_serve::Overloaded;
 use mlops_serve::batch::{BatchRuntime, BatchSettings, Call, Cancel};
 use mlops_serve::endpoint::{Endpoint, Model, Request};
 use mlops_serve::runtime::{Capabilities, FnRuntime, Runtime, RuntimeExt};
@@ -191,6 +192,45 @@ fn a_bad_row_costs_its_own_call_alone() {
 }
 
 #[test]
+fn a_batch_that_no_row_is_to_blame_for_is_not_asked_again_row_by_row() {
+    for overloaded in [false, true] {
+        let gate = Arc::new(Gate::default());
+        let (inner, runs) = (Arc::clone(&gate), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&runs);
+        let runtime =
+            FnRuntime::new("slow", function(1, |x| x).signature().clone(), move |inputs, outputs| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                if inputs[0].values::<f32>()? == [-1.0] {
+                    inner.pass();
+                    outputs[0].reset::<f32>([1, 1])?.fill(0.0);
+                    return Ok(());
+                }
+                let why = "the model took too long";
+                Err(if overloaded { Overloaded::error(why) } else { Error::unavailable(why) })
+            })
+            .unwrap();
+        let runtime = BatchRuntime::new(runtime, settings(), SystemClock::new()).unwrap();
+        std::thread::scope(|scope| {
+            let runtime = &runtime;
+            let blocked = scope.spawn(|| call(runtime, -1.0, Call::default()));
+            gate.wait_for_arrival();
+            let callers: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| call(runtime, 1.0, Call::default()))).collect();
+            wait_until(|| runtime.waiting() == 4);
+            gate.open();
+            blocked.join().unwrap().unwrap();
+            for caller in callers {
+                let error = caller.join().unwrap().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unavailable);
+                assert!(error.to_string().contains("the model took too long"), "{error}");
+                assert_eq!(Overloaded::is_cause_of(&error), overloaded);
+            }
+        });
+        assert_eq!(runs.load(Ordering::SeqCst), 2, "one call that blocks, one batch");
+    }
+}
+
+#[test]
 fn too_many_waiting_calls_are_turned_away() {
     while_busy(settings().waiting_max(0), SystemClock::new(), |runtime, _| {
         let error = call(runtime, 1.0, Call::default()).unwrap_err();
@@ -327,7 +367,7 @@ fn deadlines_hold_for_calls_that_run_at_once_and_for_large_ones() {
     let runtime =
         BatchRuntime::new(runtime, settings().rows_max(4.try_into().unwrap()), Arc::clone(&clock)).unwrap();
     let past = call(&runtime, 1.0, Call::default().deadline_ns(0)).unwrap_err();
-    assert!(past.is_retryable() && mlops_serve::Overloaded::is_cause_of(&past), "{past}");
+    assert!(past.is_retryable() && Overloaded::is_cause_of(&past), "{past}");
     // Nothing is known of the cost yet.
     let deadline_ns = |us: u64| clock.monotonic_ns() + 1000 * us;
     assert!(call(&runtime, 1.0, Call::default().deadline_ns(deadline_ns(100))).is_ok());

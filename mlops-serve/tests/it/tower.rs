@@ -1,8 +1,9 @@
 //! The endpoint behind `tower::Service`.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use mlops_core::data::Value;
@@ -154,6 +155,29 @@ fn what_no_thread_has_begun_is_not_begun_when_nobody_waits_for_it() {
     assert_eq!(block_on(waits).unwrap().score, 3.0, "futures outlive their service");
     assert_eq!(gate.asked.load(Ordering::SeqCst), 2);
     assert_eq!(endpoint.take_traffic()[0].traffic.requests, 2);
+}
+
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        panic!("the waker of a host");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_costs_nobody_else() {
+    let gate = Arc::new(Gate::default());
+    let endpoint = endpoint(SystemClock::new(), Arc::new(gate.runtime()));
+    let mut service = EndpointService::new(endpoint).on_threads(threads(1), 10).unwrap();
+    let mut blocked = service.call(request(0, -1.0));
+    gate.arrival();
+    let waker = Waker::from(Arc::new(Panicking));
+    assert!(Pin::new(&mut blocked).poll(&mut Context::from_waker(&waker)).is_pending());
+    let next = service.call(request(1, 1.0));
+    gate.open();
+    assert_eq!(block_on(next).unwrap().score, 1.0);
+    assert_eq!(block_on(blocked).unwrap().score, -1.0);
 }
 
 #[test]

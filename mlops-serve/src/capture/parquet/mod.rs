@@ -34,7 +34,8 @@ use unfinished::{Acknowledged, DAMAGED, Unfinished};
 /// A stream that is damaged, not just broken off at its end, is kept as `<prefix>-<number>.arrows.damaged` once the
 /// batches of it that can be read are in its Parquet file; [`damaged`](Self::damaged) lists these. The next
 /// [`tick`](RecordSink::tick) or [`flush`](RecordSink::flush) gives a `Data` error that says so, once, and also if
-/// a stream was removed by others. A stream has no checksums: a byte that makes another number is not noticed.
+/// a stream was removed by others. A stream has no checksums: a byte that makes another number is not noticed, nor one
+/// that makes the last batch before a crash look as if it broke off.
 ///
 /// One sink at a time for a folder and a prefix, kept by a lock on `.<prefix>.lock`: give each process its own
 /// prefix. On file systems without locks nothing keeps two sinks apart.
