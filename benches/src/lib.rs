@@ -1,5 +1,7 @@
 //! Benchmarks live in `benches/`; this library holds what they share.
 
+pub mod forests;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -47,7 +47,8 @@ impl Endpoint {
     ///
     /// The sample takes all rows of a request or none, under the ids that [`Request::row_id`] gives; a rule
     /// ([`CaptureRule`](crate::capture::CaptureRule)) looks at each row for itself. If there are as many
-    /// candidates as rows, each record names its own; otherwise it names all.
+    /// candidates as rows, each record names its own; otherwise it names all. Whether a score is a yes tells
+    /// [`Origin::decides`] of what this gives.
     ///
     /// # Errors
     /// As [`score`](Self::score).

@@ -229,7 +229,10 @@ fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Resul
         let names = package.files.keys().map(String::as_str).filter(|name| !OURS.contains(name));
         names.filter(|name| endings.iter().any(|ending| name.ends_with(ending))).collect()
     };
-    let has = || package.files.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let listed = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if package.files.is_empty() {
+        return Err(Error::data(format!("{} has no files: register one with the model in it", package.id)));
+    }
     let onnx = ending(&[".onnx"]);
     let mut found = Vec::new();
     for &precision in precisions {
@@ -242,29 +245,31 @@ fn model_files<'a>(package: &'a ModelPackage, precisions: &[Precision]) -> Resul
         match names[..] {
             [name] => found.push((precision, name)),
             // Of several precisions, a package may have some.
-            [] if precisions.len() > 1 => {}
+            [] => {}
             _ => {
                 return Err(Error::data(format!(
-                    "{} files of {} may be the model in {precision}, among {}: want one that ends in {}; \
-                     {BY_NAME}",
+                    "{} files of {} may be the model in {precision}: {}; register one of them; {BY_NAME}",
                     names.len(),
                     package.id,
-                    has(),
-                    if precision == Precision::Full {
-                        ".onnx, .txt, .json or .ubj"
-                    } else {
-                        precision.ending()
-                    }
+                    listed(&names)
                 )));
             }
         }
     }
     if found.is_empty() {
+        let any = |texts: Vec<String>| texts.join(" or ");
         return Err(Error::data(format!(
-            "no file of {} is the model in {}, among {}: {BY_NAME}",
+            "no file of {} is the model in {}, among {}: want one that ends in {}; {BY_NAME}",
             package.id,
-            precisions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
-            has()
+            any(precisions.iter().map(ToString::to_string).collect()),
+            listed(&package.files.keys().map(String::as_str).collect::<Vec<_>>()),
+            any(precisions
+                .iter()
+                .map(|precision| match precision {
+                    Precision::Full => ".onnx, .txt, .json or .ubj".to_owned(),
+                    _ => precision.ending().to_owned(),
+                })
+                .collect())
         )));
     }
     Ok(found)

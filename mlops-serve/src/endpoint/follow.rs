@@ -89,8 +89,8 @@ impl Follower {
     /// Makes a new version the challenger with this share of the traffic, in [0, 1], for a
     /// [`Rollout`](crate::rollout::Rollout) to decide on. Each version is offered once: one that was rolled back
     /// is not offered again before [`retry`](Self::retry). One that comes while others are on trial, in a rollout or
-    /// in an [`experiment`](crate::rollout::experiment), waits until the endpoint has one arm. A reference that points at nothing is no error: there is no challenger then. An
-    /// endpoint without a model gets its champion.
+    /// in an [`experiment`](crate::rollout::experiment), waits until the endpoint has one arm. A reference that points
+    /// at nothing is no error: there is no challenger then. An endpoint without a model gets its champion.
     ///
     /// What was offered is forgotten with the follower. After a restart the first poll offers the version again, as
     /// it should in the middle of a rollout: then [`Endpoint::apply`] the stored rollout, which sets the split. One
@@ -108,7 +108,7 @@ impl Follower {
 
     /// Looks where the reference points. If that is another version than the champion's, loads it, deploys it
     /// or makes it the challenger, and gives it; the endpoint answers with the old one meanwhile, and if anything
-    /// fails.
+    /// fails. Loading computes without giving way: among async tasks, prefer [`spawn`](Self::spawn).
     ///
     /// # Errors
     /// What the source gives, and as [`Loader::load`]; of a version that failed, once.
@@ -151,7 +151,7 @@ impl Follower {
         }
     }
 
-    /// Lets a version that failed be tried again.
+    /// Lets a version that failed be tried again; the cache of [`on_demand`](Self::on_demand) forgets its failure, too.
     pub fn retry(&self) {
         let refused = std::mem::take(&mut *self.refused());
         if let Models::OnDemand(cache) = &self.models {

@@ -116,7 +116,8 @@ impl Model {
         Self::new(version, crate::runtime::NativeRuntime::from_bytes(bytes)?)
     }
 
-    /// As [`from_bytes`](Self::from_bytes), of a file on a local disk.
+    /// As [`from_bytes`](Self::from_bytes), of a file on a local disk. Weights in files beside it are refused: a
+    /// [`Loader`](super::Loader) reads those of a package.
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes), and `NotFound` or `Unavailable` if the file cannot be read.

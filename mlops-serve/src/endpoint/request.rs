@@ -86,8 +86,8 @@ impl From<RequestId> for Request<'_> {
 pub struct Answer {
     /// The score.
     pub score: f64,
-    /// Whether the score reaches the threshold of the version that answered
-    /// ([`Loader::THRESHOLD_FILE`](super::Loader::THRESHOLD_FILE)); `None` if it has none.
+    /// Whether the score reaches the threshold of the version that answered, for a default score that of the arm's
+    /// model ([`Loader::THRESHOLD_FILE`](super::Loader::THRESHOLD_FILE)); `None` if it has none.
     pub decision: Option<bool>,
     /// The arm, the version and the propensity: what the record of the request says.
     pub origin: Arc<Origin>,

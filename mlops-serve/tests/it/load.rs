@@ -195,6 +195,16 @@ fn files_are_told_by_their_content_and_the_model_among_others_by_its_name() {
         package.files.insert(format!("again-{name}"), twice);
         let error = format!("{:#}", loader.load(&package).unwrap_err());
         assert!(error.contains("2 files of shop/1 may be the model"), "{error}");
+        assert!(error.contains(&format!("`again-{name}`")) && !error.contains("README"), "{error}");
+        package.files.retain(|file, _| !file.ends_with(name));
+        let error = format!("{:#}", loader.load(&package).unwrap_err());
+        assert!(
+            error.contains("no file of shop/1 is the model in full precision, among `README.md`"),
+            "{error}"
+        );
+        package.files.clear();
+        let error = format!("{:#}", loader.load(&package).unwrap_err());
+        assert!(error.contains("shop/1 has no files"), "{error}");
     }
     assert_eq!(Model::from_file(version(), "/nowhere").unwrap_err().kind(), ErrorKind::NotFound);
     for bad in [&b""[..], b"tree\n\xff", b"{}", b"{\"learner\": 1}", b"onnx"] {
