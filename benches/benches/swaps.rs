@@ -40,7 +40,7 @@ fn percentile(endpoint: &Endpoint, share: f64) -> Duration {
 
 fn swaps(c: &mut Criterion) {
     let mut group = c.benchmark_group("swaps");
-    group.sample_size(10);
+    group.sample_size(10).measurement_time(Duration::from_secs(2));
     let file = trees(200, 6, FEATURES);
     for (state, swapping) in [("at rest", false), ("while models load and swap", true)] {
         let endpoint = Endpoint::new("shop", SystemClock::new());

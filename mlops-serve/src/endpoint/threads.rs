@@ -104,8 +104,8 @@ impl Queue {
             };
             state.busy += 1;
             drop(state);
-            answer(endpoint, asked, &pending);
-            drop(pending);
+            answer(endpoint, &asked, &pending);
+            drop((asked, pending));
             state = self.state();
             state.busy -= 1;
         }
@@ -116,7 +116,7 @@ impl Queue {
     }
 }
 
-fn answer(endpoint: &Endpoint, asked: Asked, pending: &Pending) {
+fn answer(endpoint: &Endpoint, asked: &Asked, pending: &Pending) {
     let answer = isolate(endpoint.name(), || asked.answer(endpoint, &pending.cancel));
     // The waker is the host's: one that panics costs its own caller, not this thread.
     let _ = isolate(endpoint.name(), || {

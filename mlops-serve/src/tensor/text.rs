@@ -50,9 +50,9 @@ impl<'a> Text<'a> {
         match self {
             Self::Borrowed(values) => values.get(index).copied(),
             Self::Owned(values) => values.get(index).map(String::as_str),
-            Self::Arrow(values, start, end) => value(values, place(index, start, end)?),
-            Self::ArrowLarge(values, start, end) => value(values, place(index, start, end)?),
-            Self::ArrowView(values, start, end) => value(values, place(index, start, end)?),
+            Self::Arrow(values, start, end) => value(&values, place(index, start, end)?),
+            Self::ArrowLarge(values, start, end) => value(&values, place(index, start, end)?),
+            Self::ArrowView(values, start, end) => value(&values, place(index, start, end)?),
             Self::Packed(values, start, end) => values.get(place(index, start, end)?),
         }
     }
@@ -88,7 +88,7 @@ fn place(index: usize, start: usize, end: usize) -> Option<usize> {
 
 /// The text of this place, if the array is as long. Anybody can say that it ends later.
 #[inline]
-fn value<'a>(values: impl ArrayAccessor<Item = &'a str>, place: usize) -> Option<&'a str> {
+fn value<'a>(values: &impl ArrayAccessor<Item = &'a str>, place: usize) -> Option<&'a str> {
     (place < values.len()).then(|| values.value(place))
 }
 
