@@ -53,6 +53,11 @@ fn what_cannot_go_back_holds_up_nobody_and_is_told() {
     let again = registry.commit(back()).unwrap();
     assert!(again.replayed);
     assert_eq!(again.left, receipt.left);
+    // Also of what can serve again by now, with another reason.
+    registry.commit(draft().restore(&ModelVersion::new("deleted", 1))).unwrap();
+    let later = registry.commit(back()).unwrap();
+    assert_eq!(later.left.len(), 3);
+    assert!(later.left[0].why.contains("though it can by now"), "{}", later.left[0]);
 }
 
 #[test]
