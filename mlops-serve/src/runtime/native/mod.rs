@@ -1,6 +1,8 @@
 //! Our own kernels: linear models, trees, small networks, factorisations with top-k.
 
+mod arithmetic;
 mod boosted;
+mod category;
 mod classify;
 mod dense;
 mod forest;

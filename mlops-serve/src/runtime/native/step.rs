@@ -1,13 +1,14 @@
 //! The steps that plans consist of.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::arithmetic::{Arithmetic, Operand};
+use super::category::Category;
 use super::classify::Classify;
 use super::dense::Dense;
 use super::forest::Forest;
 use super::link::Activation;
-use super::plan::{Frame, Matrix, Place, Reader};
+use super::plan::{Frame, Matrix, Place};
 use super::top::{arg_max, top};
 use crate::tensor::TensorData;
 use crate::{Error, Result};
@@ -127,32 +128,6 @@ pub(super) enum Operation {
         x: Matrix,
         places: Matrix,
     },
-}
-
-/// One side of an arithmetic operation.
-#[derive(Debug)]
-pub(super) enum Operand {
-    /// A value; of width 1 it counts for every element of a row.
-    Value(Matrix),
-    /// A constant row; of width 1 it counts for every element of a row.
-    Row(Vec<f32>),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arithmetic {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-}
-
-/// Elements that are looked up in a vocabulary.
-#[derive(Debug)]
-pub(super) enum Category {
-    /// A text input.
-    Text { input: usize, places: HashMap<String, i64>, otherwise: i64 },
-    /// Integers.
-    Integers { x: Matrix, places: HashMap<i64, i64>, otherwise: i64 },
 }
 
 impl Step {
@@ -362,91 +337,6 @@ impl Step {
                 }
             }
             other => return Err(Error::internal(format!("no floats from {other:?}"))),
-        }
-        Ok(())
-    }
-}
-
-impl Operand {
-    /// The elements, and how rows of the result map to them.
-    fn resolve<'a>(&'a self, reader: &Reader<'a>, width: usize) -> Result<(&'a [f32], Stride)> {
-        Ok(match self {
-            Self::Value(value) if value.width == width => (reader.floats(*value)?, Stride::Row),
-            Self::Value(value) => (reader.floats(*value)?, Stride::Element),
-            Self::Row(row) => (row, Stride::Constant),
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Stride {
-    /// A row for each row.
-    Row,
-    /// One element for each row.
-    Element,
-    /// The same row, or the same element, for all rows.
-    Constant,
-}
-
-impl Stride {
-    #[inline]
-    fn of(self, values: &[f32], row: usize, width: usize) -> &[f32] {
-        match self {
-            Self::Row => &values[row * width..(row + 1) * width],
-            Self::Element => &values[row..=row],
-            Self::Constant => values,
-        }
-    }
-}
-
-impl Arithmetic {
-    /// Operands of one element count for every element.
-    #[inline]
-    fn row(self, a: &[f32], b: &[f32], y: &mut [f32]) {
-        match self {
-            Self::Add => combine(a, b, y, |a, b| a + b),
-            Self::Subtract => combine(a, b, y, |a, b| a - b),
-            Self::Multiply => combine(a, b, y, |a, b| a * b),
-            Self::Divide => combine(a, b, y, |a, b| a / b),
-        }
-    }
-}
-
-#[inline]
-fn combine(a: &[f32], b: &[f32], y: &mut [f32], how: impl Fn(f32, f32) -> f32) {
-    match (a, b) {
-        ([a], b) => y.iter_mut().zip(b.iter().cycle()).for_each(|(y, b)| *y = how(*a, *b)),
-        (a, [b]) => y.iter_mut().zip(a).for_each(|(y, a)| *y = how(*a, *b)),
-        (a, b) => y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = how(*a, *b)),
-    }
-}
-
-impl Category {
-    fn memory_usage(&self) -> usize {
-        match self {
-            // A key, a value and the table's own byte, at a load of seven eighths or less.
-            Self::Text { places, .. } => {
-                places.keys().map(String::len).sum::<usize>()
-                    + places.capacity() * size_of::<(String, i64, u8)>()
-            }
-            Self::Integers { places, .. } => places.capacity() * size_of::<(i64, i64, u8)>(),
-        }
-    }
-
-    fn each(&self, reader: &Reader<'_>, elements: usize, mut found: impl FnMut(i64)) -> Result<()> {
-        match self {
-            Self::Text { input, places, otherwise } => {
-                let (view, range) = reader.input(*input, elements / reader.rows().max(1));
-                let texts = view.text()?;
-                for index in range {
-                    let place = texts.get(index).and_then(|text| places.get(text));
-                    found(place.copied().unwrap_or(*otherwise));
-                }
-            }
-            Self::Integers { x, places, otherwise } => {
-                let values = reader.integers(*x)?;
-                values.iter().for_each(|value| found(places.get(value).copied().unwrap_or(*otherwise)));
-            }
         }
         Ok(())
     }

@@ -3,11 +3,12 @@
 use mlops_core::onnx::proto::NodeProto;
 
 use super::{Compiler, Value, floats, int, ints, text, texts};
+use crate::runtime::native::arithmetic::{Arithmetic, Operand};
 use crate::runtime::native::classify::{Classify, Rule};
 use crate::runtime::native::dense::Dense;
 use crate::runtime::native::link::Activation;
 use crate::runtime::native::plan::Matrix;
-use crate::runtime::native::step::{Arithmetic, Operand, Operation};
+use crate::runtime::native::step::Operation;
 use crate::{Error, Result};
 
 /// The names of classes.
@@ -150,7 +151,7 @@ impl<'a> Compiler<'a> {
         if dims.len() != 1 {
             return Err(Error::unsupported(format!("takes columns of rows of shape {dims:?}")));
         }
-        let columns = super::math::columns(&self.required(node, 1)?.to_i64()?, x.width)?;
+        let columns = super::shapes::columns(&self.required(node, 1)?.to_i64()?, x.width)?;
         let out = [columns.len()];
         self.give_floats(node, Operation::Columns { x, columns }, &out)
     }

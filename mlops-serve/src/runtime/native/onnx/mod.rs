@@ -4,6 +4,7 @@ mod attributes;
 mod compiler;
 mod math;
 mod ml;
+mod shapes;
 mod trees;
 mod trees5;
 mod vocabulary;

@@ -4,7 +4,8 @@ use mlops_core::ElementType;
 use mlops_core::onnx::proto::NodeProto;
 
 use super::{Compiler, Value, float, floats, int, ints, texts};
-use crate::runtime::native::step::{Category, Operation};
+use crate::runtime::native::category::Category;
+use crate::runtime::native::step::Operation;
 use crate::{Error, Result};
 
 impl<'a> Compiler<'a> {
