@@ -38,6 +38,15 @@ fn percentile(endpoint: &Endpoint, share: f64) -> Duration {
     Duration::from_nanos(*spent_ns.select_nth_unstable(place).1)
 }
 
+/// Ends the swaps, also if an answer panics: the scope would wait for ever.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn swaps(c: &mut Criterion) {
     let mut group = c.benchmark_group("swaps");
     group.sample_size(10).measurement_time(Duration::from_secs(2));
@@ -47,6 +56,7 @@ fn swaps(c: &mut Criterion) {
         endpoint.deploy(load(1, &file)).expect("deployed");
         let done = AtomicBool::new(!swapping);
         std::thread::scope(|scope| {
+            let ends = Ends(&done);
             scope.spawn(|| {
                 for version in 2.. {
                     if done.load(Ordering::Relaxed) {
@@ -60,7 +70,7 @@ fn swaps(c: &mut Criterion) {
                     b.iter_custom(|times| percentile(&endpoint, share) * times as u32);
                 });
             }
-            done.store(true, Ordering::Relaxed);
+            drop(ends);
         });
     }
     group.finish();

@@ -336,9 +336,7 @@ pub(super) fn dressed(package: &ModelPackage, runtime: Arc<dyn Runtime>) -> Resu
         model = model.with_head(&head)?;
     }
     if package.files.contains_key(Loader::CALIBRATION_FILE) {
-        let calibration: Calibration = serde_json::from_slice(&package.read(Loader::CALIBRATION_FILE)?)
-            .map_err(|error| Error::data("the bytes are no calibration in JSON").with_source(error))?;
-        model = model.with_calibration(calibration);
+        model = model.with_calibration(Calibration::from_json(&package.read(Loader::CALIBRATION_FILE)?)?);
     }
     if package.files.contains_key(Loader::THRESHOLD_FILE) {
         let threshold: Threshold = serde_json::from_slice(&package.read(Loader::THRESHOLD_FILE)?)

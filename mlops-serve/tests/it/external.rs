@@ -10,17 +10,17 @@ use mlops_serve::endpoint::Loader;
 
 use crate::golden::{Tolerance, bytes, check_rows};
 
-/// The tower model with every larger constant in `weights.bin`, behind some bytes of something else.
-fn package(weights: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> ModelPackage {
+/// The tower model with every larger constant in `weights.bin`, as it calls it, behind some bytes of something else.
+fn package(location: &str, weights: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> ModelPackage {
     let mut model = onnx::read(&bytes("two_tower.onnx")).unwrap();
     let mut file = vec![7; 13];
     for tensor in &mut model.graph.as_mut().unwrap().initializer {
         if tensor.raw_data.len() >= 64 {
             let offset = file.len() as u64;
-            file.extend(tensor.take_out("weights.bin", offset).unwrap());
+            file.extend(tensor.take_out(location, offset).unwrap());
         }
     }
-    assert!(file.len() > 1000 && model.external_files() == ["weights.bin"]);
+    assert!(file.len() > 1000 && model.external_files() == [location]);
     let mut files = BTreeMap::new();
     let mut add = |name: &str, bytes: Bytes| {
         files.insert(name.to_owned(), (Digest::of(&bytes), ModelFile::Bytes(bytes)));
@@ -35,10 +35,12 @@ fn package(weights: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> ModelPackage {
 const CLOSE: Tolerance = Tolerance { absolute: 1e-6, relative: 0.0 };
 
 fn check(loader: &Loader, engines: &str, together: &Tolerance) {
-    let model = loader.load(&package(Some)).unwrap();
-    let text = format!("{:?}", model.runtime());
-    assert!(!text.contains("LeftOut") && text.contains(engines), "{text}");
-    check_rows("two_tower", model.runtime(), together, &CLOSE);
+    for location in ["weights.bin", "./weights.bin"] {
+        let model = loader.load(&package(location, Some)).unwrap();
+        let text = format!("{:?}", model.runtime());
+        assert!(!text.contains("LeftOut") && text.contains(engines), "{text}");
+        check_rows("two_tower", model.runtime(), together, &CLOSE);
+    }
 }
 
 #[test]
@@ -46,10 +48,10 @@ fn weights_in_another_file_are_read_from_the_package() {
     let loader = Loader::auto(SystemClock::new()).without_score();
     check(&loader, if cfg!(feature = "tract") { "tract" } else { "plan" }, &CLOSE);
 
-    let missing = loader.load(&package(|_| None)).unwrap_err();
+    let missing = loader.load(&package("weights.bin", |_| None)).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Data);
     assert!(missing.to_string().contains("`tower/weights.bin`, which is none of its files"), "{missing}");
-    let short = loader.load(&package(|file| Some(file[..500].to_vec()))).unwrap_err();
+    let short = loader.load(&package("weights.bin", |file| Some(file[..500].to_vec()))).unwrap_err();
     assert_eq!(short.kind(), ErrorKind::Data);
     assert!(short.to_string().contains("of `weights.bin`, which has 500 bytes"), "{short}");
 }

@@ -29,7 +29,8 @@ use unfinished::{Acknowledged, DAMAGED, Unfinished};
 /// batch is synced to disk before [`write`](RecordSink::write) returns. When the file is full, the stream is
 /// rewritten as Parquet under a temporary name, synced, and renamed. What a crash leaves behind is finished
 /// when the next sink opens the folder: a batch that was written is in exactly one finished file. A file that
-/// cannot be finished for now, because the disk is full say, is tried again at every call, and holds up no other.
+/// cannot be finished for now, because the disk is full say, is tried again at every tick and flush,
+/// and holds up no other.
 ///
 /// A stream that is damaged, not just broken off at its end, is kept as `<prefix>-<number>.arrows.damaged` once the
 /// batches of it that can be read are in its Parquet file; [`damaged`](Self::damaged) lists these. The next
@@ -183,6 +184,14 @@ impl ParquetSink {
         self.catch_up()
     }
 
+    /// Leaves a stream that may end within a batch, or with one that the caller will offer again.
+    fn give_up(&mut self, open: Open) {
+        let stream = Unfinished::from(open);
+        // Now, since after a crash nobody knows what was acknowledged; if it cannot be, when the stream is finished.
+        let _ = stream.cut();
+        self.unfinished.push(stream);
+    }
+
     /// Finishes the files that could not be finished before: all that can be, whatever becomes of the others.
     fn catch_up(&mut self) -> Result<()> {
         let mut first = Ok(());
@@ -248,8 +257,7 @@ impl RecordSink for ParquetSink {
                 Ok(())
             }
             Err(error) => {
-                // The stream may end within a batch now, or with one that the caller will offer again.
-                self.unfinished.push(open.into());
+                self.give_up(open);
                 Err(Error::unavailable("a captured batch could not be written").with_source(error))
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mlops_core::{Error, ErrorKind, Result};
 use parquet::arrow::ArrowWriter;
@@ -36,9 +36,8 @@ impl Unfinished {
     pub(super) fn finish(&self) -> Result<()> {
         let path = self.stem.with_extension("arrows");
         let rows = self.acknowledged.map_or("its".into(), |it| format!("{} acknowledged", it.rows));
-        let short_at = self.acknowledged.map_or(Ok(None), |it| cut(&path, it.bytes));
         let opened =
-            short_at.and_then(|short_at| Ok((short_at, Stream::open(&path, self.acknowledged.is_some())?)));
+            self.cut().and_then(|short_at| Ok((short_at, Stream::open(&path, self.acknowledged.is_some())?)));
         let (short_at, mut stream) = opened.map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 Error::data(format!("a stream of records was removed: {rows} rows are lost"))
@@ -52,12 +51,29 @@ impl Unfinished {
         };
         let aside = self.stem.with_extension(DAMAGED);
         fs::rename(&path, &aside).map_err(|error| unavailable("rename", &path, error))?;
-        sync_folder(&aside)?;
+        // What a power cut undoes is done again by the next sink.
+        let _ = sync_folder(&aside);
         Err(Error::data(format!(
             "a stream of records is damaged at byte {byte}: {rows_read} of {rows} rows could be read, it is kept as \
              `{}`",
             aside.display()
         )))
+    }
+
+    /// Cuts off what was not acknowledged. Where the file ends if even less is there.
+    pub(super) fn cut(&self) -> Result<Option<u64>> {
+        let Some(Acknowledged { bytes, .. }) = self.acknowledged else { return Ok(None) };
+        let path = self.stem.with_extension("arrows");
+        let file = File::options().write(true).open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::not_found(format!("there is no `{}`", path.display())),
+            _ => unavailable("cut", &path, error),
+        })?;
+        let length = length(&file, &path)?;
+        if length > bytes {
+            let cut = file.set_len(bytes).and_then(|()| file.sync_all());
+            cut.map_err(|error| unavailable("cut", &path, error))?;
+        }
+        Ok((length < bytes).then_some(length))
     }
 
     /// Writes the batches of the stream, unless a finished file has them. Gives the rows that could be read.
@@ -83,23 +99,11 @@ impl Unfinished {
             let output = writer.into_inner().map_err(bad_parquet)?;
             output.sync_all().map_err(wrong)?;
             fs::rename(&tmp, &finished).map_err(wrong)?;
-            sync_folder(&finished)?;
         }
+        // Also where it was there: whoever renamed it may not have come so far.
+        sync_folder(&finished)?;
         Ok(rows_read)
     }
-}
-
-/// Cuts off what was not acknowledged. Where the file ends if even less is there.
-fn cut(path: &Path, bytes: u64) -> Result<Option<u64>> {
-    let file = File::options().write(true).open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::not_found(format!("there is no `{}`", path.display())),
-        _ => unavailable("cut", path, error),
-    })?;
-    let length = length(&file, path)?;
-    if length > bytes {
-        file.set_len(bytes).map_err(|error| unavailable("cut", path, error))?;
-    }
-    Ok((length < bytes).then_some(length))
 }
 
 fn bad_parquet(error: parquet::errors::ParquetError) -> Error {
