@@ -307,6 +307,6 @@ fn a_library_of_something_else_or_too_old_is_refused() {
             String::from_utf8_lossy(&child.stderr)
         );
         assert!(said.contains("refused: Unsupported"), "{}: {said}", path.display());
-        assert!(said.contains("get a library of version 1.19 or later"), "{said}");
+        assert!(said.contains("get a library of version 1.18 or later"), "{said}");
     }
 }

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// both; a host that uses the `ort` crate itself hands its environment to
 /// [`from_environment`](Self::from_environment) instead.
 ///
-/// The library comes with Python's `onnxruntime` package (`onnxruntime/capi/libonnxruntime.so.X.Y.Z`, 1.19 or
+/// The library comes with Python's `onnxruntime` package (`onnxruntime/capi/libonnxruntime.so.X.Y.Z`, 1.18 or
 /// later), or with the archives of the project's releases.
 ///
 /// ```
@@ -90,5 +90,5 @@ impl OrtLibrary {
     }
 }
 
-const REMEDY: &str = "get a library of version 1.19 or later (`pip download onnxruntime`, unzip the wheel) and pass \
+const REMEDY: &str = "get a library of version 1.18 or later (`pip download onnxruntime`, unzip the wheel) and pass \
                       the path of `onnxruntime/capi/libonnxruntime.so.X.Y.Z`";
