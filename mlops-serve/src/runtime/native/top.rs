@@ -20,33 +20,55 @@ pub(super) fn top(row: &[f32], places: &mut [i64]) {
     if places.len() > TOP_IN_ORDER {
         return top_by_heap(row, places);
     }
-    let key = |place: i64| {
-        let value = row[place as usize];
-        if value.is_nan() { f32::NEG_INFINITY } else { value }
-    };
-    let count = places.len();
-    let mut filled = 0;
-    for place in 0..row.len() as i64 {
-        let value = key(place);
-        if filled == count && (count == 0 || value <= key(places[count - 1])) {
-            continue;
+    let key = key_in(row);
+    let count = places.len().min(row.len());
+    let Some(last) = count.checked_sub(1) else { return };
+    // Of the places that are held, so that a comparison does not have to look for it.
+    let mut keys = [0.0; TOP_IN_ORDER];
+    let mut insert = |held: usize, place: usize| {
+        let value = key(place as i64);
+        let mut at = held.min(last);
+        while at > 0 && keys[at - 1] < value {
+            keys[at] = keys[at - 1];
+            places[at] = places[at - 1];
+            at -= 1;
         }
-        let from = places[..filled].partition_point(|held| key(*held) >= value);
-        filled = (filled + 1).min(count);
-        places[from..filled].rotate_right(1);
-        places[from] = place;
-    }
+        keys[at] = value;
+        places[at] = place as i64;
+        keys[last]
+    };
+    let least = (0..count).fold(0.0, |_, place| insert(place, place));
+    for_each_above(row, count, least, |place| insert(count, place));
 }
 
 /// Up to so many, moving them along is faster than a heap.
 const TOP_IN_ORDER: usize = 64;
 
-fn top_by_heap(row: &[f32], places: &mut [i64]) {
-    let key = |place: i64| {
+/// What a place is ranked by: no NaN.
+fn key_in(row: &[f32]) -> impl Fn(i64) -> f32 {
+    |place| {
         let value = row[place as usize];
         if value.is_nan() { f32::NEG_INFINITY } else { value }
-    };
-    // No key is NaN.
+    }
+}
+
+/// Calls `each` for the places, from this one on, of elements above a limit that it gives anew.
+fn for_each_above(row: &[f32], from: usize, mut limit: f32, mut each: impl FnMut(usize) -> f32) {
+    for (index, block) in row[from..].chunks(16).enumerate() {
+        // Most blocks hold none; without a way out in the middle, the comparisons are made side by side.
+        if !block.iter().fold(false, |found, value| found | (*value > limit)) {
+            continue;
+        }
+        for (place, value) in (from + 16 * index..).zip(block) {
+            if *value > limit {
+                limit = each(place);
+            }
+        }
+    }
+}
+
+fn top_by_heap(row: &[f32], places: &mut [i64]) {
+    let key = key_in(row);
     let rank = |a: &i64, b: &i64| key(*b).partial_cmp(&key(*a)).unwrap_or(Ordering::Equal).then(a.cmp(b));
     let worse = |a: i64, b: i64| rank(&a, &b).is_gt();
     // Sinks the element at `at` to where its children are better.
@@ -63,14 +85,17 @@ fn top_by_heap(row: &[f32], places: &mut [i64]) {
         at = child;
     };
     let count = places.len();
+    if count == 0 {
+        return;
+    }
     (0..).zip(&mut *places).for_each(|(place, slot)| *slot = place);
     (0..count / 2).rev().for_each(|at| sink(places, at));
-    for place in count as i64..row.len() as i64 {
-        if worse(places[0], place) {
-            places[0] = place;
-            sink(places, 0);
-        }
-    }
+    // Of equals the earlier ones stay: a later place has to be above.
+    for_each_above(row, count, key(places[0]), |place| {
+        places[0] = place as i64;
+        sink(places, 0);
+        key(places[0])
+    });
     places.sort_unstable_by(rank);
 }
 
