@@ -213,6 +213,9 @@ fn bad_urls_say_what_is_wanted() {
     check(open("file://data/a.csv"), ErrorKind::Invalid, "has a host");
     check(open("s3:///a.csv"), ErrorKind::Invalid, "names no bucket");
     check(open("memory:///a.csv"), ErrorKind::Invalid, "pass yours to `StoredTable::new`");
+    for url in ["https://host/data//a.csv", "s3://bucket/%FF.csv", "file:///data//a.csv"] {
+        check(open(url), ErrorKind::Invalid, &format!("`{url}` has a path that no store takes"));
+    }
     check(
         open("https://host/a.csv?sig=secret"),
         ErrorKind::Invalid,
@@ -251,6 +254,24 @@ fn bad_urls_say_what_is_wanted() {
         ErrorKind::Invalid,
         "does not take `perhaps` for its option `aws_allow_http`",
     );
+    // Options with one value: the guilty one is told, and the cause too, unless a secret is in it.
+    #[cfg(feature = "aws")]
+    for (options, part) in [
+        ([("aws_region", ""), ("aws_allow_http", "")], "does not take `` for its option `aws_allow_http`"),
+        ([("aws_region", "Access"), ("aws_secret_access_key", "hunter2")], "Missing AccessKeyId"),
+        ([("proxy_url", "http://ann:hunter2@"), ("aws_region", "x")], "check its address and its options"),
+    ] {
+        let error = StoredTable::open_opts("s3://bucket/a.csv", options).unwrap_err();
+        let text = format!("{error:#} {error:?}");
+        assert!(text.contains(part) && !text.contains("hunter2"), "{text}");
+    }
+    #[cfg(feature = "azure")]
+    for scheme in ["az", "abfs", "abfss"] {
+        let open = |rest: &str| StoredTable::open(&format!("{scheme}://{rest}"));
+        open("container@account.blob.core.windows.net/a.csv").unwrap();
+        let error = open("container:secret@account.blob.core.windows.net/a.csv").unwrap_err();
+        assert!(!format!("{error:#}{error:?}").contains("secret"), "{error:#}");
+    }
 }
 
 /// The server is told by the environment (`cargo xtask test` starts it); without it the test says so.

@@ -12,7 +12,7 @@ const EXAMPLES: &str = "`s3://bucket/table.parquet`, `gs://bucket/table.parquet`
                         `https://host/table.csv` or `file:///folder/table.arrow`";
 
 /// Where a table is, and the store that holds it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Location {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) path: Path,
@@ -37,6 +37,9 @@ impl Location {
         // What the store says of it shows the whole URL.
         let (scheme, _) = Scheme::parse(&parsed).map_err(|_| {
             let why = match parsed.scheme() {
+                _ if Path::from_url_path(parsed.path()).is_err() => {
+                    "has a path that no store takes, with an empty part (`//`), a part `..` or a byte that is no text"
+                }
                 "file" | "memory" => "has a host, which such a URL cannot have",
                 "s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss" => "names no bucket",
                 _ => "has a scheme that no store has",
@@ -45,8 +48,8 @@ impl Location {
         })?;
         built_in(&scheme, url)?;
         check_options(&scheme, url, options)?;
-        let opened = parse_url_opts(&parsed, options.iter().cloned());
-        let (store, path) = opened.map_err(|error| refused(url, options, error))?;
+        let open = |options: &[(String, String)]| parse_url_opts(&parsed, options.iter().cloned());
+        let (store, path) = open(options).map_err(|error| refused(url, options, error, open))?;
         let folder = parsed.path().ends_with('/') || parsed.path().is_empty();
         Ok(Self { store: store.into(), path, folder, name: url.to_owned() })
     }
@@ -67,24 +70,42 @@ fn shown(url: &str) -> String {
 
 /// Whether the part before the `@` of an address is no user but a container.
 fn takes_user(scheme: &str) -> bool {
-    matches!(scheme, "abfs" | "abfss")
+    matches!(scheme, "az" | "abfs" | "abfss")
 }
 
 /// Why the store does not open: which option it does not take, and no secret.
-fn refused(url: &str, options: &[(String, String)], error: object_store::Error) -> Error {
+fn refused<T>(
+    url: &str,
+    options: &[(String, String)],
+    error: object_store::Error,
+    open: impl Fn(&[(String, String)]) -> object_store::Result<T>,
+) -> Error {
     let cause = error.to_string();
     let is_unread = |value: &str| cause.contains(&format!("failed to parse \"{value}\" as"));
-    match options.iter().find(|(_, value)| is_unread(value)) {
-        Some((key, value)) => {
-            Error::invalid(format!("the store of `{url}` does not take `{value}` for its option `{key}`"))
-                .with_source(error)
-        }
-        None => {
-            let wrong = Error::invalid(format!("cannot open `{url}`: check its address and its options"));
-            let is_told = options.iter().any(|(_, value)| !value.is_empty() && cause.contains(value));
-            if is_told { wrong } else { wrong.with_source(error) }
-        }
-    }
+    let unread: Vec<_> = (0..options.len()).filter(|place| is_unread(&options[*place].1)).collect();
+    let opens_without = |place: &&usize| {
+        let mut others = options.to_vec();
+        others.remove(**place);
+        open(&others).is_ok()
+    };
+    // Another option may have the same value.
+    let guilty = if let [only] = &unread[..] { Some(only) } else { unread.iter().find(opens_without) };
+    let wrong = match guilty.map(|place| &options[*place]) {
+        Some((key, value)) => format!("the store of `{url}` does not take `{value}` for its option `{key}`"),
+        None => format!("cannot open `{url}`: check its address and its options"),
+    };
+    let is_told = |(key, value): &(String, String)| {
+        !value.is_empty() && cause.contains(value) && (is_secret(key) || shown(value) != *value)
+    };
+    let wrong = Error::invalid(wrong);
+    if options.iter().any(is_told) { wrong } else { wrong.with_source(error) }
+}
+
+/// Whether the values of an option are secrets.
+fn is_secret(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    let is_name = ["_id", "_file", "_enabled"].iter().any(|end| option.ends_with(end));
+    !is_name && ["key", "secret", "token", "password", "sas"].iter().any(|part| option.contains(part))
 }
 
 fn built_in(scheme: &Scheme, url: &str) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::driver::Driver;
 use crate::{Error, Result};
 
 /// An object as it was when it was opened; a read that meets another version is a `Conflict`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Snapshot {
     store: Arc<dyn ObjectStore>,
     meta: ObjectMeta,

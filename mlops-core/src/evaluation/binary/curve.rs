@@ -236,12 +236,13 @@ impl Curve {
         if self.runs.is_empty() || !allowed(false_positive_cost) || !allowed(false_negative_cost) {
             return None;
         }
-        // No sum of huge costs overflows; by a power of two, so that ties stay ties.
-        let is_huge = false_positive_cost.max(false_negative_cost) > 1e150;
+        // Of two huge costs both products would overflow; by a power of two, so that ties stay ties.
+        let is_huge = false_positive_cost.min(false_negative_cost) > 1.0;
         let unit = if is_huge { 2.0_f64.powi(-600) } else { 1.0 };
-        let cost = |point: &CurvePoint| {
-            point.confusion.false_positives * (false_positive_cost * unit)
-                + point.confusion.false_negatives * (false_negative_cost * unit)
+        // Not by sums, in which a huge cost would drown a small one.
+        let is_cheaper = |Confusion { false_positives, false_negatives, .. }: Confusion, best: Confusion| {
+            (false_positives - best.false_positives) * (false_positive_cost * unit)
+                < (best.false_negatives - false_negatives) * (false_negative_cost * unit)
         };
         let nothing = CurvePoint {
             threshold: f64::INFINITY,
@@ -251,7 +252,9 @@ impl Curve {
                 ..Confusion::default()
             },
         };
-        Some(self.points().fold(nothing, |best, point| if cost(&point) < cost(&best) { point } else { best }))
+        Some(self.points().fold(nothing, |best, point| {
+            if is_cheaper(point.confusion, best.confusion) { point } else { best }
+        }))
     }
 
     fn both_classes(&self) -> Option<()> {

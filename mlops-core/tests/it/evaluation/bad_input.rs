@@ -62,6 +62,11 @@ fn the_cheapest_threshold_of_odd_costs_and_classes() {
         let huge = [false_positive * 3e307, false_negative * 3e307];
         assert_eq!(cheapest(&mixed, huge), cheapest(&mixed, [false_positive, false_negative]));
     }
+    // However small, a cost counts where the other one is nothing.
+    for dear in [1e15, 1e200, f64::MAX] {
+        assert_eq!(cheapest(&mixed, [dear, 1e-200]), Some(0.4), "{dear}");
+        assert_eq!(cheapest(&mixed, [1e-200, dear]), Some(0.2), "{dear}");
+    }
 }
 
 #[test]
