@@ -1,5 +1,6 @@
 //! The bytes of model files, kept by digest on an object store.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,11 +17,18 @@ use crate::store::Place;
 use crate::{FileRecord, UploadId, store};
 
 /// The blobs of a registry: `blob/<sha256>/<upload>`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Blobs {
     store: Arc<dyn ObjectStore>,
     /// The folder of the store on a local disk.
     folder: Option<PathBuf>,
+}
+
+impl fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The store would show its credentials.
+        f.debug_struct("Blobs").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl Blobs {

@@ -1,5 +1,6 @@
 //! Opening a registry: where it is, and with what.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ use crate::store;
 use crate::telemetry::{self, Call};
 
 /// What a registry is opened with.
-#[derive(Debug)]
 pub struct Builder {
     clock: Arc<dyn Clock>,
     ids: Ids,
@@ -26,6 +26,23 @@ pub struct Builder {
     name: Option<String>,
     limits: Limits,
     existing: bool,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of options may be secrets.
+        let Self { clock, ids, options, cache, artifacts, name, limits, existing } = self;
+        f.debug_struct("Builder")
+            .field("clock", clock)
+            .field("ids", ids)
+            .field("options", &options.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("cache", cache)
+            .field("artifacts", &artifacts.as_deref().map(store::shown))
+            .field("name", name)
+            .field("limits", limits)
+            .field("existing", existing)
+            .finish()
+    }
 }
 
 #[cold]
@@ -248,7 +265,7 @@ impl Builder {
                     && matches!(store::scheme(location), None | Some(("file", _)))
                     && !std::path::Path::new(store::local_path(location)?).is_dir()
                 {
-                    return Err(no_registry(location));
+                    return Err(no_registry(&store::shown(location)));
                 }
                 let place = store::open(location, &self.options, self.existing)?;
                 let mut log = ObjectLog::new(place.store.clone(), Capabilities::all(place.reach));
@@ -265,20 +282,19 @@ impl Builder {
             Some(absolute) if absolute.is_empty() || absolute.starts_with('/') => absolute,
             // A host in any other URL; never a path that nobody wrote.
             Some(path) => {
+                let shown = store::shown(location);
+                let path = if shown == location { path } else { "path/to/registry.db" };
                 return Err(Error::invalid(format!(
-                    "`{location}` has `{}` where a URL has its host: want `sqlite:{path}` for a path from here, or \
-                     `sqlite:///{path}` for one from the root",
-                    path.split('/').next().unwrap_or_default()
+                    "`{shown}` names a host, which a file has not: want `sqlite:{path}` for a path from here, or \
+                     `sqlite:///{path}` for one from the root"
                 )));
             }
         };
         if path.is_empty() {
-            return Err(Error::invalid(format!(
-                "`{location}` names no file: want `sqlite:path/to/registry.db`"
-            )));
+            return Err(Error::invalid("`sqlite:` names no file: want `sqlite:path/to/registry.db`"));
         }
         if self.existing && !std::path::Path::new(path).is_file() {
-            return Err(no_registry(location));
+            return Err(no_registry(&store::shown(location)));
         }
         let mut log = if self.existing {
             crate::log::SqliteLog::open_existing(path)?
@@ -295,7 +311,8 @@ impl Builder {
     #[cfg(not(feature = "sqlite"))]
     #[allow(clippy::unused_self, reason = "the same call with the feature")]
     fn sqlite(&self, location: &str, _: &str) -> Result<(Arc<dyn Log>, Blobs)> {
-        Err(Error::unsupported(format!("`{location}`: build mlops-registry with its feature `sqlite`")))
+        let shown = store::shown(location);
+        Err(Error::unsupported(format!("`{shown}`: build mlops-registry with its feature `sqlite`")))
     }
 
     #[cfg(feature = "postgres")]
@@ -369,7 +386,9 @@ impl Builder {
         let registry = self.registry(location, log, blobs)?;
         telemetry::describe();
         let open = async {
-            registry.load_checkpoint().await.map_err(to_doctor)?;
+            if let Some(state) = registry.checkpoint(u64::MAX).await.map_err(to_doctor)? {
+                registry.publish(state);
+            }
             let state = registry.refresh_whole().await.map_err(to_doctor)?;
             if existing && state.sequence() == 0 { Err(no_registry(location)) } else { Ok(()) }
         };

@@ -190,7 +190,8 @@ impl ModelCard {
         let by = |stamp: &Stamp| format!("{} on {}: {}", stamp.actor, stamp.time, stamp.reason);
         let no_service = match (&self.purged, &self.deleted, &self.model_deleted) {
             (Some(_), ..) => Some("no: its files are gone"),
-            (None, None, None) => None,
+            (None, None, None) if self.approval != Approval::Rejected => None,
+            (None, None, None) => Some("no alias can be pointed at it: it was rejected"),
             _ => Some("no: it is deleted, and no alias can point at it until it is restored"),
         };
         let facts = [

@@ -181,6 +181,8 @@ fn refused<T>(
                 ("as Duration", "want a time with its unit, such as `30 seconds`"),
                 ("as usize", "want a whole number"),
                 ("as u32", "want a whole number"),
+                ("Missing AccessKeyId", "give `aws_access_key_id` too"),
+                ("Missing SecretAccessKey", "give `aws_secret_access_key` too"),
             ];
             let wanted = wanted.iter().find(|(kind, _)| cause.ends_with(kind));
             let wanted = wanted.map_or("mend it, or leave it out", |(_, wanted)| wanted);
@@ -240,7 +242,18 @@ mod tests {
             ("s3", "aws_allow_http", "perhaps", "option `aws_allow_http`, `perhaps`: want `true` or `false`"),
             ("s3", "timeout", "soon", "option `timeout`, `soon`: want a time with its unit"),
             ("s3", "pool_max_idle_per_host", "-1", "`-1`: want a whole number"),
-            ("s3", "aws_secret_access_key", "hunter2", "option `aws_secret_access_key`, not shown here"),
+            (
+                "s3",
+                "aws_secret_access_key",
+                "hunter2",
+                "`aws_secret_access_key`, not shown here: give `aws_access_key_id` too",
+            ),
+            (
+                "s3",
+                "aws_access_key_id",
+                "AKIA",
+                "`aws_access_key_id`, `AKIA`: give `aws_secret_access_key` too",
+            ),
             ("s3", "proxy_url", "http://ann:hunter2@", "option `proxy_url`, `http:...`"),
             ("az", "azure_allow_http", "perhaps", "option `azure_allow_http`, `perhaps`: want"),
             ("az", "azure_storage_account_key", "hunter2!", "`azure_storage_account_key`, not shown here"),
@@ -262,6 +275,28 @@ mod tests {
                 let location = format!("{}://{location}", kind.scheme);
                 let error = open(kind.scheme, &location, &[]).unwrap().unwrap_err();
                 assert!(!format!("{error:#} {error:?}").contains("hunter2"), "{error:#}");
+            }
+        }
+    }
+
+    #[cfg(feature = "azure")]
+    #[test]
+    fn no_credential_is_in_what_is_printed_for_debugging() {
+        use crate::builder::Builder;
+        use futures_util::FutureExt as _;
+        // The Base64 of `hunter2`, which the store holds as bytes.
+        for (name, secret) in [
+            ("azure_storage_account_key", "aHVudGVyMg=="),
+            ("azure_storage_sas_key", "sig=hunter2"),
+            ("azure_storage_token", "hunter2"),
+        ] {
+            let builder = || Builder::new().option("azure_storage_account_name", "ann").option(name, secret);
+            let opened = builder().unread("az://bucket/models").now_or_never().unwrap().unwrap();
+            let mut told = format!("{:?} {opened:?} {:?}", builder(), opened.blobs());
+            assert!(told.contains(name) && told.contains("ObjectLog") && told.contains("Blobs"), "{told}");
+            told.retain(|c| !c.is_whitespace());
+            for secret in ["hunter2", "aHVudGVyMg", "104,117,110"] {
+                assert!(!told.contains(secret), "{told}");
             }
         }
     }

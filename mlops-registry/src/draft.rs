@@ -369,7 +369,8 @@ pub struct Receipt {
     pub replayed: bool,
     /// The aliases that [`Draft::roll_back`] and [`Draft::roll_back_all`] left where they were, and that no other step
     /// moved, since what they pointed at then was deleted, purged or rejected: decide about each. Also those whose
-    /// version a later step, or a later commit, let serve again.
+    /// version a later step let serve again. Another try with the same [`key`](Draft::key) is told the same, whatever
+    /// was committed since.
     pub left: Vec<LeftBehind>,
 }
 

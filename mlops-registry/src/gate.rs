@@ -44,8 +44,9 @@ pub enum Gate {
         than: String,
         /// Whether more is better.
         higher_is_better: bool,
-        /// By how much it has to be better at least, in the unit of the metric. At zero it has to be better, however
-        /// little: equal does not pass. Below zero it is how much worse it may be.
+        /// By how much it has to be better at least, in the unit of the metric, up to rounding: 4 epsilon of the largest
+        /// of the three numbers. At zero it has to be better, however little: equal does not pass. Below zero it is how
+        /// much worse it may be.
         margin: f64,
     },
     /// Its [evaluation](crate::NewVersion::evaluation) passes rules that know slices and standard errors: whether a gain
@@ -80,7 +81,8 @@ impl Gate {
     }
 
     /// A number that has to be higher by a margin than that of the version at an alias, which may be the one that the
-    /// gate guards: then it is compared with the version that it replaces. At margin 0 an equal number does not pass.
+    /// gate guards: then it is compared with the version that it replaces. At margin 0 an equal number does not pass; a
+    /// margin holds up to rounding, see [`Better`](Self::Better).
     pub fn better(name: impl Into<String>, than: impl Into<String>, margin: f64) -> Self {
         Self::Better { name: name.into(), than: than.into(), higher_is_better: true, margin }
     }
@@ -240,27 +242,19 @@ impl Snapshot {
                     }
                 }
             }
-            Gate::Tag { name, value } => (
-                candidate.tags.get(name) == Some(value),
-                format!(
-                    "tag {name} is {:?}, wanted {value:?}",
-                    candidate.tags.get(name).map_or("", String::as_str)
-                ),
-            ),
+            Gate::Tag { name, value } => {
+                let found = candidate.tags.get(name);
+                let text = found.map_or("", String::as_str);
+                (found == Some(value), format!("tag {name} is {text:?}, wanted {value:?}"))
+            }
             Gate::Lineage => {
-                let missing: Vec<_> = [
-                    ("run", record.run.is_none()),
-                    ("data", record.data.is_empty()),
-                    ("code", record.code.is_none()),
-                ]
-                .into_iter()
-                .filter_map(|(what, missing)| missing.then_some(what))
-                .collect();
+                let (run, data, code) = (&record.run, &record.data, &record.code);
+                let parts = [("run", run.is_none()), ("data", data.is_empty()), ("code", code.is_none())];
+                let missing = parts.into_iter().filter_map(|(what, missing)| missing.then_some(what));
+                let missing: Vec<_> = missing.collect();
                 let lacks = format!("lineage lacks [{}]", missing.join(", "));
-                (
-                    missing.is_empty(),
-                    if missing.is_empty() { "lineage is recorded".to_owned() } else { lacks },
-                )
+                let detail = if missing.is_empty() { "lineage is recorded".to_owned() } else { lacks };
+                (missing.is_empty(), detail)
             }
             Gate::Baseline => (
                 record.baseline.is_some(),

@@ -54,8 +54,8 @@ impl Registry {
     /// A path or `file:///path` is a folder, written through to the disk (feature `local`); `memory:` is a new
     /// registry that dies with the process; `s3://bucket/prefix`, `gs://bucket/prefix` and
     /// `az://container/prefix` are clouds (features `aws`, `gcp`, `azure`); `sqlite:path` is a database file
-    /// (feature `sqlite`), from the root as `sqlite:/path` or `sqlite:///path`; `postgres://user@host/database` a database (feature `postgres`, with
-    /// [`Builder::artifacts`]).
+    /// (feature `sqlite`), from the root as `sqlite:/path` or `sqlite:///path`; `postgres://user@host/database` a
+    /// database (feature `postgres`, with [`Builder::artifacts`]).
     ///
     /// It reads the newest checkpoint and the entries after it. The names of a folder's entries are all read too, to
     /// see that none is lost. What a damaged log still holds and what has to be restored tells [`Builder::doctor`],
@@ -217,11 +217,28 @@ impl Registry {
         if seen.sequence() < state.sequence() { state } else { seen }
     }
 
-    /// Starts at the newest checkpoint whose digest the log states in the entry after it.
+    /// The state after an entry of the log, which is read anew from a checkpoint on.
+    pub(crate) async fn state_at(&self, sequence: u64) -> Result<Snapshot> {
+        let mut state = self.checkpoint(sequence.saturating_add(1)).await?.unwrap_or_default();
+        while state.sequence() < sequence {
+            let next = state.sequence() + 1;
+            let wanted = usize::try_from(sequence - state.sequence()).unwrap_or(READ_ENTRIES_MAX);
+            let entries = self.inner.log.read(next, wanted.min(READ_ENTRIES_MAX)).await?;
+            if entries.is_empty() {
+                return Err(hole(next, sequence));
+            }
+            for entry in &entries {
+                let (commit, digest) = Commit::decode(state.sequence() + 1, entry)?;
+                state.apply(&commit, digest)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// The newest checkpoint before a number whose digest the log states in the entry after it.
     ///
     /// One that was forged, or is of another log from before a backup was restored, has another digest.
-    pub(crate) async fn load_checkpoint(&self) -> Result<()> {
-        let mut before = u64::MAX;
+    pub(crate) async fn checkpoint(&self, mut before: u64) -> Result<Option<Snapshot>> {
         while let Some((sequence, bytes)) = self.inner.log.checkpoint(before).await? {
             before = sequence;
             let Some((state, sha256)) = checkpoint::decode(sequence, &bytes) else { continue };
@@ -231,11 +248,10 @@ impl Registry {
             if let Ok((commit, _)) = Commit::decode(next, &entry)
                 && (commit.checkpoint, commit.previous) == (Some(sha256), state.head())
             {
-                self.publish(state);
-                break;
+                return Ok(Some(state));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

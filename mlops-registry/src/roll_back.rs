@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use mlops_core::{Error, ModelRef, ModelVersion, Result, Selector};
+use mlops_core::{Digest, Error, ModelRef, ModelVersion, Result, Selector};
 
 use crate::draft::Step;
+use crate::prepare::Prepared;
+use crate::registry::Registry;
 use crate::state::At;
-use crate::{Change, Draft, Snapshot};
+use crate::{Change, Commit, Draft, Snapshot};
 
 /// An alias that a roll-back of many left where it was, since what it pointed at then cannot serve any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,8 @@ impl fmt::Display for LeftBehind {
 }
 
 impl Snapshot {
-    /// The moves that a step of a draft means which rolls back: one alias, those of a model, or all.
+    /// The moves that a step of a draft means which rolls back, one alias, those of a model, or all, and what it leaves
+    /// behind.
     ///
     /// One alias has to go where it was. Of many those stay that cannot, as things are `after` the steps before.
     pub(crate) fn roll_back(
@@ -36,7 +39,7 @@ impl Snapshot {
         model: Option<&str>,
         alias: Option<&str>,
         at: At,
-    ) -> Result<Vec<Change>> {
+    ) -> Result<(Vec<Change>, Vec<LeftBehind>)> {
         if let (Some(model), Some(alias)) = (model, alias) {
             // `NotFound` if it never existed.
             self.served_at(model, alias, at)?;
@@ -58,7 +61,7 @@ impl Snapshot {
             moves.push(change);
         }
         match (moves.is_empty(), left.first()) {
-            (false, _) => Ok(moves),
+            (false, _) => Ok((moves, left)),
             (true, None) => {
                 Err(Error::invalid("there is nothing to roll back: every alias points where it pointed then"))
             }
@@ -70,40 +73,53 @@ impl Snapshot {
         }
     }
 
-    /// The aliases that the roll-backs of a draft left where they were in the commit at this place, and that nothing
-    /// else in it moved.
-    pub(crate) fn left_by(&self, draft: &Draft, sequence: u64) -> Vec<LeftBehind> {
-        let mut left = Vec::new();
-        for step in &draft.steps {
-            let Step::RollBack { model, alias: None, at } = step else { continue };
-            let wanted = |name: &str| {
-                model.as_ref().is_none_or(|model| self.first_name(model) == self.first_name(name))
-            };
-            for model in self.models().filter(|model| model.deleted.is_none() && wanted(&model.name)) {
-                for (name, alias) in &model.aliases {
-                    let (then, now) = (alias.version_at(*at), alias.version_at(At::Sequence(sequence)));
-                    let moved_here = alias.moves.iter().any(|step| step.by.sequence == sequence);
-                    if let Some(then) = then.filter(|_| then != now && !moved_here) {
-                        // Only what could not go back was not moved, whatever became of it since.
-                        left.push(self.left_behind(&model.name, name, then).unwrap_or_else(|| {
-                            let version = ModelVersion::new(&model.name, then);
-                            let why = format!(
-                                "{version} could not serve when the aliases were rolled back, though it can by now; point \
-                                 the alias at it if that is wanted"
-                            );
-                            LeftBehind { why, version, alias: alias_of(&model.name, name) }
-                        }));
-                    }
-                }
+    /// What is left behind still in this state, which the commit of the roll-backs made: its last entry.
+    pub(crate) fn still_left(&self, left: Vec<LeftBehind>) -> Vec<LeftBehind> {
+        let still = |LeftBehind { alias, version, .. }: LeftBehind| {
+            let Selector::Alias(alias) = &alias.selector else { return None };
+            let model = self.model(&version.name).ok().filter(|model| model.deleted.is_none())?;
+            let last = model.aliases.get(alias)?.moves.last()?;
+            if last.by.sequence == self.sequence() {
+                return None;
             }
-        }
-        left
+            let found = self.left_behind(&model.name, alias, version.version);
+            Some(found.unwrap_or_else(|| {
+                let version = ModelVersion::new(&model.name, version.version);
+                let why = format!(
+                    "{version} could not serve when the aliases were rolled back, though it can after the commit; point \
+                     the alias at it if that is wanted"
+                );
+                LeftBehind { why, version, alias: alias_of(&model.name, alias) }
+            }))
+        };
+        left.into_iter().filter_map(still).collect()
     }
 
     fn left_behind(&self, model: &str, alias: &str, version: u64) -> Option<LeftBehind> {
         let why = self.servable(model, alias, version).err()?;
         let version = ModelVersion::new(model, version);
         Some(LeftBehind { alias: alias_of(model, alias), version, why: why.to_string() })
+    }
+}
+
+impl Registry {
+    /// What the roll-backs of a draft left behind when it was committed, whatever came after it: told from the state
+    /// that it met, as then.
+    pub(crate) async fn left_by(
+        &self,
+        draft: &Draft,
+        prepared: &Prepared,
+        commit: &Commit,
+        digest: Digest,
+    ) -> Result<Vec<LeftBehind>> {
+        if !draft.steps.iter().any(|step| matches!(step, Step::RollBack { alias: None, .. })) {
+            return Ok(Vec::new());
+        }
+        let mut state = self.state_at(commit.sequence - 1).await?;
+        // Earlier builds left nothing behind, and committed some drafts that are refused now.
+        let left = self.changes(draft, prepared, &state, None).await.map_or(Vec::new(), |(_, left)| left);
+        state.apply(commit, digest)?;
+        Ok(state.still_left(left))
     }
 }
 

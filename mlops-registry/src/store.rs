@@ -51,7 +51,8 @@ pub(crate) fn local_path(location: &str) -> Result<&str> {
     let Some(path) = location.strip_prefix("file:") else { return Ok(location) };
     let Some(absolute) = path.strip_prefix("//") else { return Ok(path) };
     let refuse = |why: &str| {
-        Err(Error::invalid(format!("`{location}` {why}: want `file:///path`, or the path alone")))
+        let shown = shown(location);
+        Err(Error::invalid(format!("`{shown}` {why}: want `file:///path`, or the path alone")))
     };
     if !absolute.starts_with('/') {
         return refuse("names a host");
@@ -72,13 +73,15 @@ fn folder(location: &str, options: &[(String, String)], existing: bool) -> Resul
         ));
     }
     let cannot = |error: io::Error| {
-        io_failed(&error, &format!("cannot open the registry's folder `{path}`")).with_source(error)
+        let what = format!("cannot open the registry's folder `{}`", shown(path));
+        io_failed(&error, &what).with_source(error)
     };
     if !existing {
         std::fs::create_dir_all(path).map_err(cannot)?;
     } else if !std::path::Path::new(path).is_dir() {
         return Err(Error::not_found(format!(
-            "there is no folder `{path}`: check the location, or open it without `Builder::existing` to make one"
+            "there is no folder `{}`: check the location, or open it without `Builder::existing` to make one",
+            shown(path)
         )));
     }
     let store = object_store::local::LocalFileSystem::new_with_prefix(path)
@@ -92,7 +95,8 @@ fn folder(location: &str, options: &[(String, String)], existing: bool) -> Resul
 #[cfg(not(feature = "local"))]
 fn folder(location: &str, _options: &[(String, String)], _existing: bool) -> Result<Place> {
     Err(Error::unsupported(format!(
-        "`{location}` is a folder: build mlops-registry with its feature `local`"
+        "`{}` is a folder: build mlops-registry with its feature `local`",
+        shown(location)
     )))
 }
 
@@ -115,13 +119,14 @@ pub(crate) fn shown(location: &str) -> String {
 fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
     match options.first() {
         None => Ok(()),
-        Some((key, _)) => Err(Error::invalid(format!("`{location}` takes no options, got `{key}`"))),
+        Some((key, _)) => Err(Error::invalid(format!("`{}` takes no options, got `{key}`", shown(location)))),
     }
 }
 
 fn unknown(location: &str) -> Error {
     Error::invalid(format!(
-        "`{}` is no registry: want a folder, `memory:`, `sqlite:path`, `postgres://user@host/database`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`",
+        "`{}` is no registry: want a folder, `memory:`, `sqlite:path`, `postgres://user@host/database`, \
+         `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`",
         shown(location)
     ))
 }
@@ -219,6 +224,34 @@ mod tests {
             assert_eq!(shown(location), want);
             let Err(error) = open(&location.replace("s3:", "s4:"), &[], true) else { panic!("{location}") };
             assert!(!format!("{error:#}{error:?}").contains("ter2"), "{location}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn what_resembles_an_address_shows_no_secret_either() {
+        use crate::builder::Builder;
+        use futures_util::FutureExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let database = format!("sqlite:{}", folder.path().join("registry.db").display());
+        if cfg!(feature = "sqlite") {
+            Builder::new().open(&database).now_or_never().unwrap().unwrap();
+        }
+        for scheme in ["sqlite", "my_pg", "file", "memory"] {
+            for rest in ["//ann:hunter2@host/db", "//ann:hunter2/db", "//ann@hunter2", "//host/%?key=hunter2"]
+            {
+                let location = format!("{scheme}:{rest}");
+                let builder = || Builder::new().existing();
+                for (builder, location) in [
+                    (builder(), &*location),
+                    (builder().option("x", "y"), &*location),
+                    (builder().artifacts(&location), &*database),
+                ] {
+                    let shown = format!("{builder:?}");
+                    let error = builder.open(location).now_or_never().unwrap().unwrap_err();
+                    let told = format!("{shown} {error:#} {error:?}");
+                    assert!(!told.contains("hunter2"), "{told}");
+                }
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::registry::Registry;
 use crate::state::{Refusal, Request, checkpoint};
 use crate::telemetry::{self, Amount, Call};
 use crate::{
-    Change, Commit, Draft, FileRecord, NewVersion, Receipt, Snapshot, UploadId, VersionRecord, blobs,
+    Change, Commit, Draft, FileRecord, LeftBehind, NewVersion, Receipt, Snapshot, UploadId, VersionRecord,
+    blobs,
 };
 
 impl Registry {
@@ -75,15 +76,17 @@ impl Registry {
                 }
                 // Whoever wrote it may have died before it was durable.
                 self.inner.log.sync(done.sequence).await?;
-                let commit = self.entry(done.sequence).await?;
-                return Ok(Receipt { commit, replayed: true, left: state.left_by(draft, done.sequence) });
+                let (commit, digest) = self.entry(done.sequence).await?;
+                let left = self.left_by(draft, &prepared, &commit, digest).await?;
+                return Ok(Receipt { commit, replayed: true, left });
             }
+            let (changes, left) = self.changes(draft, &prepared, &state, Some(&mut uploads)).await?;
             let request = Request {
                 operation: operation.clone(),
                 digest: prepared.digest,
                 actor: draft.actor.clone(),
                 reason: draft.reason.clone(),
-                changes: self.changes(draft, &prepared, &state, Some(&mut uploads)).await?,
+                changes,
             };
             let (mut commit, mut next) = match state.plan(&request, self.inner.clock.now()) {
                 Ok(planned) => planned,
@@ -113,7 +116,7 @@ impl Registry {
             };
             if let Some(digest) = self.append(&commit).await? {
                 next.finish(&commit, digest)?;
-                let left = next.left_by(draft, commit.sequence);
+                let left = next.still_left(left);
                 self.publish(next);
                 if let Some(bytes) = kept {
                     // It may fail: the log alone holds the truth.
@@ -127,9 +130,9 @@ impl Registry {
         }
     }
 
-    async fn entry(&self, sequence: u64) -> Result<Commit> {
-        match self.history(sequence, 1).await?.pop() {
-            Some(commit) => Ok(commit),
+    async fn entry(&self, sequence: u64) -> Result<(Commit, Digest)> {
+        match self.chain(sequence, 1).await?.pop() {
+            Some(found) => Ok(found),
             None => Err(Error::data(format!(
                 "log entry {sequence} is gone: restore it from a backup of the registry"
             ))),
@@ -143,7 +146,7 @@ impl Registry {
             digest: prepared.digest,
             actor: draft.actor.clone(),
             reason: draft.reason.clone(),
-            changes: self.changes(draft, prepared, state, None).await?,
+            changes: self.changes(draft, prepared, state, None).await?.0,
         };
         match state.plan(&request, self.inner.clock.now()) {
             Err(Refusal::Error(error)) => Err(error),
@@ -151,16 +154,17 @@ impl Registry {
         }
     }
 
-    /// The changes that a draft means on a state; uploads the blobs that the state does not have, if there is a place
-    /// to note them.
-    async fn changes(
+    /// The changes that a draft means on a state, and what its roll-backs leave behind; uploads the blobs that the
+    /// state does not have, if there is a place to note them.
+    pub(crate) async fn changes(
         &self,
         draft: &Draft,
         prepared: &Prepared,
         state: &Snapshot,
         mut uploads: Option<&mut HashMap<Digest, UploadId>>,
-    ) -> Result<Vec<Change>> {
+    ) -> Result<(Vec<Change>, Vec<LeftBehind>)> {
         let mut changes = Vec::with_capacity(draft.steps.len());
+        let mut all_left = Vec::new();
         let mut records = prepared.records.iter();
         for step in &draft.steps {
             match step {
@@ -169,7 +173,9 @@ impl Registry {
                 Step::Unchanged(terms) => state.check_unchanged(terms)?,
                 Step::RollBack { model, alias, at } => {
                     let after = state.foresee(&changes, draft);
-                    changes.extend(state.roll_back(&after, model.as_deref(), alias.as_deref(), *at)?);
+                    let (moves, left) = state.roll_back(&after, model.as_deref(), alias.as_deref(), *at)?;
+                    changes.extend(moves);
+                    all_left.extend(left);
                 }
                 Step::Register(version) => {
                     // `prepare` made one record for each of these steps, in this order.
@@ -185,7 +191,7 @@ impl Registry {
                 }
             }
         }
-        Ok(changes)
+        Ok((changes, all_left))
     }
 
     /// Sees to it that the bytes of all files of a version are stored, and notes the uploads that hold them.

@@ -1,5 +1,6 @@
 //! The log on an object store.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::store;
 ///
 /// Layout: `log/<number, 20 digits>.json`, `checkpoint/<number, 20 digits>.json`, and `checkpoint/newest`,
 /// which holds the number of the newest checkpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ObjectLog {
     store: Arc<dyn ObjectStore>,
     capabilities: Capabilities,
@@ -246,6 +247,18 @@ impl Log for ObjectLog {
             }
             Ok(())
         })
+    }
+}
+
+impl fmt::Debug for ObjectLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The store would show its credentials.
+        let Self { store: _, capabilities, folder, scratch } = self;
+        f.debug_struct("ObjectLog")
+            .field("capabilities", capabilities)
+            .field("folder", folder)
+            .field("scratch", scratch)
+            .finish_non_exhaustive()
     }
 }
 

@@ -42,10 +42,12 @@ impl Snapshot {
     }
 
     /// Whether the stages of a new policy name those that versions of the model are in, and none that no version can
-    /// ever be in. Deleted versions count, since they may come back.
+    /// ever be in. Deleted versions count, since they may come back. Stages that the model has already stay as good as
+    /// they were: the last version may have left one that only leads out.
     pub(super) fn check_stages(&self, name: &str, policy: &Policy) -> Result<()> {
         let Some(stages) = &policy.stages else { return Ok(()) };
-        let versions = self.known(name).map_or(&[][..], |model| &model.versions);
+        let known = self.known(name);
+        let versions = known.map_or(&[][..], |model| &model.versions);
         let versions = || versions.iter().filter(|version| version.purged.is_none());
         let is_stranded = |stage: &str| {
             let named = |(from, to): (&String, &std::collections::BTreeSet<String>)| {
@@ -56,6 +58,9 @@ impl Snapshot {
         let stranded: Vec<_> =
             versions().filter(|version| version.stage.as_deref().is_some_and(is_stranded)).collect();
         let Some(first) = stranded.first() else {
+            if known.is_some_and(|model| model.policy.stages == policy.stages) {
+                return Ok(());
+            }
             let occupied = versions().filter_map(|version| version.stage.as_deref()).collect();
             let Some(stage) = stages.unreachable(occupied) else { return Ok(()) };
             return Err(Error::invalid(format!(

@@ -215,10 +215,13 @@ fn rules_that_ask_for_nothing_are_refused() {
     registry.commit(stages(Stages::new("dev").allow("dev", "old"))).unwrap();
     let id = register(&registry, "shop", "1").unwrap();
     registry.commit(Draft::new("ann", "on").stage(&id, "dev", "old")).unwrap();
-    let retired = || stages(Stages::new("dev").allow("old", "dev"));
-    registry.commit(retired()).unwrap();
+    let retired = || Policy::default().stages(Stages::new("dev").allow("old", "dev"));
+    registry.commit(rules(retired())).unwrap();
     registry.commit(Draft::new("ann", "back").stage(&id, "old", "dev")).unwrap();
-    invalid(&registry, retired(), "stage `old` of `shop` can never be reached from `dev`");
+    // The same stages stay good when nobody is in it any more, with other rules too; once they are others, no more.
+    registry.commit(rules(retired().gate("champion", Gate::Approved))).unwrap();
+    registry.commit(stages(Stages::new("dev"))).unwrap();
+    invalid(&registry, rules(retired()), "stage `old` of `shop` can never be reached from `dev`");
 }
 
 #[test]

@@ -53,11 +53,38 @@ fn what_cannot_go_back_holds_up_nobody_and_is_told() {
     let again = registry.commit(back()).unwrap();
     assert!(again.replayed);
     assert_eq!(again.left, receipt.left);
-    // Also of what can serve again by now, with another reason.
+    // Also of what can serve again by now, or has another name, and with a checkpoint in between.
     registry.commit(draft().restore(&ModelVersion::new("deleted", 1))).unwrap();
-    let later = registry.commit(back()).unwrap();
-    assert_eq!(later.left.len(), 3);
-    assert!(later.left[0].why.contains("though it can by now"), "{}", later.left[0]);
+    registry.commit(draft().rename_model("rejected", "refused")).unwrap();
+    for round in 0..80 {
+        let id = ModelVersion::new("fine", 1);
+        registry.commit(draft().tag(&id, "round", round.to_string())).unwrap();
+    }
+    assert_eq!(registry.commit(back()).unwrap().left, receipt.left);
+}
+
+#[test]
+fn models_that_are_deleted_have_no_part_in_it() {
+    let registry = registry();
+    for round in 0..80 {
+        registry.commit(draft().tag(&ModelVersion::new("fine", 1), "round", round.to_string())).unwrap();
+    }
+    let off = |model| draft().remove_alias(model, "champion", Expect::Any);
+    // Nothing points at a model that is deleted; an alias that was removed by itself is left all the same.
+    registry.commit(off("purged").delete_model("purged")).unwrap();
+    registry.commit(off("rejected").delete_model("rejected")).unwrap();
+    registry.commit(off("deleted")).unwrap();
+    let back = || draft().key("back").restore_model("purged").roll_back_all(At::Sequence(8));
+    let receipt = registry.commit(back()).unwrap();
+    let told: Vec<_> = receipt.left.iter().map(|left| left.alias.name.as_str()).collect();
+    assert_eq!(told, ["deleted"]);
+    let first = |model| ModelVersion::new(model, 1);
+    registry.commit(draft().restore_model("rejected").restore(&first("deleted"))).unwrap();
+    assert_eq!(registry.commit(back()).unwrap().left, receipt.left);
+    // A roll-back of its own counts the model in.
+    registry.commit(draft().delete_model("rejected")).unwrap();
+    let own = draft().restore_model("rejected").roll_back("rejected", At::Sequence(8));
+    refused(&registry, own, "rejected/1, which was rejected by bob");
 }
 
 #[test]

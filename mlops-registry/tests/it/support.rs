@@ -24,7 +24,7 @@ pub(crate) fn refused(registry: &Registry, draft: Draft, part: &str) {
     assert!(error.to_string().contains(part), "{error}");
 }
 
-/// A draft that breaks a rule whatever the state is, and says so.
+/// A draft that breaks a rule, and says so.
 pub(crate) fn invalid(registry: &Registry, draft: Draft, part: &str) {
     let error = registry.commit(draft).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");

@@ -148,6 +148,12 @@ fn a_card_tells_what_became_of_a_version() {
         json["signature"]["inputs"].is_array() && json["gates"]["champion"][0]["passed"] == true,
         "{json}"
     );
+    commit(why("poor").reject(&ids[1]));
+    let rejected = registry.snapshot().card(&ids[1]).unwrap().to_markdown();
+    assert!(
+        rejected.contains("| Can serve | no alias can be pointed at it: it was rejected |"),
+        "{rejected}"
+    );
     commit(why("alone").remove_alias("store", "champion", Expect::Any).delete_model("store"));
     assert!(!page.contains("Can serve"), "{page}");
     let card = registry.snapshot().card(&ids[1]).unwrap();
