@@ -43,7 +43,7 @@ use unfinished::{Acknowledged, DAMAGED, Unfinished};
 #[derive(Debug)]
 pub struct ParquetSink {
     /// Held until the sink is dropped, or its process ends.
-    _lock: File,
+    lock: File,
     folder: PathBuf,
     prefix: String,
     settings: ParquetSettings,
@@ -97,9 +97,9 @@ impl ParquetSink {
         }
         fs::create_dir_all(&folder).map_err(|error| unavailable("create folder", &folder, error))?;
         let clock = Arc::new(clock);
-        let _lock = lock(&folder, &prefix)?;
+        let lock = lock(&folder, &prefix)?;
         let mut sink = Self {
-            _lock,
+            lock,
             folder,
             prefix,
             settings,
@@ -218,6 +218,13 @@ impl ParquetSink {
         open.acknowledged.rows >= self.settings.rows_max
             || Duration::from_nanos(age_ns).as_secs() >= age_s_max
             || self.clock.now().saturating_since(open.start).as_secs() >= age_s_max
+    }
+}
+
+impl Drop for ParquetSink {
+    fn drop(&mut self) {
+        // To close it is not enough: a child that the host is starting holds it, too, until it runs its own program.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -286,6 +286,17 @@ fn a_second_sink_is_refused_and_takes_nothing_from_the_first() {
 }
 
 #[test]
+fn a_sink_that_is_dropped_is_not_held_by_a_child_that_starts_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = open(folder.path(), ParquetSettings::default());
+    // What a child has between its fork and its own program.
+    let inherited = sink.lock.try_clone().unwrap();
+    drop(sink);
+    open(folder.path(), ParquetSettings::default());
+    drop(inherited);
+}
+
+#[test]
 fn names_that_leave_the_folder_are_refused() {
     for prefix in ["", "../x", "a/b", "a.b"] {
         let clock = ManualClock::new(Timestamp::EPOCH);
