@@ -15,7 +15,18 @@ use crate::name::PART_PREFIX;
 use crate::{FileRecord, UploadId};
 
 /// Files that are locked for reading: nobody removes them while this lives.
-pub(crate) type Lease = Arc<Vec<File>>;
+pub(crate) type Lease = Arc<Vec<Held>>;
+
+/// A file that is locked for reading.
+#[derive(Debug)]
+pub(crate) struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // To close it is not enough: a child that the host is starting holds it, too, until it runs its own program.
+        let _ = self.0.unlock();
+    }
+}
 
 /// A folder of files by digest, bounded in size, shared by any number of processes.
 ///
@@ -42,7 +53,7 @@ impl Cache {
         file: &FileRecord,
         now: Timestamp,
         fresh: UploadId,
-    ) -> Result<(PathBuf, File)> {
+    ) -> Result<(PathBuf, Held)> {
         let path = self.folder.join(file.sha256.to_string());
         loop {
             let found = match File::open(&path) {
@@ -55,17 +66,18 @@ impl Cache {
             };
             let failed = |error| failed("read", &path, error);
             found.lock_shared().map_err(failed)?;
+            let found = Held(found);
             // Another process may have removed it before it was locked.
-            if !is_at(&found, &path).map_err(failed)? {
+            if !is_at(&found.0, &path).map_err(failed)? {
                 continue;
             }
-            if digest_of(&found).map_err(failed)? == file.sha256 {
+            if digest_of(&found.0).map_err(failed)? == file.sha256 {
                 touch(&path, now);
                 return Ok((path, found));
             }
             // Another process may have brought it anew.
             let _turn = Turn::wait(&self.folder, &file.sha256)?;
-            if is_at(&found, &path).map_err(failed)? {
+            if is_at(&found.0, &path).map_err(failed)? {
                 fs::remove_file(&path).map_err(failed)?;
             }
         }
@@ -74,7 +86,7 @@ impl Cache {
     /// Keeps the files of the version of a model that was fetched last.
     ///
     /// Gives the lease that keeps them for whoever has the package, whatever is fetched next.
-    pub(crate) fn hold(&self, model: &str, files: Vec<File>) -> Lease {
+    pub(crate) fn hold(&self, model: &str, files: Vec<Held>) -> Lease {
         let lease: Lease = Arc::new(files);
         self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), lease.clone());
         lease
