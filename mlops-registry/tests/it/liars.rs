@@ -57,18 +57,16 @@ fn s3rver_ignores_the_condition_and_is_caught() {
     assert!(!report.measured.unwrap().create_if_absent);
 }
 
-/// Its writers overwrite each other's entries. Mostly a writer sees that itself, at its next look at the log, of an
-/// entry that is another one or half written; else no order explains the answers.
+/// Its writers overwrite each other's entries. What one of them sees of that is left to chance: another entry than before,
+/// half of one, an end that moves while it is read, or answers that no order explains. That it is an error is not.
 #[cfg(feature = "conformance")]
 #[test]
 fn writers_on_s3rver_do_not_get_through() {
     let Some(endpoint) = server("MLOPS_TEST_S3RVER", "the lying S3 server s3rver") else { return };
     let seed = mlops_core::Seed::new(1);
-    let error = mlops_registry::conformance::check_history(on(&endpoint, "S3RVER"), 24, seed).unwrap_err();
-    // What is damaged, contradicts the log or is another entry than before is all `Data`.
-    let text = format!("{error:#}");
-    let is_seen = error.kind() == mlops_core::ErrorKind::Data;
-    assert!(is_seen || text.contains("the back end does not conform: "), "{text}");
+    mlops_registry::conformance::check_history(on(&endpoint, "S3RVER"), 24, seed).unwrap_err();
+    // And not since the server is gone.
+    register(&on(&endpoint, "S3RVER")().unwrap(), "shop", "1").unwrap();
 }
 
 #[test]
